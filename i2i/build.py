@@ -1,0 +1,36 @@
+"""From a configuration to a method with its networks; the same for training and for inference."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from i2i.batch import DataSpec
+from i2i.components import without
+from i2i.config import Config
+from i2i.errors import ConfigError
+from i2i.methods.base import Method
+from i2i.networks.base import Network
+
+
+def build_method(config: Config) -> Method:
+    """Builds the method that ``config`` describes, its weights drawn from torch's global generator.
+
+    Raises:
+        ConfigError: settings that do not go together, named.
+    """
+    data, settings = config.data, config.method
+    networks = {
+        role: partial(Network.named(section["name"]), **without(section, "name"))
+        for role, section in config.networks.items()
+    }
+    spec = DataSpec(config.image_size, data.channels_a, data.channels_b)
+    method = Method.named(settings["name"])(spec, **networks, **without(settings, "name"))
+    for name, network in method.named_children():
+        if isinstance(network, Network) and (
+            config.image_size % network.multiple or config.image_size < network.minimum
+        ):
+            raise ConfigError(
+                f"image_size {config.image_size} does not fit {name}: it takes multiples of {network.multiple} "
+                f"from {network.minimum} up; change image_size or the network's depth or layers"
+            )
+    return method

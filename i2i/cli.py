@@ -1,0 +1,266 @@
+"""The command line: options in, one call of the library, exit codes and one-line errors out. Nothing else."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import sys
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+
+from i2i import __version__
+from i2i.errors import UserError
+
+DONE, SKIPPED, WRONG_INPUT, INTERRUPTED = 0, 1, 2, 130
+
+
+class Duration(click.ParamType[float]):
+    """A time like 90s, 10m or 1.5h; a plain number means seconds."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """The time in seconds."""
+        match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhd]?)", str(value).strip())
+        if match is None or float(match[1]) == 0:
+            self.fail(f"{value!r} is not a time; write 90s, 10m or 1.5h")
+        return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}[match[2]]
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="i2i")
+def cli() -> None:
+    """Two folders of pictures in, a trained translator out."""
+
+
+@cli.command()
+@click.option("--arch", help="The recipe, see i2i archs.")
+@click.option("--data", help="A folder, or a built-in set; by default the recipe's built-in set.")
+@click.option("--config", "config_file", type=click.Path(path_type=Path), help="A YAML file of settings.")
+@click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="One setting, e.g. training.ema=0.999.")
+@click.option("--run", type=click.Path(path_type=Path), help="The folder of the run; by default a new one in runs/.")
+@click.option("--resume", type=click.Path(path_type=Path), help="Continue this run; only --steps may be added.")
+@click.option("--steps", type=click.IntRange(1), help="Length in optimiser steps.")
+@click.option("--epochs", type=click.IntRange(1), help="Length in passes over the larger domain.")
+@click.option("--max-time", type=Duration(), help="Stop after this time, e.g. 10m.")
+@click.option("--image-size", type=int, help="The side of training crops, in pixels.")
+@click.option("--batch-size", type=int, help="Pictures per domain in a batch.")
+@click.option("--seed", type=int, help="Decides every random draw.")
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda", "mps"]), help="Where to compute.")
+@click.option("--precision", type=click.Choice(["auto", "fp32", "bf16", "fp16"]), help="In which precision.")
+@click.option("--dry-run", is_flag=True, help="Show settings, data, schedule, memory and time; train nothing.")
+def train(
+    arch: str | None,
+    data: str | None,
+    config_file: Path | None,
+    assignments: tuple[str, ...],
+    run: Path | None,
+    resume: Path | None,
+    steps: int | None,
+    epochs: int | None,
+    max_time: float | None,
+    image_size: int | None,
+    batch_size: int | None,
+    seed: int | None,
+    device: str | None,
+    precision: str | None,
+    dry_run: bool,
+) -> None:
+    """Train a translator, or continue a run."""
+    if steps is not None and epochs is not None:
+        raise click.UsageError("give --steps or --epochs, not both")
+    options = {
+        "data.path": data,
+        "training.steps": steps,
+        "training.epochs": epochs,
+        "training.max_time": max_time,
+        "image_size": image_size,
+        "training.batch_size": batch_size,
+        "training.seed": seed,
+        "training.device": device,
+        "training.precision": precision,
+    }
+    if resume is not None:
+        _refuse_changes(options | {"arch": arch, "--config": config_file, "--run": run}, assignments)
+        _finish_training(_resume(resume, steps, dry_run))
+    from i2i.config import read_config, resolve_config
+    from i2i.data.builtin import BUILTIN
+    from i2i.display import say
+    from i2i.training.start import train as train_run
+
+    if arch is None and config_file is None:
+        raise click.UsageError("give --arch (see i2i archs), or --resume to continue a run")
+    file = None if config_file is None else read_config(config_file)
+    config = resolve_config(arch, file=file, options=options, assignments=assignments)
+    if data is None and config.data.path in BUILTIN:
+        say(f"no --data given: using the built-in set {config.data.path}")
+    if dry_run:
+        from i2i.training.dry_run import describe_run
+
+        click.echo(describe_run(config))
+        return
+    _finish_training(train_run(config, run))
+
+
+@cli.command()
+@click.argument("source", metavar="INPUT", type=click.Path(path_type=Path))
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="By default INPUT-translated.")
+@click.option("--model", type=click.Path(path_type=Path), help="A run or weight file; by default the newest run.")
+@click.option("--direction", type=click.Choice(["AtoB", "BtoA"]), help="By default AtoB.")
+@click.option("--format", "image_format", type=click.Choice(["png", "jpg", "webp", "bmp", "tiff"]), default="png")
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda", "mps"]), default="auto", help="Where to compute.")
+def translate(
+    source: Path, output: Path | None, model: Path | None, direction: str | None, image_format: Any, device: Any
+) -> None:
+    """Translate a picture, or a folder of any depth."""
+    from i2i.display import warn
+    from i2i.inference.translate import plan, translate_files
+    from i2i.inference.translator import load
+
+    jobs, report = plan(source, output, image_format)
+    translator = load(model, device=device)
+    results = translate_files(translator, jobs, direction, report)
+    failed = [result for result in results if result.error is not None]
+    for result in failed:
+        warn(f"skipped: {result.error}")
+    where = report or jobs[0].target
+    click.echo(f"translated {len(results) - len(failed)} of {len(results)} with {_model_line(translator)} to {where}")
+    sys.exit(SKIPPED if failed else DONE)
+
+
+@cli.command()
+@click.option("--time", "seconds", type=Duration(), default="3m", show_default=True, help="How long to train.")
+@click.option("--run", type=click.Path(path_type=Path), help="The folder of the run; by default a new one in runs/.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Decides every random draw.")
+def demo(seconds: float, run: Path | None, seed: int) -> None:
+    """Train a small CycleGAN on line drawings, colour held-out ones, and show them."""
+    from i2i.demo import run_demo
+
+    shown = run_demo(seconds, run, seed)
+    click.echo(f"input | ours | truth: {shown.sheet}\nthe same as a page:   {shown.page}\n\ntry next:")
+    for command in shown.next_commands:
+        name, _, arguments = command.partition(" ")
+        click.echo(f"  {_as_called(name)} {arguments}")
+
+
+@cli.group()
+def data() -> None:
+    """Look at data sets."""
+
+
+@data.command("check")
+@click.argument("path", metavar="DATA")
+@click.option("--size", type=click.IntRange(8), default=64, help="The side at which a built-in set is rendered.")
+@click.option("--unpaired", is_flag=True, help="Equal names in A and B mean nothing.")
+def data_check(path: str, size: int, unpaired: bool) -> None:
+    """Report what a data set holds, and what is wrong with it."""
+    from i2i.data.check import check_data
+
+    report = check_data(path, size, unpaired=unpaired)
+    click.echo("\n".join(report.lines))
+    for fault in report.faults:
+        click.echo(f"fault: {fault}", err=True)
+    sys.exit(SKIPPED if report.faults else DONE)
+
+
+@cli.command()
+def archs() -> None:
+    """List the recipes: what each is, and its paper."""
+    from i2i.config import read_recipe, recipe_names
+
+    for name in recipe_names():
+        recipe = read_recipe(name)
+        click.echo(f"{name:<16} {recipe['about']}\n{'':<16} {recipe['paper']}")
+
+
+@cli.command()
+@click.option("--model", type=click.Path(path_type=Path), help="A run or weight file; by default the newest run.")
+def info(model: Path | None) -> None:
+    """Show versions, devices, and a summary of a run."""
+    from i2i.info import describe_machine, describe_model
+
+    click.echo("\n".join(describe_machine()))
+    try:
+        click.echo("\n".join(describe_model(model)))
+    except UserError as error:
+        if model is not None:
+            raise
+        click.echo(f"model      {error}")
+
+
+def main() -> NoReturn:
+    """Runs the command; errors that a user can cause become one line and an exit code, never a traceback."""
+    try:
+        result = cli.main(standalone_mode=False)
+    except click.exceptions.Abort:
+        _fail("interrupted", INTERRUPTED)
+    except KeyboardInterrupt:
+        _fail("interrupted before there was anything to save", INTERRUPTED)
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        sys.exit(WRONG_INPUT)
+    except click.ClickException as error:
+        _fail(" ".join(error.format_message().split()), WRONG_INPUT)
+    except UserError as error:
+        _fail(str(error), error.exit_code)
+    except BrokenPipeError:  # the reader of our output has gone
+        sys.stdout = None
+        sys.exit(DONE)
+    except OSError as error:
+        _fail(f"{error.filename or 'input or output'}: {error.strerror or error}", WRONG_INPUT)
+    sys.exit(result if isinstance(result, int) else DONE)
+
+
+def _fail(message: str, code: int) -> NoReturn:
+    from i2i.display import one_line
+
+    click.echo(f"error: {one_line(message)}", err=True)
+    sys.exit(code)
+
+
+def _refuse_changes(options: dict[str, Any], assignments: tuple[str, ...]) -> None:
+    given = [name for name, value in options.items() if value is not None and name != "training.steps"]
+    given += [assignment.partition("=")[0] for assignment in assignments]
+    if given:
+        raise click.UsageError(
+            f"--resume continues a run with its own settings; leave out {', '.join(given)} (only --steps may be added)"
+        )
+
+
+def _resume(root: Path, steps: int | None, dry_run: bool) -> Any:
+    from i2i.training.start import resume
+
+    if dry_run:
+        raise click.UsageError("--dry-run is for new runs; see i2i info --model RUN for this one")
+    return resume(root, steps)
+
+
+def _finish_training(outcome: Any) -> NoReturn:
+    i2i, root = _as_called("i2i"), shlex.quote(str(outcome.run.root))
+    if outcome.interrupted:
+        lines = [f"stopped at step {outcome.step:,} and saved; continue with: {i2i} train --resume {root}"]
+    else:
+        lines = [
+            f"trained {outcome.step:,} steps: {outcome.run.model}",
+            f"use it: {i2i} translate INPUT --model {root}",
+        ]
+    if outcome.is_main:
+        click.echo("\n".join(lines))
+    sys.exit(INTERRUPTED if outcome.interrupted else SKIPPED if outcome.problems else DONE)
+
+
+def _as_called(command: str) -> str:
+    """How to call ``command`` again: by its name where the shell finds it, else by the path beside this program."""
+    here = Path(sys.argv[0]).parent / command
+    found = shutil.which(command)
+    if found is None and here.is_file():
+        return os.path.relpath(here)
+    return command
+
+
+def _model_line(translator: Any) -> str:
+    return f"{translator.config.arch} ({translator.step:,} steps)"

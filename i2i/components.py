@@ -1,0 +1,69 @@
+"""Named components (networks, methods): a class announces its name, and its keyword-only parameters are its settings.
+
+Adding a component is adding a file: the packages are walked, nothing is listed by hand. The annotated signature is the
+only place where a setting's type, range and default are written.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, ClassVar, Self, get_origin, get_type_hints
+
+from pydantic import BaseModel, ConfigDict, Field, create_model
+
+from i2i.errors import ConfigError
+
+Count = Annotated[int, Field(ge=1, le=1_000_000_000, strict=True)]
+"""An integer of at least 1; 4.0 and true are not taken for one."""
+Weight = Annotated[float, Field(ge=0, le=1e9)]
+"""A number of at least 0."""
+
+
+class Component:
+    """Mixin of a family base class (``Network``, ``Method``): keeps the family's members by name."""
+
+    family: ClassVar[str]
+    package: ClassVar[str]
+    name: ClassVar[str]
+    members: ClassVar[dict[str, type[Any]]]
+
+    def __init_subclass__(cls, *, name: str | None = None, family: str | None = None, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if family is not None:
+            cls.family, cls.package, cls.members = family, cls.__module__.rpartition(".")[0], {}
+        if name is not None:
+            cls.name = name
+            cls.members[name] = cls
+
+    @classmethod
+    def named(cls, name: str) -> type[Self]:
+        """The member called ``name``.
+
+        Raises:
+            ConfigError: no member of this family has that name.
+        """
+        for module in pkgutil.iter_modules(importlib.import_module(cls.package).__path__):
+            importlib.import_module(f"{cls.package}.{module.name}")
+        if name not in cls.members:
+            raise ConfigError(f"there is no {cls.family} {name!r}; known: {', '.join(sorted(cls.members))}")
+        member: type[Self] = cls.members[name]
+        return member
+
+    @classmethod
+    def schema(cls) -> type[BaseModel]:
+        """A strict pydantic model of the keyword-only parameters; those annotated ``Callable`` are not settings."""
+        hints = get_type_hints(cls.__init__, include_extras=True)
+        fields: dict[str, Any] = {
+            key: (hints[key], ... if parameter.default is parameter.empty else parameter.default)
+            for key, parameter in inspect.signature(cls.__init__).parameters.items()
+            if parameter.kind is parameter.KEYWORD_ONLY and get_origin(hints[key]) is not Callable
+        }
+        return create_model(f"{cls.__name__}Settings", __config__=ConfigDict(extra="forbid", strict=False), **fields)
+
+
+def without(mapping: Mapping[str, Any], *keys: str) -> dict[str, Any]:
+    """A copy of ``mapping`` that lacks ``keys``."""
+    return {key: value for key, value in mapping.items() if key not in keys}

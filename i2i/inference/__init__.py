@@ -1,0 +1,1 @@
+"""From weight files to translated pictures. Never imports training."""

@@ -1,0 +1,157 @@
+"""A trained translator as a Python object: pictures in, the same kind and size out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.nn.functional import pad
+
+from i2i.build import build_method
+from i2i.config import Config, Device
+from i2i.data.batches import from_unit, to_unit
+from i2i.data.images import Pixels, from_pil, to_pil
+from i2i.data.transforms import stack
+from i2i.device import resolve_device
+from i2i.errors import ConfigError, DataError, WeightsError
+from i2i.methods.base import Method
+from i2i.runs import weight_file
+from i2i.weights import load_weights
+
+Picture = TypeVar("Picture", Image.Image, Pixels, Tensor)
+
+
+class Translator:
+    """Runs the generators of one weight file in float32 and evaluation mode: the same input gives the same output."""
+
+    def __init__(self, config: Config, step: int, weights: dict[str, Tensor], device: torch.device) -> None:
+        self.config, self.step, self.device = config, step, device
+        with torch.device("meta"):  # no memory and no draws for what inference does not use
+            self.method: Method = build_method(config)
+        kept = set(self.method.inference_state())
+        if kept != set(weights):
+            missing, extra = sorted(kept - set(weights)), sorted(set(weights) - kept)
+            raise WeightsError(
+                f"the weights do not fit their configuration ({len(missing)} missing, {len(extra)} unknown; "
+                f"first: {(missing + extra)[0]})"
+            )
+        try:
+            self.method.load_state_dict(weights, strict=False, assign=True)
+        except RuntimeError as error:
+            raise WeightsError(f"the weights do not fit their configuration: {' '.join(str(error).split())}") from None
+        for direction in self.method.directions:
+            self.method.generator_for(direction).eval().to(device)
+
+    @property
+    def directions(self) -> tuple[str, ...]:
+        """The directions that this translator knows; the first is the default."""
+        return self.method.directions
+
+    def channels(self, direction: str) -> tuple[int, int]:
+        """Input and output channels in ``direction``."""
+        a, b = self.config.data.channels_a, self.config.data.channels_b
+        return (a, b) if direction == "AtoB" else (b, a)
+
+    def check_direction(self, direction: str | None) -> str:
+        """``direction``, or the default for None.
+
+        Raises:
+            ConfigError: a direction that was not trained.
+        """
+        if direction is None:
+            return self.directions[0]
+        if direction not in self.directions:
+            raise ConfigError(f"direction {direction}: this model knows {', '.join(self.directions)}")
+        return direction
+
+    @torch.inference_mode()
+    def translate(self, images: Tensor, direction: str | None = None) -> Tensor:
+        """Translates images: (N, C, H, W) in [-1, 1], any H and W from 1 up, to (N, C', H, W) in [-1, 1]."""
+        direction = self.check_direction(direction)
+        generator = self.method.generator_for(direction)
+        height, width = images.shape[2:]
+        padded = pad_to(images.to(self.device), generator.multiple, generator.minimum)
+        return self.method.translate(padded, direction)[..., :height, :width]
+
+    def translate_pixels(self, pictures: list[Pixels], direction: str) -> list[Pixels]:
+        """Translates pictures (H, W, C), uint8, all of one size."""
+        batch = to_unit(torch.from_numpy(stack(pictures)), self.device)
+        return list(from_unit(self.translate(batch, direction)).permute(0, 2, 3, 1).cpu().numpy())
+
+    def __call__(self, picture: Picture, direction: str | None = None) -> Picture:
+        """Translates one picture.
+
+        Args:
+            picture: a PIL image; or an array (H, W, C) or (H, W), uint8; or a tensor (C, H, W) or (N, C, H, W),
+                float in [-1, 1].
+            direction: one of ``directions``; the first by default.
+
+        Returns:
+            The same kind of object, of the same height and width.
+
+        Raises:
+            DataError: another kind of object, or the wrong channels.
+        """
+        direction = self.check_direction(direction)
+        channels = self.channels(direction)[0]
+        if isinstance(picture, Image.Image):
+            if 0 in picture.size:
+                raise DataError(f"a picture of {picture.size} is empty")
+            pixels = from_pil(picture, channels, self.config.data.background)
+            return to_pil(self.translate_pixels([pixels], direction)[0])
+        if isinstance(picture, Tensor):
+            if picture.ndim not in (3, 4) or picture.shape[-3] != channels or not picture.is_floating_point():
+                raise DataError(f"a float tensor ({channels}, H, W) in [-1, 1] is needed, not {tuple(picture.shape)}")
+            if 0 in picture.shape:
+                raise DataError(f"a picture of {tuple(picture.shape)} is empty")
+            batch = (picture if picture.ndim == 4 else picture[None]).float()
+            translated = self.translate(batch, direction).to(picture.device)
+            return translated if picture.ndim == 4 else translated[0]
+        if isinstance(picture, np.ndarray) and picture.dtype == np.uint8 and _is_picture(picture):
+            pixels = from_pil(to_pil(picture), channels, self.config.data.background)
+            translated_pixels = self.translate_pixels([pixels], direction)[0]
+            flat = picture.ndim == 2 and translated_pixels.shape[2] == 1
+            return translated_pixels[..., 0] if flat else translated_pixels
+        raise DataError(f"cannot translate {type(picture).__name__}: give a PIL image, a uint8 array or a float tensor")
+
+
+def _is_picture(array: Pixels) -> bool:
+    return bool(array.size) and (array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (1, 3, 4)))
+
+
+def pad_to(images: Tensor, multiple: int, minimum: int) -> Tensor:
+    """Extends images: (N, C, H, W) at the bottom and right to a multiple, by reflection where they are large enough.
+
+    Where a picture is smaller than the padding that it needs, its edge is repeated.
+    """
+    height, width = images.shape[2:]
+    bottom, right = ((-(side // -multiple) * multiple) for side in (height, width))
+    bottom, right = max(bottom, minimum) - height, max(right, minimum) - width
+    if not (bottom or right):
+        return images
+    mode = "reflect" if bottom < height and right < width else "replicate"
+    return pad(images, (0, right, 0, bottom), mode=mode)
+
+
+def load(run_or_file: str | Path | None = None, *, device: Device = "auto") -> Translator:
+    """Loads a translator.
+
+    Args:
+        run_or_file: a run folder or a weight file; by default the newest run under runs/.
+        device: where to run.
+
+    Raises:
+        WeightsError: no such file, or not one of i2i.
+        DataError: no run under runs/.
+        ConfigError: the device is not there.
+    """
+    path = weight_file(run_or_file)
+    config, step, weights = load_weights(path)
+    try:
+        return Translator(config, step, weights, resolve_device(device))
+    except WeightsError as error:
+        raise WeightsError(f"{path}: {error}") from None

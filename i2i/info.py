@@ -1,0 +1,52 @@
+"""What ``i2i info`` shows: the machine, and what a weight file is."""
+
+from __future__ import annotations
+
+import platform
+from importlib import metadata
+from pathlib import Path
+
+import torch
+
+import i2i
+from i2i.device import cpu_computes_in_bf16
+from i2i.runs import weight_file
+from i2i.weights import load_weights
+
+PACKAGES = ("torch", "torchvision", "albumentations", "accelerate", "tensorboard")
+
+
+def describe_machine() -> list[str]:
+    """Versions and devices, a line each."""
+    versions = ", ".join(f"{name} {metadata.version(name)}" for name in PACKAGES)
+    lines = [f"i2i        {i2i.__version__}", f"Python     {platform.python_version()} on {platform.platform()}"]
+    bf16 = "bf16 in hardware" if cpu_computes_in_bf16() else "no bf16 in hardware"
+    lines += [f"packages   {versions}", f"device     cpu, {torch.get_num_threads()} threads, {bf16}"]
+    for index in range(torch.cuda.device_count()):
+        gpu = torch.cuda.get_device_properties(index)
+        lines.append(f"device     cuda:{index}, {gpu.name}, {gpu.total_memory / 2**30:.0f} GiB")
+    if torch.backends.mps.is_available():
+        lines.append("device     mps")
+    return lines
+
+
+def describe_model(model: str | Path | None) -> list[str]:
+    """What a weight file holds, a line each.
+
+    Raises:
+        DataError, WeightsError: there is no such run or file.
+    """
+    path = weight_file(model)
+    config, step, weights = load_weights(path)
+    count = sum(tensor.numel() for tensor in weights.values())
+    networks = "; ".join(
+        f"{role}: " + ", ".join(f"{key} {value}" for key, value in settings.items())
+        for role, settings in config.networks.items()
+    )
+    return [
+        f"model      {path} ({path.stat().st_size / 2**20:.1f} MiB, {count / 1e6:.3f} M parameters)",
+        f"recipe     {config.arch}: {config.about}",
+        f"trained    {step:,} steps of batch {config.training.batch_size} at {config.image_size} px "
+        f"on {config.data.path}",
+        f"networks   {networks}",
+    ]

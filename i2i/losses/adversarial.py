@@ -1,0 +1,56 @@
+"""Adversarial objectives on logits or critic values, as pure functions.
+
+- ``non_saturating``, ``minimax``: Goodfellow et al. 2014, equation 1 and the remark below it
+- ``lsgan``: Mao et al. 2017, equation 9 with a = 0, b = c = 1
+- ``hinge``: Lim and Ye 2017; Miyato et al. 2018, equations 16 and 17
+- ``wasserstein``: Arjovsky et al. 2017, equation 2
+
+Every function takes scores of any shape (patch maps included) and returns their mean as a scalar to be minimised.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, assert_never
+
+from torch import Tensor
+from torch.nn.functional import relu, softplus
+
+Objective = Literal["non_saturating", "minimax", "lsgan", "hinge", "wasserstein"]
+
+
+def discriminator_loss(real: Tensor, fake: Tensor, objective: Objective) -> Tensor:
+    """What the discriminator minimises, given its scores of real and of generated pictures.
+
+    For ``lsgan`` this is the half sum of both squares, as in the paper and in CycleGAN's training.
+    """
+    real, fake = real.float(), fake.float()
+    match objective:
+        case "non_saturating" | "minimax":  # -log D(x) - log(1 - D(G(z))), with D = sigmoid of the logit
+            return softplus(-real).mean() + softplus(fake).mean()
+        case "lsgan":  # 1/2 (D(x) - 1)^2 + 1/2 D(G(z))^2
+            return 0.5 * (real - 1).square().mean() + 0.5 * fake.square().mean()
+        case "hinge":
+            return relu(1 - real).mean() + relu(1 + fake).mean()
+        case "wasserstein":
+            return fake.mean() - real.mean()
+        case _:
+            assert_never(objective)
+
+
+def generator_loss(fake: Tensor, objective: Objective) -> Tensor:
+    """What the generator minimises, given the discriminator's scores of generated pictures.
+
+    For ``lsgan`` the factor 1/2 is left out, as in CycleGAN (Zhu et al. 2017, section 4).
+    """
+    fake = fake.float()
+    match objective:
+        case "non_saturating":  # -log D(G(z))
+            return softplus(-fake).mean()
+        case "minimax":  # log(1 - D(G(z)))
+            return -softplus(fake).mean()
+        case "lsgan":
+            return (fake - 1).square().mean()
+        case "hinge" | "wasserstein":
+            return -fake.mean()
+        case _:
+            assert_never(objective)

@@ -1,0 +1,16 @@
+"""Consistency losses of translators: L1 between a picture and what should equal it."""
+
+from __future__ import annotations
+
+from torch import Tensor
+from torch.nn.functional import l1_loss
+
+
+def cycle_consistency(cycled: Tensor, real: Tensor) -> Tensor:
+    """|F(G(x)) - x|, mean over all elements (Zhu et al. 2017, equation 2). Both: (N, C, H, W)."""
+    return l1_loss(cycled.float(), real)
+
+
+def identity(mapped: Tensor, real: Tensor) -> Tensor:
+    """|G(y) - y|, mean over all elements, for y already in G's output domain (Zhu et al. 2017, section 5.2)."""
+    return l1_loss(mapped.float(), real)

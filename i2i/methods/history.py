@@ -1,0 +1,44 @@
+"""The history of generated images of Shrivastava et al. 2017 (SimGAN, section 2.3), as CycleGAN uses it."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+class ImageHistory(nn.Module):
+    """Shows a discriminator old fakes: with probability 1/2 an image is exchanged for a stored one.
+
+    The stored images are part of the state dict, so that a checkpoint carries them. Capacity 0 passes images through.
+    """
+
+    images: Tensor
+
+    def __init__(self, capacity: int, channels: int, image_size: int) -> None:
+        super().__init__()
+        self.register_buffer("images", torch.zeros(capacity, channels, image_size, image_size))
+        self.stored = 0
+
+    @torch.no_grad()
+    def exchange(self, fakes: Tensor) -> Tensor:
+        """Maps fakes: (N, C, H, W) to a batch of the same shape in which about half are older ones, detached."""
+        capacity = len(self.images)
+        shown = fakes.detach().to(self.images.dtype, copy=True)
+        for i in range(len(shown) if capacity else 0):
+            if self.stored < capacity:
+                self.images[self.stored] = shown[i]
+                self.stored += 1
+            elif torch.rand(()) < 0.5:
+                slot = int(torch.randint(capacity, ()))
+                old = self.images[slot].clone()
+                self.images[slot] = shown[i]
+                shown[i] = old
+        return shown
+
+    def get_extra_state(self) -> int:
+        """How many images are stored: a number of Python's, or every look at it would wait for the device."""
+        return self.stored
+
+    def set_extra_state(self, state: int) -> None:
+        """Takes over the number of stored images."""
+        self.stored = state

@@ -1,0 +1,60 @@
+"""The PatchGAN discriminator of pix2pix (Isola et al. 2017, appendix 6.1.2) and CycleGAN: one score for each patch.
+
+C64-C128-C256-C512 with LeakyReLU 0.2, no norm in the first layer. Three layers see 70x70 pixels; no layers is the
+"PixelGAN" that sees 1x1. The output is a map of logits: no sigmoid, the objective brings its own.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+from torch import nn
+
+from i2i.components import Count
+from i2i.networks.base import StagedNetwork
+from i2i.networks.layers import Init, Norm, initialize, needs_bias, normalization
+
+Layers = Annotated[int, Field(ge=0, le=8, strict=True)]
+
+
+class PatchGAN(StagedNetwork, name="patchgan"):
+    """Maps (N, in_channels, H, W) to a map of logits (N, 1, H', W'), one for each overlapping patch.
+
+    ``layers`` strided layers see patches of 16 (1), 34 (2), 70 (3) or 142 (4) pixels; 0 looks at single pixels.
+    Stages: ``layer1`` (no norm), ``layer2`` and so on, ``head``.
+    """
+
+    role = "discriminator"
+
+    def __init__(
+        self,
+        in_channels: int,
+        *,
+        width: Count = 64,
+        layers: Layers = 3,
+        norm: Norm = "instance",
+        init: Init = "normal",
+    ) -> None:
+        kernel, padding = (1, 0) if layers == 0 else (4, 1)
+
+        def layer(channels: int, out_channels: int, stride: int) -> nn.Sequential:
+            return nn.Sequential(
+                nn.Conv2d(channels, out_channels, kernel, stride, padding, bias=needs_bias(norm)),
+                normalization(norm, out_channels),
+                nn.LeakyReLU(0.2, inplace=True),
+            )
+
+        first = nn.Conv2d(in_channels, width, kernel, stride=1 if layers == 0 else 2, padding=padding)
+        stages: dict[str, nn.Module] = {"layer1": nn.Sequential(first, nn.LeakyReLU(0.2, inplace=True))}
+        channels = width
+        for i in range(1, max(layers, 1) + 1):
+            wider = width * min(2**i, 8)
+            stages[f"layer{i + 1}"] = layer(channels, wider, stride=2 if i < layers else 1)
+            channels = wider
+        # The 1x1 version follows the reference: no bias in its head under batch norm.
+        head = nn.Conv2d(channels, 1, kernel, 1, padding, bias=layers > 0 or needs_bias(norm))
+        super().__init__(stages | {"head": head})
+        # Two unstrided 4x4 layers with padding 1 each take one pixel away.
+        self.minimum = 2 if layers == 0 else 3 * 2**layers
+        initialize(self, init)

@@ -1,0 +1,95 @@
+"""The U-Net generator of pix2pix (Isola et al. 2017, appendix 6.1.1): an encoder-decoder with skip connections.
+
+Encoder C64-C128-C256-C512-C512..., decoder mirrored; no norm in the first and the innermost encoder layer.
+The depth follows the image size (8 at 256 pixels), so that the bottleneck is 1x1 at the training size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Annotated, Any
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from i2i.components import Count
+from i2i.networks.base import Network
+from i2i.networks.layers import Dropout, Init, Norm, ResizeConv2d, Upsampling, initialize, needs_bias, normalization
+
+Depth = Annotated[int, Field(ge=2, le=12, strict=True)]
+
+
+class UNetGenerator(Network, name="unet"):
+    """Maps (N, in_channels, H, W) to (N, out_channels, H, W) in [-1, 1]; H and W are multiples of 2**depth.
+
+    Stages: ``down1`` to ``down<depth>``, then ``up<depth>`` to ``up1``; ``dropout`` is applied in the three decoder
+    layers after the innermost that are 8 x width wide, as in the paper.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        *,
+        width: Count = 64,
+        depth: Depth = 8,
+        norm: Norm = "batch",
+        upsample: Upsampling = "transposed",
+        dropout: Dropout = 0.0,
+        init: Init = "normal",
+    ) -> None:
+        super().__init__()
+        self.depth = depth
+        self.multiple = self.minimum = 2**depth
+        channels = [in_channels, *(width * min(2**i, 8) for i in range(depth))]
+
+        for level in range(1, depth + 1):
+            outermost, innermost = level == 1, level == depth
+            outer, inner = channels[level - 1], channels[level]
+            bias = needs_bias(norm)
+            down: list[nn.Module] = [] if outermost else [nn.LeakyReLU(0.2)]
+            down.append(nn.Conv2d(outer, inner, 4, stride=2, padding=1, bias=bias))
+            if not (outermost or innermost):
+                down.append(normalization(norm, inner))
+            self.add_module(f"down{level}", nn.Sequential(*down))
+
+            up: list[nn.Module] = [nn.ReLU()]
+            entering = inner if innermost else 2 * inner
+            leaving = out_channels if outermost else outer
+            if upsample == "resize":
+                up.append(ResizeConv2d(entering, leaving, bias=bias or outermost))
+            else:
+                up.append(nn.ConvTranspose2d(entering, leaving, 4, 2, 1, bias=bias or outermost))
+            if outermost:
+                up.append(nn.Tanh())
+            else:
+                up.append(normalization(norm, leaving))
+                if dropout and not innermost and inner == outer:
+                    up.append(nn.Dropout(dropout))
+            self.add_module(f"up{level}", nn.Sequential(*up))
+        initialize(self, init)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Maps x: (N, in_channels, H, W) to (N, out_channels, H, W)."""
+        return self._run(x)["up1"]
+
+    def features(self, x: Tensor, stages: Collection[str]) -> dict[str, Tensor]:
+        """The outputs of the named ``stages`` for x: (N, in_channels, H, W)."""
+        outputs = self._run(x)
+        return {stage: outputs[stage] for stage in stages}
+
+    def _run(self, x: Tensor) -> dict[str, Tensor]:
+        outputs: dict[str, Tensor] = {}
+        for level in range(1, self.depth + 1):
+            x = outputs[f"down{level}"] = self.get_submodule(f"down{level}")(x)
+        for level in range(self.depth, 0, -1):
+            x = outputs[f"up{level}"] = self.get_submodule(f"up{level}")(x)
+            if level > 1:
+                x = torch.cat([outputs[f"down{level - 1}"], x], dim=1)
+        return outputs
+
+    @classmethod
+    def settings_for(cls, image_size: int) -> dict[str, Any]:
+        """As many halvings as fit into the training size, eight at the most (the paper's U-Net at 256 pixels)."""
+        return {"depth": max(2, min(8, image_size.bit_length() - 1))}

@@ -1,0 +1,50 @@
+"""``--dry-run``: what a run would be, measured with a few real steps, without writing anything."""
+
+from __future__ import annotations
+
+import resource
+import sys
+
+import torch
+
+from i2i.config import Config, to_yaml
+from i2i.display import duration
+from i2i.training.schedule import describe
+from i2i.training.trainer import Trainer, steps_per_epoch
+from i2i.weights import parameter_count
+
+PROBE_STEPS = 3
+
+
+def describe_run(config: Config) -> str:
+    """The resolved configuration, then networks, data, schedule, memory and time.
+
+    Raises:
+        ConfigError, DataError: as training would.
+    """
+    trainer = Trainer(config)
+    training = trainer.config.training
+    lines = [to_yaml(trainer.config).rstrip(), ""]
+    lines += [
+        f"{name:<18} {parameter_count(network) / 1e6:.3f} M parameters"
+        for name, network in trainer.method.named_children()
+        if parameter_count(network)
+    ]
+    lines.append(f"{'pictures':<18} {len(trainer.data.a):,} in A, {len(trainer.data.b):,} in B")
+    lines += [f"{'left out':<18} {problem}" for problem in trainer.data.problems()]
+    lines.append(f"{'steps per epoch':<18} {steps_per_epoch(trainer.config, trainer.data):,}")
+    lines.append(f"{'schedule':<18} {describe(training.schedule, trainer.total_steps, training.max_time)}")
+    seconds = trainer.probe(PROBE_STEPS)
+    left = trainer.total_steps * seconds
+    limit = f", stopped after {duration(training.max_time)}" if training.max_time and training.max_time < left else ""
+    lines.append(f"{'memory':<18} {_peak_memory(trainer.device):.1f} GiB at peak in {PROBE_STEPS} steps")
+    lines.append(f"{'time':<18} {seconds:.2f} s a step, {duration(left)} for {trainer.total_steps:,} steps{limit}")
+    return "\n".join(lines)
+
+
+def _peak_memory(device: torch.device) -> float:
+    """Peak use in GiB: of the GPU on CUDA, of the whole process elsewhere."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**30
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30

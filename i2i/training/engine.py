@@ -1,0 +1,189 @@
+"""One training step: draws the step's seed, runs a method's updates, and steps each player's optimiser.
+
+The engine knows nothing of files and displays. Its state is everything that the next step depends on.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import torch
+from accelerate import PartialState
+from accelerate.utils import reduce
+from torch import Tensor, nn
+from torch.nn.utils import clip_grad_norm_
+
+from i2i.batch import Batch
+from i2i.build import build_method
+from i2i.config import Config
+from i2i.device import DTYPES, raise_if_out_of_memory
+from i2i.errors import ConfigError, TrainingStopped
+from i2i.methods.base import Update
+from i2i.seeding import derive_seed
+from i2i.training.average import WeightAverage
+from i2i.training.schedule import make_optimizer, rate_factor
+
+
+class Engine:
+    """The method of ``config`` on ``device`` with its optimisers; ``config`` names a resolved precision."""
+
+    def __init__(self, config: Config, device: torch.device) -> None:
+        training = config.training
+        self.config, self.device = config, device
+        self.processes = PartialState(cpu=device.type == "cpu").num_processes
+        torch.manual_seed(derive_seed(training.seed, "weights"))
+        try:
+            self.method = build_method(config).to(device)
+        except RuntimeError as error:
+            raise_if_out_of_memory(error)
+            raise
+        self.parameters = trained_parameters(self.method.players())
+        if set(self.parameters) != set(config.optimizers):
+            raise ConfigError(
+                f"optimizers: method {self.method.name} has the players {', '.join(self.parameters)}, "
+                f"and the configuration names {', '.join(config.optimizers)}"
+            )
+        self.optimizers = {
+            player: make_optimizer(parameters, config.optimizers[player])
+            for player, parameters in self.parameters.items()
+        }
+        self.scaler = torch.amp.GradScaler(device.type, enabled=training.precision == "fp16")
+        generators = {d: self.method.generator_for(d) for d in self.method.directions}
+        self.average = None if training.ema is None else WeightAverage(generators, training.ema)
+        self.step_count = 0
+
+    def step(self, batches: Iterator[Batch], progress: float) -> dict[str, Tensor]:
+        """Runs one training step; ``progress`` is the share of the run that is done.
+
+        Returns:
+            Every loss and score by its TensorBoard tag, as detached scalars.
+
+        Raises:
+            TrainingStopped: a loss is not finite (noticed at once on a CPU, at the logging cadence elsewhere).
+        """
+        torch.manual_seed(derive_seed(self.config.training.seed, "step", self.step_count))
+        for player, optimizer in self.optimizers.items():
+            rate = self.config.optimizers[player].lr * rate_factor(progress, self.config.training.schedule)
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+        values: dict[str, Tensor] = {}
+        streams = [self.method.updates(batches) for _ in range(self.config.training.accumulate)]
+        while self._update_one_player(streams, values):
+            pass
+        if self.average is not None:
+            self.average.update(self.step_count)
+        self.step_count += 1
+        if self.device.type == "cpu":
+            require_finite(values, self.step_count)
+        return values
+
+    def rates(self) -> dict[str, float]:
+        """The learning rate that each player's last update used."""
+        return {player: optimizer.param_groups[0]["lr"] for player, optimizer in self.optimizers.items()}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that the next step depends on, besides the batches."""
+        return {
+            "method": self.method.state_dict(),
+            "optimizers": {player: optimizer.state_dict() for player, optimizer in self.optimizers.items()},
+            "scaler": self.scaler.state_dict(),
+            "average": self.average.state_dict() if self.average else {},
+            "step": self.step_count,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Takes over the state of ``state_dict``."""
+        self.method.load_state_dict(state["method"])
+        for player, optimizer in self.optimizers.items():
+            optimizer.load_state_dict(state["optimizers"][player])
+        if self.scaler.is_enabled():
+            self.scaler.load_state_dict(state["scaler"])
+        if self.average is not None:
+            self.average.load_state_dict(state["average"])
+        self.step_count = state["step"]
+
+    def inference_weights(self) -> dict[str, Tensor]:
+        """What ``translate`` needs: the averaged weights where there is an average."""
+        if self.average is None:
+            return self.method.inference_state()
+        with self.average.applied():
+            return {key: value.clone() for key, value in self.method.inference_state().items()}
+
+    @torch.no_grad()
+    def preview(self, batch: Batch) -> dict[str, Tensor]:
+        """The method's preview as ``translate`` would draw it: evaluation mode, averaged weights."""
+        self.method.eval()
+        try:
+            if self.average is None:
+                return self.method.preview(batch)
+            with self.average.applied():
+                return self.method.preview(batch)
+        finally:
+            self.method.train()
+
+    def _update_one_player(self, streams: list[Iterator[Update]], values: dict[str, Tensor]) -> bool:
+        """Takes the next update of every micro-batch, all of the same player, and steps once; False at the end."""
+        player = None
+        for stream in streams:
+            with torch.autocast(self.device.type, self._dtype, enabled=self._dtype != torch.float32):
+                update = next(stream, None)
+            if update is None:
+                return False
+            if player is None:
+                player = update.player
+                self.optimizers[player].zero_grad(set_to_none=True)
+            loss = torch.stack(list(update.losses.values())).sum() / len(streams)
+            torch.autograd.backward(self.scaler.scale(loss), inputs=self.parameters[player])
+            _record(update, len(streams), values)
+        assert player is not None
+        self._apply(player)
+        return True
+
+    def _apply(self, player: str) -> None:
+        optimizer, clip_norm = self.optimizers[player], self.config.training.clip_norm
+        if self.processes > 1:
+            for parameter in self.parameters[player]:
+                if parameter.grad is not None:
+                    parameter.grad.copy_(reduce(parameter.grad, "mean"))
+        if clip_norm is not None:
+            self.scaler.unscale_(optimizer)
+            clip_grad_norm_(self.parameters[player], clip_norm)
+        self.scaler.step(optimizer)
+        self.scaler.update()
+
+    @property
+    def _dtype(self) -> torch.dtype:
+        return DTYPES[self.config.training.precision]
+
+
+def trained_parameters(players: Mapping[str, list[nn.Module]]) -> dict[str, list[nn.Parameter]]:
+    """Each player's parameters.
+
+    Raises:
+        ValueError: a parameter that belongs to two players.
+    """
+    owners: dict[int, str] = {}
+    trained: dict[str, list[nn.Parameter]] = {}
+    for player, modules in players.items():
+        trained[player] = [parameter for module in modules for parameter in module.parameters()]
+        for parameter in trained[player]:
+            if owners.setdefault(id(parameter), player) != player:
+                raise ValueError(f"a parameter belongs to {owners[id(parameter)]} and to {player}")
+    return trained
+
+
+def require_finite(values: Mapping[str, Tensor], step: int) -> None:
+    """Raises TrainingStopped if one of ``values`` is not finite, naming it."""
+    for tag, value in values.items():
+        if not math.isfinite(value.item()):
+            raise TrainingStopped(f"{tag} became {value.item()} at step {step}")
+
+
+def _record(update: Update, micro_batches: int, values: dict[str, Tensor]) -> None:
+    tagged = {f"loss/{update.player}/{name}": value for name, value in update.losses.items()}
+    tagged |= {f"score/{name}": value for name, value in update.scores.items()}
+    for tag, value in tagged.items():
+        share = value.detach().float() / micro_batches
+        values[tag] = values[tag] + share if tag in values else share

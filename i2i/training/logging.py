@@ -1,0 +1,165 @@
+"""What a run writes for people: TensorBoard files, metrics.jsonl and preview pictures. None is fatal to the run."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.tensorboard import SummaryWriter
+from torch.utils.tensorboard.summary import hparams
+from torchvision.utils import make_grid
+
+from i2i.config import Config, to_yaml
+from i2i.data.batches import from_unit
+from i2i.data.images import write_image
+from i2i.display import one_line, warn
+from i2i.errors import DataError
+from i2i.files import write_atomically
+from i2i.runs import RunFolder
+
+CLOCK_SET_BACK = 5.0  # seconds: files further in the future are not waited for
+
+class Meters:
+    """Means of scalars since the last reset, kept as tensors so that a step does not wait for the device."""
+
+    def __init__(self) -> None:
+        self._sums: dict[str, Tensor] = {}
+        self._count = 0
+
+    def add(self, values: Mapping[str, Tensor]) -> None:
+        """Counts one step's values."""
+        for tag, value in values.items():
+            self._sums[tag] = self._sums[tag] + value if tag in self._sums else value
+        self._count += 1
+
+    def sums(self) -> dict[str, Tensor]:
+        """The sums so far: not finite as soon as one value was not."""
+        return self._sums
+
+    def take(self) -> dict[str, float]:
+        """The means, and a fresh start."""
+        means = {tag: (total / self._count).item() for tag, total in self._sums.items()}
+        self._sums, self._count = {}, 0
+        return means
+
+    def state_dict(self) -> dict[str, Any]:
+        """Sums and count, so that an interrupted run reports the same means."""
+        return {"sums": self._sums, "count": self._count}
+
+    def load_state_dict(self, state: Mapping[str, Any], device: torch.device) -> None:
+        """Takes over the state of ``state_dict``."""
+        self._sums = {tag: total.to(device) for tag, total in state["sums"].items()}
+        self._count = state["count"]
+
+
+class RunLog:
+    """Writes a run's curves and pictures; on resume, what lies beyond ``step`` is taken back first."""
+
+    def __init__(self, run: RunFolder, step: int) -> None:
+        self._run = run
+        self._broken = False
+        self._writer: SummaryWriter | None = None
+        self._safely(lambda: self._open(step))
+
+    def _open(self, step: int) -> None:
+        if self._run.metrics.exists():
+            lines = self._run.metrics.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)
+            kept = [line for line in lines if line.endswith("\n") and _step_of(line) <= step]
+            write_atomically(self._run.metrics, "".join(kept).encode())
+        _await_later_name(self._run.events)
+        self._writer = SummaryWriter(str(self._run.events), purge_step=step + 1 if step else None)
+
+    def start(self, config: Config) -> None:
+        """The configuration, as text and as hyper-parameters."""
+        settings = {key: one_line(str(value)) for key, value in _flat(config.model_dump(mode="json"))}
+
+        def write(writer: SummaryWriter) -> None:
+            writer.add_text("config", f"```yaml\n{to_yaml(config)}```".encode("utf-8", "replace").decode(), 0)
+            for summary in hparams(settings, {}):  # type: ignore[no-untyped-call]
+                writer._get_file_writer().add_summary(summary)  # type: ignore[no-untyped-call]
+
+        self._write(write)
+
+    def scalars(self, step: int, values: Mapping[str, float]) -> None:
+        """Curves that are a function of the run alone: to TensorBoard and to metrics.jsonl."""
+
+        def write(writer: SummaryWriter) -> None:
+            for tag, value in values.items():
+                writer.add_scalar(tag, value, step)
+            with self._run.metrics.open("a", encoding="utf-8") as file:
+                file.write(json.dumps({"step": step} | dict(values)) + "\n")
+
+        self._write(write)
+
+    def speed(self, step: int, images_per_second: float) -> None:
+        """The speed, to TensorBoard alone: it differs from run to run."""
+        self._write(lambda writer: writer.add_scalar("speed/images_per_second", images_per_second, step))
+
+    def images(self, step: int, previews: Mapping[str, Tensor]) -> None:
+        """Previews (N, 3, H, W) in [-1, 1] as one picture each, a row for each item: to TensorBoard and samples/."""
+
+        def write(writer: SummaryWriter) -> None:
+            for name, rows in previews.items():
+                sheet = from_unit(make_grid(rows, nrow=1, padding=0))
+                writer.add_image(f"images/{name}", sheet, step)
+                write_image(self._run.samples / f"step-{step:08d}-{name}.png", sheet.permute(1, 2, 0).cpu().numpy())
+
+        self._write(write)
+
+    def flush(self) -> None:
+        """Brings everything to disk; before each checkpoint."""
+        self._write(lambda writer: writer.flush())
+
+    def close(self) -> None:
+        """Closes the TensorBoard file."""
+        self._write(lambda writer: writer.close())
+
+    def _write(self, write: Callable[[SummaryWriter], None]) -> None:
+        writer = self._writer
+        if writer is not None:
+            self._safely(lambda: write(writer))
+
+    def _safely(self, write: Callable[[], None]) -> None:
+        """A full disk under a log is told once, and training goes on."""
+        try:
+            write()
+        except (OSError, DataError) as error:
+            if not self._broken:
+                warn(f"cannot write logs to {self._run.root} ({error}); training goes on")
+            self._broken = True
+
+
+def _await_later_name(folder: Path) -> None:
+    """Waits until the second of the newest event file has passed.
+
+    TensorBoard reads a folder's files in the order of their names, which begin with the second of their making; within
+    one second the process number decides, so that a run resumed at once could be read before its first part.
+    """
+    seconds = [path.name.split(".")[3] for path in folder.glob("events.out.tfevents.*")]
+    newest = max((int(second) for second in seconds if second.isdecimal()), default=0)
+    while newest - CLOCK_SET_BACK < time.time() < newest + 1:
+        time.sleep(0.05)
+
+
+def _step_of(line: str) -> float:
+    """The step of a line of metrics.jsonl; infinite for a line that is none."""
+    try:
+        return float(json.loads(line)["step"])
+    except (ValueError, KeyError, TypeError):
+        return math.inf
+
+
+def _flat(tree: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    leaves: list[tuple[str, Any]] = []
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            leaves += _flat(value, f"{prefix}{key}.")
+        else:
+            leaves.append((prefix + key, value))
+    return leaves

@@ -1,0 +1,44 @@
+"""Optimisers and their learning rates: Adam, RMSprop or SGD for each player, constant and then linear to zero.
+
+The shape is CycleGAN's and pix2pix's (Zhu et al. 2017, section 4): constant for the first half, linear over the second.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import assert_never
+
+import torch
+from torch.optim import Adam, Optimizer, RMSprop
+
+from i2i.config import OptimizerConfig, ScheduleConfig
+
+
+def make_optimizer(parameters: Iterable[torch.nn.Parameter], config: OptimizerConfig) -> Optimizer:
+    """The optimiser that ``config`` names."""
+    match config.name:
+        case "adam":
+            return Adam(parameters, lr=config.lr, betas=config.betas)
+        case "rmsprop":
+            return RMSprop(parameters, lr=config.lr)
+        case "sgd":
+            return torch.optim.SGD(parameters, lr=config.lr, momentum=config.momentum)
+        case _:
+            assert_never(config.name)
+
+
+def rate_factor(progress: float, schedule: ScheduleConfig) -> float:
+    """What the learning rate is multiplied by when a share ``progress`` of the run, in [0, 1), is done."""
+    if progress <= schedule.constant:
+        return 1.0
+    return max(0.0, (1 - progress) / (1 - schedule.constant))
+
+
+def describe(schedule: ScheduleConfig, steps: int, max_time: float | None) -> str:
+    """The schedule in words, for the start of a run."""
+    length = f"{steps:,} steps"
+    if schedule.over == "budget" and max_time is not None:
+        length += f" or {max_time / 60:g} min, whichever is nearer"
+    if schedule.constant == 1:
+        return f"constant over {length}"
+    return f"constant for {schedule.constant:.0%} of {length}, then linear to 0"

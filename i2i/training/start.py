@@ -1,0 +1,109 @@
+"""Starting a run, and continuing one: what Python and the command line call."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from i2i.config import Config
+from i2i.device import raise_if_out_of_memory
+from i2i.display import say, warn
+from i2i.errors import ConfigError, DataError, TrainingStopped, WeightsError
+from i2i.runs import RUNS, RunFolder, new_run
+from i2i.training.schedule import describe
+from i2i.training.trainer import Outcome, Trainer
+from i2i.weights import load_tree
+
+
+def train(config: Config, run: str | Path | None = None) -> Outcome:
+    """Starts a new run and trains it to its end.
+
+    Args:
+        config: the resolved configuration.
+        run: the folder of the run; by default a new one under runs/.
+
+    Raises:
+        ConfigError, DataError: the run cannot be started; nothing is written.
+        TrainingStopped: a loss is not finite.
+    """
+    wanted = None if run is None else Path(run)
+    trainer = Trainer(config)
+    if not trainer.is_main:  # the first process makes the folder and is the only one that writes
+        return _fit(trainer, RunFolder(wanted or RUNS))
+    root = trainer.data.layout.root
+    if wanted is not None and root.resolve() in wanted.resolve().parents:
+        raise DataError(f"the run {wanted} would lie in the data {root}, and its previews among the pictures")
+    folder = new_run(config.arch, wanted)
+    folder.write_config(trainer.config)
+    return _fit(trainer, folder)
+
+
+def resume(root: str | Path, steps: int | None = None) -> Outcome:
+    """Continues a run from its newest readable checkpoint; ``steps`` gives it a new length.
+
+    Raises:
+        DataError: not a run folder, or its pictures have changed.
+        ConfigError: ``steps`` is not beyond what is done.
+        WeightsError: no checkpoint can be read.
+        TrainingStopped: a loss is not finite.
+    """
+    run = RunFolder(Path(root))
+    config = run.read_config()
+    if steps is not None:
+        config = config.changed("training", {"steps": steps, "epochs": None, "max_time": None})
+    checkpoint = _newest_readable(run)
+    trainer = Trainer(config)
+    if checkpoint is None:
+        warn(f"{root} has no checkpoint yet: starting at step 0")
+    else:
+        trainer.restore(*checkpoint)
+    if steps is not None and steps < trainer.engine.step_count:
+        done = trainer.engine.step_count
+        raise ConfigError(f"--steps {steps}: {root} has done {done} steps already; give a larger number")
+    if trainer.is_main:
+        run.write_config(trainer.config)
+    return _fit(trainer, run)
+
+
+def _fit(trainer: Trainer, run: RunFolder) -> Outcome:
+    training, data = trainer.config.training, trainer.data
+    for problem in data.problems():
+        warn(f"left out: {problem}")
+    say(
+        f"{run.root}: {trainer.config.arch}, {len(data.a):,} pictures in A and {len(data.b):,} in B at "
+        f"{trainer.config.image_size} px, {training.device} in {training.precision}"
+    )
+    rates = ", ".join(f"{player} {opt.lr:g}" for player, opt in trainer.config.optimizers.items())
+    say(f"learning rate ({rates}): {describe(training.schedule, trainer.total_steps, training.max_time)}")
+    if trainer.engine.step_count:
+        say(f"continuing at step {trainer.engine.step_count:,}")
+    try:
+        return trainer.fit(run)
+    except (TrainingStopped, DataError, RuntimeError) as error:
+        kept = run.checkpoints()
+        state = f"the last good state is {kept[-1]}" if kept else "no checkpoint was written yet"
+        if isinstance(error, TrainingStopped):
+            raise TrainingStopped(f"{error}; {state}; lower the learning rate or use training.precision=fp32") from None
+        if isinstance(error, DataError):
+            raise DataError(f"{error}; {state}") from None
+        raise_if_out_of_memory(error, f"; {state}")
+        raise
+
+
+def _newest_readable(run: RunFolder) -> tuple[Path, dict[str, Any], dict[str, Any]] | None:
+    """The newest checkpoint that can be read, with its content; None in a run that was stopped before its first."""
+    failures = []
+    for path in reversed(run.checkpoints()):
+        try:
+            content = load_tree(path, kind="checkpoint")
+        except WeightsError as error:
+            failures.append(error)
+            continue
+        for failure in failures:
+            warn(f"{failure}: going back to {path.name}")
+        return path, *content
+    if failures:
+        raise failures[0]
+    if run.model.exists():
+        raise WeightsError(f"{run.root} has no checkpoint, and going on would overwrite {run.model}: start a new run")
+    return None

@@ -1,0 +1,268 @@
+"""The loop: runs steps, logs, previews, saves, stops when asked, and goes on exactly where a checkpoint was written."""
+
+from __future__ import annotations
+
+import math
+import platform
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import PartialState
+from accelerate.utils import broadcast, reduce
+
+import i2i
+from i2i.batch import Batch
+from i2i.config import Config, differing_keys
+from i2i.data.batches import batches_from
+from i2i.data.training_set import TrainingSet, batch_dataset, load_training_set, preview_batch
+from i2i.device import resolve_device, resolve_precision
+from i2i.display import TrainingDisplay, training_display, warn
+from i2i.errors import ConfigError, DataError, WeightsError
+from i2i.methods.base import Method
+from i2i.runs import RunFolder
+from i2i.training.engine import Engine, require_finite
+from i2i.training.interrupt import StopRequest, catch_stop_requests
+from i2i.training.logging import Meters, RunLog
+from i2i.weights import save_tree, save_weights
+
+LENGTH = ("training.steps", "training.epochs", "training.max_time")
+"""What may differ between a run and its continuation."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How training ended."""
+
+    run: RunFolder
+    step: int
+    interrupted: bool
+    problems: list[str]
+    is_main: bool
+
+
+@dataclass(frozen=True)
+class Position:
+    """Where a run is: the share of it that is done, as the schedule measures it, and whether it ends here."""
+
+    progress: float
+    over: bool
+    asked_to_stop: bool
+
+
+class CountedBatches(Iterator[Batch]):
+    """Batches with the number of those taken, which is the position of a run in its data."""
+
+    def __init__(self, batches: Iterator[Batch], taken: int) -> None:
+        self._batches, self.taken = batches, taken
+
+    def __next__(self) -> Batch:
+        batch = next(self._batches)
+        self.taken += 1
+        return batch
+
+
+class Trainer:
+    """A run that is ready to go on: ``fit`` takes it to its end.
+
+    Raises:
+        ConfigError: settings that do not fit each other, the data or the machine.
+        DataError: no usable data.
+    """
+
+    def __init__(self, config: Config) -> None:
+        processes = PartialState(cpu=config.training.device == "cpu")
+        self.device = resolve_device(config.training.device, processes.local_process_index)
+        precision = resolve_precision(config.training.precision, self.device)
+        config = config.changed("training.precision", precision).changed("training.device", self.device.type)
+        if config.training.batch_size % processes.num_processes:
+            raise ConfigError(
+                f"training.batch_size {config.training.batch_size} is not a multiple of the "
+                f"{processes.num_processes} processes that share it"
+            )
+        self.is_main = processes.is_main_process
+        self.config = config
+        self.engine = Engine(config, self.device)
+        with processes.main_process_first():
+            self.data = load_training_set(config, paired=self.engine.method.paired)
+        self.previews = preview_batch(self.data, config, self.device)
+        self.total_steps = total_steps(config, self.data)
+        share = (processes.process_index, processes.num_processes)
+        self._dataset = batch_dataset(self.data, config, share)
+        self._meters = Meters()
+        self._batches = CountedBatches(iter(()), 0)
+        self._seconds_before = 0.0
+
+    @property
+    def method(self) -> Method:
+        """What is trained."""
+        return self.engine.method
+
+    def fit(self, run: RunFolder) -> Outcome:
+        """Trains to the end of the run, or until somebody or the time limit stops it.
+
+        Raises:
+            TrainingStopped: a loss is not finite; the last checkpoint is kept.
+            DataError: a checkpoint cannot be written.
+        """
+        log = RunLog(run, self.engine.step_count) if self.is_main else None
+        try:
+            with catch_stop_requests() as request, training_display(self.total_steps) as display:
+                if log is not None and self.engine.step_count == 0:
+                    log.start(self.config)
+                    log.images(0, self.engine.preview(self.previews))
+                self._begin()
+                self._loop(run, log, request, display)
+        finally:
+            if log is not None:
+                log.close()
+        return Outcome(
+            run, self.engine.step_count, not self._position(request).over, self.data.problems(), self.is_main
+        )
+
+    def probe(self, steps: int) -> float:
+        """Runs ``steps`` steps after one that warms up, and returns the mean seconds of a step."""
+        self._begin()
+        self.engine.step(self._batches, 0.0)
+        start = time.perf_counter()
+        for _ in range(steps):
+            values = self.engine.step(self._batches, 0.0)
+        require_finite(values, self.engine.step_count)
+        return (time.perf_counter() - start) / steps
+
+    def restore(self, path: Path, state: Mapping[str, Any], header: Mapping[str, Any]) -> None:
+        """Takes over the content of the checkpoint at ``path``.
+
+        Raises:
+            ConfigError: it was written with other settings.
+            WeightsError: it does not fit this configuration.
+            DataError: the pictures have changed since.
+        """
+        changed = differing_keys(Config.model_validate(header["config"]), self.config, ignoring=LENGTH)
+        if changed:
+            raise ConfigError(f"config.yaml was changed after the run was started: set back {', '.join(changed)}")
+        if header["data"] != self.data.fingerprint():
+            raise DataError(
+                f"{self.data.layout.root}: the pictures have changed since the run was started "
+                f"({header['data']}; now {self.data.fingerprint()}): restore them or start a new run"
+            )
+        if header["versions"] != versions():
+            warn(f"this run was started with {header['versions']}, and this is {versions()}: not bit for bit the same")
+        try:
+            self.engine.load_state_dict(state["engine"])
+        except (RuntimeError, KeyError, ValueError) as error:
+            raise WeightsError(f"{path} does not fit its config.yaml: {' '.join(str(error).split())[:300]}") from None
+        self._meters.load_state_dict(state["meters"], self.device)
+        self._batches = CountedBatches(iter(()), state["batches"])
+        self._seconds_before = state["seconds"]
+
+    def _begin(self) -> None:
+        batches = batches_from(self._dataset, self._batches.taken, workers=self._workers(), device=self.device)
+        self._batches = CountedBatches(batches, self._batches.taken)
+        self._started = time.perf_counter()
+
+    def _workers(self) -> int:
+        wanted = self.config.data.workers
+        if wanted != "auto":
+            return wanted
+        # Decoded pictures cost less than handing batches between processes.
+        cached = self.data.a.in_memory and self.data.b.in_memory
+        return 0 if cached and self.device.type == "cpu" else min(4, torch.get_num_threads())
+
+    def _loop(self, run: RunFolder, log: RunLog | None, request: StopRequest, display: TrainingDisplay) -> None:
+        training, engine = self.config.training, self.engine
+        saved_at = logged_at = time.perf_counter()
+        logged_step = engine.step_count
+        position = self._position(request)
+        # At least one step, however short the time: what a run leaves can always be used.
+        while not (position.over and engine.step_count):
+            self._meters.add(engine.step(self._batches, position.progress))
+            position, step = self._position(request), engine.step_count
+            over = position.over
+            display.advance(step)
+            if step % training.log_every == 0 or over:
+                require_finite(self._meters.sums(), step)
+                now = time.perf_counter()
+                steps, seconds = step - logged_step, now - logged_at
+                speed = steps * training.batch_size * training.accumulate / seconds
+                logged_at, logged_step = now, step
+                self._log(log, speed, display, seconds / steps)
+            if log is not None and (step % training.sample_every == 0 or over):
+                log.images(step, engine.preview(self.previews))
+            if time.perf_counter() - saved_at >= training.checkpoint_seconds or over or position.asked_to_stop:
+                self._save(run, log)
+                saved_at = time.perf_counter()
+            if over or position.asked_to_stop:
+                break
+
+    def _log(self, log: RunLog | None, speed: float, display: TrainingDisplay, seconds_per_step: float) -> None:
+        step, values = self.engine.step_count, self._meters.take()
+        if self.engine.processes > 1:
+            means = reduce(torch.tensor(list(values.values()), device=self.device), "mean")
+            values = dict(zip(values, means.tolist(), strict=True))
+        if log is not None:
+            log.scalars(step, values | {f"lr/{player}": rate for player, rate in self.engine.rates().items()})
+            log.speed(step, speed)
+        players: dict[str, float] = {}
+        for tag, value in values.items():
+            kind, _, rest = tag.partition("/")
+            if kind == "loss":
+                player = rest.partition("/")[0]
+                players[player] = players.get(player, 0.0) + value
+        display.figures(step, self._seconds_left(seconds_per_step), speed, players)
+
+    def _save(self, run: RunFolder, log: RunLog | None) -> None:
+        require_finite(self._meters.sums(), self.engine.step_count)
+        if log is None:
+            return
+        log.flush()
+        state = {
+            "engine": self.engine.state_dict(),
+            "meters": self._meters.state_dict(),
+            "batches": self._batches.taken,
+            "seconds": self._seconds(),
+        }
+        config = self.config.model_dump(mode="json")
+        header = {"data": self.data.fingerprint(), "versions": versions(), "config": config}
+        save_tree(run.checkpoint(self.engine.step_count), state, header, kind="checkpoint")
+        save_weights(run.model, self.engine.inference_weights(), self.config, self.engine.step_count)
+        for old in run.checkpoints()[: -self.config.training.keep_checkpoints]:
+            old.unlink()
+
+    def _seconds(self) -> float:
+        return self._seconds_before + time.perf_counter() - self._started
+
+    def _position(self, request: StopRequest) -> Position:
+        """Reads the clock and the stop request once for this step; all processes take the first one's word."""
+        training, done = self.config.training, self.engine.step_count / self.total_steps
+        spent = 0.0 if training.max_time is None else self._seconds() / training.max_time
+        progress = max(done, spent) if training.schedule.over == "budget" else done
+        values = [min(progress, 1.0), float(max(done, spent) >= 1), float(request.made)]
+        if self.engine.processes > 1:
+            values = broadcast(torch.tensor(values, dtype=torch.float64, device=self.device)).tolist()
+        return Position(values[0], over=values[1] > 0, asked_to_stop=values[2] > 0)
+
+    def _seconds_left(self, seconds_per_step: float) -> float:
+        limit = self.config.training.max_time
+        by_steps = (self.total_steps - self.engine.step_count) * seconds_per_step
+        return by_steps if limit is None else max(0.0, min(by_steps, limit - self._seconds()))
+
+
+def total_steps(config: Config, data: TrainingSet) -> int:
+    """The length of a run in steps; an epoch shows every picture of the larger domain once."""
+    if config.training.steps is not None:
+        return config.training.steps
+    return steps_per_epoch(config, data) * (config.training.epochs or 1)
+
+
+def steps_per_epoch(config: Config, data: TrainingSet) -> int:
+    """How many steps show every picture of the larger domain once."""
+    return math.ceil(max(len(data.a), len(data.b)) / (config.training.batch_size * config.training.accumulate))
+
+
+def versions() -> str:
+    """What the exactness of a resumed run depends on."""
+    return f"i2i {i2i.__version__}, torch {torch.__version__}, Python {platform.python_version()}"

@@ -1,0 +1,110 @@
+"""Toy pictures, toy networks, and the command line run in this process."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from i2i.cli import main
+from i2i.config import Config, read_recipe, resolve_config
+
+SMALL = {"width": 4, "blocks": 1, "depth": 3, "layers": 1}
+
+
+class Result(NamedTuple):
+    """What a command left on the terminal."""
+
+    code: int
+    out: str
+    err: str
+
+
+Run = Callable[..., Result]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    os.environ["I2I_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture
+def i2i(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Runs ``i2i ARGUMENTS`` through its entry point."""
+
+    def run(*arguments: object) -> Result:
+        monkeypatch.setattr("sys.argv", ["i2i", *map(str, arguments)])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as stop:
+            main()
+        captured = capsys.readouterr()
+        assert isinstance(stop.value.code, int)
+        return Result(stop.value.code, captured.out, captured.err)
+
+    return run
+
+
+def draw(path: Path, seed: int, size: tuple[int, int] = (24, 20), mode: str = "RGB") -> Path:
+    """A picture of a coloured disc on white; ``size`` is width and height."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    random = np.random.default_rng(seed)
+    y, x = np.mgrid[: size[1], : size[0]]
+    disc = (x - random.uniform(0, size[0])) ** 2 + (y - random.uniform(0, size[1])) ** 2 < (max(size) / 3) ** 2
+    pixels = np.full((size[1], size[0], 3), 255, np.uint8)
+    pixels[disc] = random.integers(0, 200, 3)
+    Image.fromarray(pixels).convert(mode).save(path)
+    return path
+
+
+def make_set(root: Path, **counts: int) -> Path:
+    """A data folder; ``counts`` says how many pictures are in trainA and so on."""
+    for number, (folder, count) in enumerate(counts.items()):
+        for i in range(count):
+            draw(root / folder / f"picture{i:02}.png", 100 * number + i)
+    return root
+
+
+@pytest.fixture(scope="session")
+def toy_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An unpaired set of 8 and 6 training and 3 and 2 test pictures, 24x20."""
+    return make_set(tmp_path_factory.mktemp("data") / "toy", trainA=8, trainB=6, testA=3, testB=2)
+
+
+def small_settings(arch: str) -> list[str]:
+    """Assignments that make the networks of a recipe tiny."""
+    networks = read_recipe(arch)["networks"]
+    return [
+        f"networks.{role}.{key}={value}"
+        for role, settings in networks.items()
+        for key, value in SMALL.items()
+        if key in settings
+    ]
+
+
+def small_config(arch: str, data: Path, *assignments: str, **options: Any) -> Config:
+    """A recipe at 16 px with tiny networks, on the CPU in float32."""
+    named = {
+        "data.path": str(data),
+        "image_size": 16,
+        "training.batch_size": 2,
+        "training.steps": 6,
+        "training.device": "cpu",
+        "training.precision": "fp32",
+    }
+    settings = [*small_settings(arch), "training.log_every=2", "training.sample_every=3", *assignments]
+    return resolve_config(arch, options=named | options, assignments=settings)
+
+
+def small_arguments(arch: str, data: Path, run: Path, *, steps: int = 6) -> list[object]:
+    """The same as ``small_config``, for the command line."""
+    settings = [*small_settings(arch), "training.log_every=2", "training.sample_every=3"]
+    return [
+        *("train", "--arch", arch, "--data", data, "--run", run, "--image-size", 16, "--batch-size", 2),
+        *("--steps", steps, "--device", "cpu", "--precision", "fp32"),
+        *(part for setting in settings for part in ("--set", setting)),
+    ]

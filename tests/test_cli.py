@@ -1,0 +1,226 @@
+"""The command line: light to import, exit codes, one line for every mistake, and the small commands."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+import torch
+
+from i2i.config import recipe_names
+from i2i.training.start import train
+
+from .conftest import Run, draw, make_set, small_arguments, small_config
+
+
+def test_help_and_import_wait_for_no_heavy_package() -> None:
+    heavy = ("torch", "albumentations", "tensorboard", "accelerate", "numpy", "pydantic", "PIL", "yaml", "rich")
+    code = (
+        "import sys, i2i, i2i.cli\n"
+        "sys.argv = ['i2i', '--help']\n"
+        "try: i2i.cli.main()\n"
+        "except SystemExit as stop: assert stop.code == 0\n"
+        f"print([name for name in {heavy!r} if name in sys.modules])"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "translate" in result.stdout
+    assert result.stdout.splitlines()[-1] == "[]"
+
+
+def test_public_names_are_there() -> None:
+    import i2i
+
+    assert all(getattr(i2i, name) for name in i2i.__all__)
+    with pytest.raises(AttributeError, match="no attribute 'lode'"):
+        i2i.lode  # noqa: B018
+
+
+def bad_sets(root: Path) -> dict[str, Path]:
+    """Data folders with one mistake each."""
+    make_set(root / "one-domain", trainA=2)
+    make_set(root / "corrupt", trainA=2, trainB=2)
+    for path in (root / "corrupt/trainB").iterdir():
+        path.write_text("not a picture")
+    (root / "empty").mkdir()
+    draw(root / "file.png", 0)
+    names = ("one-domain", "corrupt", "empty", "file.png", "missing")
+    return {name: root / name for name in names}
+
+
+@pytest.mark.parametrize(
+    ("name", "named"),
+    [
+        ("missing", "no such data folder"),
+        ("empty", "found neither trainA/ and trainB/"),
+        ("one-domain", "trainB/ is missing"),
+        ("corrupt", "no picture of domain B can be read"),
+        ("file.png", "is a file"),
+    ],
+)
+def test_bad_data_is_one_line_and_leaves_no_run(tmp_path: Path, i2i: Run, name: str, named: str) -> None:
+    result = i2i(*small_arguments("cyclegan", bad_sets(tmp_path)[name], tmp_path / "run"))
+    assert result.code == 2
+    assert result.err.count("\n") == 1
+    assert result.err.startswith("error: ")
+    assert named in result.err
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["train", "--arch", "cyclegna"], "did you mean cyclegan"),
+        (["train"], "give --arch"),
+        (["train", "--arch", "cyclegan", "--set", "training.batchsize=2"], "did you mean training.batch_size"),
+        (["train", "--arch", "cyclegan", "--set", "training.batch_size=two"], "training.batch_size: 'two'"),
+        (["train", "--arch", "cyclegan", "--image-size", "4"], "image_size: 4"),
+        (["train", "--arch", "cyclegan", "--steps", "0"], "--steps"),
+        (["train", "--arch", "cyclegan", "--steps", "1", "--epochs", "1"], "not both"),
+        (["train", "--arch", "cyclegan", "--max-time", "soon"], "is not a time"),
+        (["train", "--arch", "cyclegan", "--config", "nowhere.yaml"], "nowhere.yaml"),
+        (["train", "--arch", "cyclegan", "--no-such-option"], "No such option"),
+        (["train", "--resume", "nowhere"], "is not a run folder"),
+        (["translate", "nowhere"], "no such file or folder"),
+        (["tarin"], "No such command"),
+        (["data", "check", "nowhere"], "no such data folder"),
+        (["info", "--model", "nowhere"], "no such run folder or weight file"),
+    ],
+)
+def test_mistakes_are_one_line_and_exit_2(i2i: Run, arguments: list[str], named: str) -> None:
+    result = i2i(*arguments)
+    assert result.code == 2
+    assert result.err.count("\n") == 1
+    assert named in result.err
+
+
+def test_one_bad_picture_among_good_ones_is_named_and_training_goes_on(tmp_path: Path, i2i: Run) -> None:
+    data = make_set(tmp_path / "data", trainA=3, trainB=3)
+    whole = draw(data / "trainA/cut.jpg", 7).read_bytes()
+    (data / "trainA/cut.jpg").write_bytes(whole[: len(whole) // 2])
+    result = i2i(*small_arguments("cyclegan", data, tmp_path / "run", steps=2))
+    assert result.code == 1
+    assert "cut.jpg" in result.err
+    assert "3 pictures in A" in result.err
+    assert "trained 2 steps" in result.out
+
+
+def test_files_that_are_no_weights_are_refused(tmp_path: Path, i2i: Run) -> None:
+    picture = draw(tmp_path / "a.png", 0)
+    text, pickled, empty = tmp_path / "text.safetensors", tmp_path / "net_G.pth", tmp_path / "empty.safetensors"
+    text.write_text("hello")
+    torch.save({"weight": torch.zeros(1)}, pickled)
+    empty.write_bytes(b"")
+    for path in (text, pickled, empty, picture):
+        result = i2i("translate", picture, "-o", tmp_path / "out.png", "--model", path)
+        assert result.code == 2
+        assert path.name in result.err
+        assert "not a weight file of i2i" in result.err
+        assert result.err.count("\n") == 1
+
+
+def test_a_run_folder_that_cannot_be_made_is_named(tmp_path: Path, toy_set: Path, i2i: Run) -> None:
+    (tmp_path / "file").write_text("")
+    for run in (tmp_path / "file", tmp_path / "file/run"):
+        result = i2i(*small_arguments("cyclegan", toy_set, run))
+        assert result.code == 2
+        assert "file" in result.err
+        assert result.err.splitlines()[-1].startswith("error: ")
+
+
+def test_an_output_that_cannot_be_written_is_reported(tmp_path: Path, toy_set: Path, i2i: Run) -> None:
+    run = train(small_config("cyclegan", toy_set, "training.steps=1"), tmp_path / "run").run.root
+    (tmp_path / "file").write_text("")
+    result = i2i("translate", toy_set / "testA", "-o", tmp_path / "file/out", "--model", run)
+    assert result.code == 2
+    assert "cannot write" in result.err.splitlines()[-1]
+
+
+def test_dry_run_tells_everything_and_writes_nothing(tmp_path: Path, toy_set: Path, i2i: Run) -> None:
+    result = i2i(*small_arguments("cyclegan", toy_set, tmp_path / "run"), "--dry-run")
+    assert result.code == 0
+    for part in (
+        "image_size: 16",
+        "generator_AtoB",
+        "8 in A, 6 in B",
+        "steps per epoch    4",
+        "constant for 50%",
+        "GiB",
+        "s a step",
+    ):
+        assert part in result.out
+    assert not (tmp_path / "run").exists()
+
+
+def test_archs_lists_every_recipe_with_its_paper(i2i: Run) -> None:
+    out = i2i("archs").out
+    assert all(name in out for name in recipe_names())
+    assert "arXiv:1703.10593" in out
+
+
+def test_info_tells_versions_devices_and_the_run(tmp_path: Path, toy_set: Path, i2i: Run) -> None:
+    run = train(small_config("cyclegan", toy_set, "training.steps=1"), tmp_path / "run").run.root
+    out = i2i("info", "--model", run).out
+    for part in (
+        f"torch {metadata.version('torch')}",
+        "device     cpu",
+        "1 steps of batch 2 at 16 px",
+        "generator: name resnet",
+    ):
+        assert part in out
+
+
+def test_data_check_reports_a_sound_set(toy_set: Path, i2i: Run) -> None:
+    result = i2i("data", "check", toy_set, "--unpaired")
+    assert result.code == 0
+    for part in ("two folders", "8 in A, 6 in B", "3 in A, 2 in B", "24x20 (19)", "RGB (19)", "unreadable 0"):
+        assert part in result.out
+
+
+def test_data_check_finds_what_would_spoil_training(tmp_path: Path, i2i: Run) -> None:
+    data = make_set(tmp_path, trainA=4, trainB=4, testA=1, testB=1)
+    (data / "trainA/picture00.png").write_text("no picture")
+    (data / "trainB/picture03.png").unlink()
+    leaked = (data / "trainB/picture01.png").read_bytes()
+    (data / "testB/picture00.png").write_bytes(leaked)
+    result = i2i("data", "check", data)
+    assert result.code == 1
+    assert "picture00.png: not a picture" in result.err
+    assert "train: 1 in A and 0 in B without a partner of the same name, first picture03" in result.err
+    assert "partner" not in i2i("data", "check", data, "--unpaired").err
+    assert "testB/picture00.png: the same picture as" in result.err
+
+
+def test_demo_leaves_a_run_a_contact_sheet_and_a_page(
+    tmp_path: Path, i2i: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = i2i("demo", "--time", "2s", "--run", tmp_path / "demo")
+    assert result.code == 0, result.err
+    for name in ("contact-sheet.png", "index.html", "model.safetensors", "config.yaml", "translated/report.json"):
+        assert (tmp_path / "demo" / name).is_file()
+    assert "contact-sheet.png" in (tmp_path / "demo/index.html").read_text()
+    assert result.out.count("i2i ") >= 2
+    assert "tensorboard --logdir runs" in result.out
+
+
+def test_no_arguments_show_the_help(i2i: Run) -> None:
+    result = i2i()
+    assert result.code == 2
+    assert "Commands:" in result.out + result.err
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_an_output_that_is_full_is_no_traceback() -> None:
+    with open("/dev/full", "w") as full:
+        result = subprocess.run([sys.executable, "-m", "i2i", "archs"], stdout=full, stderr=subprocess.PIPE, text=True)
+    assert result.returncode == 2
+    assert "Traceback" not in result.stderr
+
+
+def test_the_module_is_the_command() -> None:
+    result = subprocess.run([sys.executable, "-m", "i2i", "archs", "--bad"], capture_output=True, text=True)
+    assert result.returncode == 2
+    assert result.stderr.startswith("error: No such option")

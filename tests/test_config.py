@@ -1,0 +1,152 @@
+"""The configuration: precedence, what follows from the image size, and errors that name the key and the fix."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from i2i.config import differing_keys, parse_config, resolve_config, to_yaml
+from i2i.errors import ConfigError
+
+
+def message(**arguments: object) -> str:
+    with pytest.raises(ConfigError) as error:
+        resolve_config("cyclegan", **arguments)  # type: ignore[arg-type]
+    text = str(error.value)
+    assert "\n" not in text
+    return text
+
+
+def test_the_recipe_is_the_paper() -> None:
+    config = resolve_config("cyclegan")
+    assert config.image_size == 256
+    assert config.data.load_size == 286
+    assert config.method == {
+        "name": "cyclegan",
+        "objective": "lsgan",
+        "cycle_weight": 10.0,
+        "identity_weight": 0.5,
+        "history": 50,
+    }
+    assert config.networks["generator"]["blocks"] == 9
+    assert config.optimizers["generator"].lr == 2e-4
+    assert config.optimizers["generator"].betas == (0.5, 0.999)
+    assert (config.training.batch_size, config.training.epochs) == (1, 200)
+    assert config.training.schedule.constant == 0.5
+    assert config.training.ema is None
+
+
+def test_precedence_is_recipe_file_options_assignments() -> None:
+    file = {"training": {"seed": 1, "batch_size": 2, "log_every": 3}}
+    config = resolve_config(
+        "cyclegan", file=file, options={"training.seed": 4, "training.batch_size": 5}, assignments=["training.seed=6"]
+    )
+    assert (config.training.seed, config.training.batch_size, config.training.log_every) == (6, 5, 3)
+
+
+def test_image_size_brings_its_load_size_and_blocks() -> None:
+    config = resolve_config("cyclegan", options={"image_size": 64})
+    assert (config.data.load_size, config.networks["generator"]["blocks"]) == (72, 6)
+    kept = resolve_config(
+        "cyclegan", options={"image_size": 64}, assignments=["data.load_size=100", "networks.generator.blocks=3"]
+    )
+    assert (kept.data.load_size, kept.networks["generator"]["blocks"]) == (100, 3)
+
+
+def test_another_network_brings_its_own_settings() -> None:
+    config = resolve_config("cyclegan", options={"image_size": 64}, assignments=["networks.generator.name=unet"])
+    assert config.networks["generator"]["depth"] == 6
+    assert "blocks" not in config.networks["generator"]
+    config = resolve_config("cyclegan", assignments=["networks.generator={name: unet, width: 8}"])
+    assert (config.networks["generator"]["depth"], config.networks["generator"]["width"]) == (8, 8)
+    with pytest.raises(ConfigError, match="patchgan: that is a discriminator"):
+        resolve_config("cyclegan", assignments=["networks.generator.name=patchgan"])
+    settings = ["optimizers.generator.lr=0.5", "optimizers.generator.name=sgd"]
+    assert resolve_config("cyclegan", assignments=settings).optimizers["generator"].lr == 0.5
+
+
+def test_numbers_are_not_bent_into_integers() -> None:
+    assert "image_size: 64.0" in message(assignments=["image_size=64.0"])
+    assert "networks.generator.width: True" in message(assignments=["networks.generator.width=true"])
+    assert "data.workers: -1" in message(assignments=["data.workers=-1"])
+
+
+@pytest.mark.parametrize("value", ["2024-13-45", "[" * 2000, "9" * 5000])
+def test_values_that_yaml_chokes_on_are_one_line(value: str) -> None:
+    assert len(message(assignments=[f"training.seed={value}"])) < 400
+
+
+def test_sections_and_recipes_are_not_replaced_silently() -> None:
+    assert "data is a section" in message(file={"data": "text"}, options={"data.path": "d"})
+    assert "networks: 3 is not allowed" in message(assignments=["networks=3"])
+    assert "name two recipes" in message(assignments=["arch=cyclegan-fast"])
+
+
+def test_steps_replace_the_recipes_epochs() -> None:
+    assert resolve_config("cyclegan", options={"training.steps": 5}).training.epochs is None
+    assert resolve_config("cyclegan", file={"training": {"epochs": 3}}).training.epochs == 3
+    both = message(file={"training": {"epochs": 3}}, options={"training.steps": 5})
+    assert "give one of training.steps and training.epochs" in both
+
+
+def test_yaml_numbers_without_a_dot_are_numbers() -> None:
+    assert resolve_config("cyclegan", assignments=["optimizers.generator.lr=1e-3"]).optimizers["generator"].lr == 1e-3
+
+
+def test_a_resolved_configuration_survives_its_file() -> None:
+    config = resolve_config("cyclegan", options={"image_size": 64})
+    assert parse_config(yaml.safe_load(to_yaml(config))) == config
+    other = config.changed("training.seed", 3)
+    assert differing_keys(config, other) == ["training.seed (0 against 3)"]
+
+
+def test_unknown_keys_name_the_nearest() -> None:
+    assert "unknown key training.batchsize; did you mean training.batch_size?" in message(
+        assignments=["training.batchsize=4"]
+    )
+    assert "did you mean training.batch_size?" in message(assignments=["batch_size=4"])
+    assert "unknown key networks.generator.widht; did you mean networks.generator.width?" in message(
+        assignments=["networks.generator.widht=4"]
+    )
+    assert "unknown key method.cycle_wieght; did you mean method.cycle_weight?" in message(
+        assignments=["method.cycle_wieght=4"]
+    )
+
+
+def test_wrong_values_name_key_value_and_what_is_allowed() -> None:
+    text = message(assignments=["training.batch_size=four"])
+    assert "training.batch_size: 'four'" in text
+    assert "integer" in text
+    assert "greater than or equal to 1" in message(assignments=["training.batch_size=0"])
+    assert "'lsgan', 'hinge' or 'wasserstein'" in message(assignments=["method.objective=lsgam"])
+    assert "load_size 100 is smaller than image_size 256" in message(assignments=["data.load_size=100"])
+    assert "known: patchgan, resnet, unet" in message(assignments=["networks.generator.name=vit"])
+    assert "and 1 more" in message(assignments=["training.batch_size=0", "training.seed=-1"])
+    assert "write it as key=value" in message(assignments=["training.batch_size"])
+    assert "not valid YAML" in message(assignments=["training.seed=[1"])
+
+
+def test_unknown_recipes_name_the_nearest() -> None:
+    with pytest.raises(ConfigError, match=r"unknown arch 'cycelgan'; did you mean cyclegan"):
+        resolve_config("cycelgan")
+
+
+def test_a_file_that_is_no_mapping_is_named(tmp_path: Path) -> None:
+    from i2i.config import read_config
+
+    for name, content in (("list.yaml", "- 1"), ("broken.yaml", "a: [1"), ("binary.yaml", "\x00")):
+        path = tmp_path / name
+        path.write_text(content)
+        with pytest.raises(ConfigError, match=name):
+            read_config(path)
+    with pytest.raises(ConfigError, match=r"missing\.yaml"):
+        read_config(tmp_path / "missing.yaml")
+
+
+def test_networks_and_optimizers_must_be_the_methods() -> None:
+    tree = resolve_config("cyclegan").model_dump(mode="json")
+    tree["networks"]["critic"] = {"name": "patchgan"}
+    with pytest.raises(ConfigError, match="takes generator, discriminator; fix critic"):
+        parse_config(tree)

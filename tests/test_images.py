@@ -1,0 +1,109 @@
+"""Decoding: every mode of picture becomes 8-bit pixels by a stated rule."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from i2i.data.images import is_image, list_images, read_image, write_image
+from i2i.errors import DataError
+
+from .conftest import draw
+
+
+@pytest.mark.parametrize("suffix", ["png", "webp", "bmp", "tiff", "TIF", "PNG"])
+def test_lossless_formats_survive_in_any_case_of_suffix(tmp_path: Path, suffix: str) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (5, 7, 3), np.uint8)
+    write_image(tmp_path / f"new/a.{suffix}", pixels)
+    np.testing.assert_array_equal(read_image(tmp_path / f"new/a.{suffix}"), pixels)
+
+
+def test_exif_orientation_is_applied(tmp_path: Path) -> None:
+    image = Image.new("RGB", (4, 2), "white")
+    image.putpixel((0, 0), (0, 0, 0))
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned clockwise for display
+    image.save(tmp_path / "a.png", exif=exif)
+    pixels = read_image(tmp_path / "a.png")
+    assert pixels.shape == (4, 2, 3)
+    assert pixels[0, 1].tolist() == [0, 0, 0]
+
+
+def test_sixteen_bits_are_scaled_and_not_clipped(tmp_path: Path) -> None:
+    values = np.array([[0, 257, 32896, 65535]], np.uint16)
+    Image.fromarray(values).save(tmp_path / "a.png")
+    assert read_image(tmp_path / "a.png", channels=1)[..., 0].tolist() == [[0, 1, 128, 255]]
+
+
+def test_pictures_without_a_known_range_are_refused(tmp_path: Path) -> None:
+    Image.fromarray(np.ones((2, 2), np.float32)).save(tmp_path / "a.tiff")
+    with pytest.raises(DataError, match=r"a\.tiff: 32-bit pictures"):
+        read_image(tmp_path / "a.tiff")
+
+
+def test_alpha_is_composited_on_the_background_unless_kept(tmp_path: Path) -> None:
+    Image.new("RGBA", (1, 1), (200, 0, 0, 0)).save(tmp_path / "clear.png")
+    assert read_image(tmp_path / "clear.png").tolist() == [[[255, 255, 255]]]
+    assert read_image(tmp_path / "clear.png", background=(1, 2, 3)).tolist() == [[[1, 2, 3]]]
+    assert read_image(tmp_path / "clear.png", channels=4).tolist() == [[[200, 0, 0, 0]]]
+    palette = Image.new("P", (1, 1), 0)
+    palette.putpalette([9, 9, 9])
+    palette.save(tmp_path / "palette.png", transparency=0)
+    assert read_image(tmp_path / "palette.png").tolist() == [[[255, 255, 255]]]
+    Image.new("LA", (1, 1), (10, 0)).save(tmp_path / "grey.png")
+    assert read_image(tmp_path / "grey.png", channels=1).tolist() == [[[255]]]
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "CMYK"])
+def test_modes_become_the_wanted_channels(tmp_path: Path, mode: str) -> None:
+    path = draw(tmp_path / "a.tiff", 0, mode=mode)
+    for channels in (1, 3, 4):
+        pixels = read_image(path, channels)
+        assert pixels.shape == (20, 24, channels)
+        assert pixels.max() > 200
+
+
+def test_unreadable_files_are_named(tmp_path: Path) -> None:
+    whole = draw(tmp_path / "whole.jpg", 0).read_bytes()
+    broken = {"cut.jpg": whole[: len(whole) // 2], "text.png": b"hello", "empty.webp": b""}
+    for name, content in broken.items():
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(DataError, match=name) as error:
+            read_image(tmp_path / name)
+        assert "\n" not in str(error.value)
+    with pytest.raises(DataError, match="no such file"):
+        read_image(tmp_path / "none.png")
+
+
+def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DataError, match=r"cannot write .*a\.png"):
+        write_image(tmp_path / "file/a.png", np.zeros((1, 1, 3), np.uint8))
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
+    path = draw(tmp_path / "mine.jpg", 0)
+    before = path.read_bytes()
+    with pytest.raises(DataError, match=r"mine\.jpg"):
+        write_image(path, np.zeros((2, 2, 4), np.uint8))
+    assert path.read_bytes() == before
+
+
+def test_links_are_followed_once(tmp_path: Path) -> None:
+    draw(tmp_path / "real/a.png", 0)
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set/link").symlink_to(tmp_path / "real")
+    (tmp_path / "set/loop").symlink_to(tmp_path / "set")
+    (tmp_path / "set/gone.png").symlink_to(tmp_path / "nowhere.png")
+    assert [path.name for path in list_images(tmp_path / "set")] == ["gone.png", "a.png"]
+
+
+def test_folders_are_walked_and_hidden_files_left_out(tmp_path: Path) -> None:
+    for name in ("b.PNG", "deep/er/a.Jpeg", ".hidden.png", ".cache/c.png", "notes.txt"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"")
+    assert [path.name for path in list_images(tmp_path)] == ["b.PNG", "a.Jpeg"]
+    assert not is_image(Path("x.gif"))

@@ -1,0 +1,100 @@
+"""CycleGAN's updates against a plain restatement of the paper's losses."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import pytest
+import torch
+from torch import Tensor
+
+from i2i.batch import Batch, DataSpec
+from i2i.errors import ConfigError
+from i2i.methods.cyclegan import CycleGAN
+from i2i.methods.history import ImageHistory
+from i2i.networks.patchgan import PatchGAN
+from i2i.networks.resnet import ResNetGenerator
+
+
+def make(identity_weight: float = 0.5, history: int = 0, channels: tuple[int, int] = (3, 3)) -> CycleGAN:
+    torch.manual_seed(0)
+    return CycleGAN(
+        DataSpec(16, *channels),
+        generator=partial(ResNetGenerator, width=4, blocks=1),
+        discriminator=partial(PatchGAN, width=4, layers=1),
+        cycle_weight=10.0,
+        identity_weight=identity_weight,
+        history=history,
+    )
+
+
+def mean_square(x: Tensor, target: float) -> Tensor:
+    return ((x - target) ** 2).mean()
+
+
+def l1(x: Tensor, y: Tensor) -> Tensor:
+    return (x - y).abs().mean()
+
+
+@pytest.mark.parametrize("identity_weight", [0.5, 0.0])
+def test_losses_are_the_papers(identity_weight: float) -> None:
+    method = make(identity_weight)
+    a, b = torch.rand(2, 3, 16, 16) * 2 - 1, torch.rand(2, 3, 16, 16) * 2 - 1
+    generator, discriminator = list(method.updates(iter([Batch(a, b)])))
+    g, f, d_a, d_b = method.generator_AtoB, method.generator_BtoA, method.discriminator_A, method.discriminator_B
+    expected = {
+        "gan_A": mean_square(d_a(f(b)), 1),
+        "gan_B": mean_square(d_b(g(a)), 1),
+        "cycle_A": 10 * l1(f(g(a)), a),
+        "cycle_B": 10 * l1(g(f(b)), b),
+    }
+    if identity_weight:
+        expected |= {"identity_A": 5 * l1(f(a), a), "identity_B": 5 * l1(g(b), b)}
+    assert generator.losses.keys() == expected.keys()
+    for name, value in expected.items():
+        torch.testing.assert_close(generator.losses[name], value)
+    for domain, network, real, fake in (("A", d_a, a, f(b)), ("B", d_b, b, g(a))):
+        halved = 0.5 * (mean_square(network(real), 1) + mean_square(network(fake), 0))
+        torch.testing.assert_close(discriminator.losses[f"gan_{domain}"], halved)
+        torch.testing.assert_close(discriminator.scores[f"real_{domain}"], network(real).mean().detach())
+        torch.testing.assert_close(discriminator.scores[f"fake_{domain}"], network(fake).mean().detach())
+    assert (generator.player, discriminator.player) == ("generator", "discriminator")
+
+
+def test_the_discriminator_does_not_reach_the_generator() -> None:
+    method = make()
+    batch = Batch(torch.rand(1, 3, 16, 16), torch.rand(1, 3, 16, 16))
+    *_, discriminator = method.updates(iter([batch]))
+    torch.autograd.backward(list(discriminator.losses.values()))
+    assert all(p.grad is None for p in method.generator_AtoB.parameters())
+
+
+def test_history_fills_and_then_exchanges_about_half() -> None:
+    history = ImageHistory(50, 1, 2)
+    filling = torch.arange(50.0).reshape(50, 1, 1, 1).expand(50, 1, 2, 2)
+    assert torch.equal(history.exchange(filling), filling)
+    torch.manual_seed(0)
+    new = torch.full((1000, 1, 2, 2), 1000.0) + torch.arange(1000.0).reshape(-1, 1, 1, 1)
+    shown = history.exchange(new)
+    old = (shown != new)[:, 0, 0, 0]
+    assert 430 < old.sum() < 570
+    assert all(value < 1000 or value < new[i].max() for i, value in enumerate(shown[:, 0, 0, 0]) if old[i])
+
+
+def test_history_is_part_of_the_state_and_can_be_off() -> None:
+    history = ImageHistory(4, 1, 2)
+    history.exchange(torch.ones(3, 1, 2, 2))
+    other = ImageHistory(4, 1, 2)
+    other.load_state_dict(history.state_dict())
+    assert other.stored == 3
+    assert torch.equal(other.images, history.images)
+    fakes = torch.ones(1, 1, 2, 2, requires_grad=True)
+    shown = ImageHistory(0, 1, 2).exchange(fakes)
+    assert torch.equal(shown, fakes)
+    assert not shown.requires_grad
+
+
+def test_identity_needs_equal_channels() -> None:
+    with pytest.raises(ConfigError, match=r"set method\.identity_weight=0"):
+        make(0.5, channels=(1, 3))
+    assert make(0.0, channels=(1, 3)).translate(torch.zeros(1, 1, 16, 16), "AtoB").shape == (1, 3, 16, 16)

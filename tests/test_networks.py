@@ -1,0 +1,184 @@
+"""Networks against the papers: sizes, parameter counts, and a plain restatement with the same weights."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from i2i.networks.layers import ReflectionPad2d, initialize
+from i2i.networks.patchgan import PatchGAN
+from i2i.networks.resnet import ResNetGenerator
+from i2i.networks.unet import UNetGenerator
+from i2i.weights import parameter_count
+
+
+def test_parameter_counts_are_the_published_ones() -> None:
+    assert round(parameter_count(ResNetGenerator(3, 3)) / 1e6, 3) == 11.378
+    assert round(parameter_count(PatchGAN(3)) / 1e6, 3) == 2.765
+    assert round(parameter_count(UNetGenerator(3, 3)) / 1e6, 3) == 54.414
+
+
+class Weights:
+    """Hands out a network's weights in order, for a restatement that calls plain functions."""
+
+    def __init__(self, network: nn.Module) -> None:
+        self._tensors: Iterator[Tensor] = iter([p.detach() for p in network.parameters()])
+
+    def conv(self, x: Tensor, stride: int = 1, padding: int = 0, bias: bool = True) -> Tensor:
+        return F.conv2d(x, next(self._tensors), next(self._tensors) if bias else None, stride, padding)
+
+    def up(self, x: Tensor, padding: int, output_padding: int, bias: bool = True) -> Tensor:
+        weight = next(self._tensors)
+        shift = next(self._tensors) if bias else None
+        return F.conv_transpose2d(x, weight, shift, 2, padding, output_padding)
+
+    def batch_norm(self, x: Tensor) -> Tensor:
+        scale, shift = next(self._tensors), next(self._tensors)
+        mean, variance = x.mean((0, 2, 3), keepdim=True), x.var((0, 2, 3), keepdim=True, correction=0)
+        return (x - mean) / (variance + 1e-5).sqrt() * scale[:, None, None] + shift[:, None, None]
+
+    def all_used(self) -> bool:
+        return next(self._tensors, None) is None
+
+
+def instance_norm(x: Tensor) -> Tensor:
+    mean, variance = x.mean((2, 3), keepdim=True), x.var((2, 3), keepdim=True, correction=0)
+    return (x - mean) / (variance + 1e-5).sqrt()
+
+
+def mirrored(x: Tensor, padding: int) -> Tensor:
+    return F.pad(x, (padding,) * 4, mode="reflect")
+
+
+def randomized(network: nn.Module) -> nn.Module:
+    torch.manual_seed(1)
+    for parameter in network.parameters():
+        nn.init.normal_(parameter, 0.0, 0.2)
+    return network
+
+
+def test_resnet_computes_what_the_paper_describes() -> None:
+    network = randomized(ResNetGenerator(3, 2, width=4, blocks=2))
+    x, w = torch.randn(2, 3, 16, 20), Weights(network)
+    y = F.relu(instance_norm(w.conv(mirrored(x, 3))))
+    for _ in range(2):
+        y = F.relu(instance_norm(w.conv(y, stride=2, padding=1)))
+    for _ in range(2):
+        inner = F.relu(instance_norm(w.conv(mirrored(y, 1))))
+        y = y + instance_norm(w.conv(mirrored(inner, 1)))
+    for _ in range(2):
+        y = F.relu(instance_norm(w.up(y, padding=1, output_padding=1)))
+    y = torch.tanh(w.conv(mirrored(y, 3)))
+    torch.testing.assert_close(network(x), y)
+    assert w.all_used()
+
+
+@pytest.mark.parametrize("layers", [1, 3])
+def test_patchgan_computes_what_the_paper_describes(layers: int) -> None:
+    network = randomized(PatchGAN(3, width=4, layers=layers))
+    x, w = torch.randn(2, 3, 40, 36), Weights(network)
+    y = F.leaky_relu(w.conv(x, stride=2, padding=1), 0.2)
+    for i in range(layers):
+        y = F.leaky_relu(instance_norm(w.conv(y, stride=2 if i < layers - 1 else 1, padding=1)), 0.2)
+    torch.testing.assert_close(network(x), w.conv(y, padding=1))
+    assert w.all_used()
+
+
+def test_pixel_discriminator_sees_single_pixels() -> None:
+    network = randomized(PatchGAN(3, width=4, layers=0, norm="none"))
+    x = torch.randn(1, 3, 6, 5)
+    changed = x.clone()
+    changed[..., 2, 3] += 1
+    differs = (network(changed) != network(x))[0, 0]
+    assert differs.shape == (6, 5)
+    assert differs.nonzero().tolist() == [[2, 3]]
+
+
+@pytest.mark.parametrize(("layers", "field"), [(1, 16), (2, 34), (3, 70)])
+def test_patches_have_the_papers_size(layers: int, field: int) -> None:
+    network = PatchGAN(1, width=2, layers=layers, norm="none")
+    x = torch.randn(1, 1, 128, 128, requires_grad=True)
+    scores = network(x)
+    scores[0, 0, scores.shape[2] // 2, scores.shape[3] // 2].backward()
+    assert x.grad is not None
+    rows = x.grad[0, 0].abs().sum(1).nonzero().flatten()
+    assert rows[-1] - rows[0] + 1 == field
+
+
+def test_unet_computes_what_the_paper_describes() -> None:
+    network = randomized(UNetGenerator(3, 2, width=4, depth=3))
+    x = torch.randn(2, 3, 16, 8)
+    # Registered level by level: down1, up1, down2, up2, down3, up3.
+    weights = [Weights(network.get_submodule(f"{kind}{level}")) for level in (1, 2, 3) for kind in ("down", "up")]
+    down1, up1, down2, up2, down3, up3 = weights
+    a = down1.conv(x, stride=2, padding=1, bias=False)
+    b = down2.batch_norm(down2.conv(F.leaky_relu(a, 0.2), stride=2, padding=1, bias=False))
+    c = down3.conv(F.leaky_relu(b, 0.2), stride=2, padding=1, bias=False)
+    y = torch.cat([b, up3.batch_norm(up3.up(F.relu(c), 1, 0, bias=False))], 1)
+    y = torch.cat([a, up2.batch_norm(up2.up(F.relu(y), 1, 0, bias=False))], 1)
+    torch.testing.assert_close(network(x), torch.tanh(up1.up(F.relu(y), 1, 0)))
+    assert all(w.all_used() for w in weights)
+
+
+def test_unet_depth_follows_the_image_size() -> None:
+    assert UNetGenerator.settings_for(256) == {"depth": 8}
+    assert UNetGenerator.settings_for(64) == {"depth": 6}
+    assert UNetGenerator.settings_for(1024) == {"depth": 8}
+
+
+def test_unet_keeps_running_at_a_bottleneck_of_one_pixel() -> None:
+    network = UNetGenerator(3, 1, width=2, depth=4, norm="instance", dropout=0.5)
+    assert network(torch.randn(1, 3, 16, 16)).shape == (1, 1, 16, 16)
+    dropouts = [name for name, module in network.named_modules() if isinstance(module, nn.Dropout)]
+    assert dropouts == []  # depth 4 has no inner layer of full width on both sides
+    deep = UNetGenerator(3, 1, width=2, depth=8, dropout=0.5)
+    assert sum(isinstance(module, nn.Dropout) for module in deep.modules()) == 3
+
+
+@pytest.mark.parametrize("upsample", ["transposed", "resize"])
+def test_generators_keep_the_size(upsample: str) -> None:
+    resnet = ResNetGenerator(1, 3, width=2, blocks=1, upsample=upsample)  # type: ignore[arg-type]
+    unet = UNetGenerator(1, 3, width=2, depth=3, upsample=upsample)  # type: ignore[arg-type]
+    for network, size in ((resnet, (8, 20)), (unet, (8, 24))):
+        out = network(torch.randn(2, 1, *size))
+        assert out.shape == (2, 3, *size)
+        assert out.abs().max() <= 1
+
+
+def test_stages_have_names() -> None:
+    network = ResNetGenerator(3, 3, width=2, blocks=2)
+    x = torch.randn(1, 3, 16, 16)
+    found = network.features(x, ["down1", "block2", "head"])
+    assert list(found) == ["down1", "block2", "head"]
+    assert found["block2"].shape == (1, 8, 4, 4)
+    torch.testing.assert_close(found["head"], network(x))
+    with pytest.raises(KeyError, match="block9"):
+        network.features(x, ["block9"])
+    unet = UNetGenerator(3, 3, width=2, depth=3)
+    assert unet.features(x, ["down3"])["down3"].shape == (1, 8, 2, 2)
+
+
+def test_initialisation_has_the_papers_spread() -> None:
+    network = nn.Sequential(nn.Conv2d(64, 64, 5), nn.BatchNorm2d(4096))
+    torch.manual_seed(0)
+    initialize(network, "normal")
+    conv, norm = network[0], network[1]
+    assert isinstance(conv, nn.Conv2d)
+    assert isinstance(norm, nn.BatchNorm2d)
+    assert conv.bias is not None
+    assert abs(conv.weight.std().item() - 0.02) < 2e-4
+    assert conv.bias.abs().max() == 0
+    assert abs(norm.weight.mean().item() - 1) < 1e-3
+    assert abs(norm.weight.std().item() - 0.02) < 1e-3
+
+
+def test_padding_stays_in_the_precision_of_its_input() -> None:
+    x = torch.randn(1, 1, 4, 4).bfloat16()
+    with torch.autocast("cpu", torch.bfloat16):
+        padded = ReflectionPad2d(2)(x)
+    assert padded.dtype == torch.bfloat16
+    torch.testing.assert_close(padded, mirrored(x, 2))

@@ -1,0 +1,43 @@
+"""Two processes that share each batch train the same weights as one that has it whole."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from i2i.training.engine import Engine
+from i2i.weights import load_weights
+
+from .conftest import small_arguments, small_config
+
+
+def test_two_processes_equal_one(toy_set: Path, tmp_path: Path) -> None:
+    # SGD: Adam would blow up the rounding of gradients that are zero in exact arithmetic.
+    settings = ["method.history=0", "training.log_every=1"]
+    settings += [
+        f"optimizers.{player}.{key}" for player in ("generator", "discriminator") for key in ("name=sgd", "lr=0.001")
+    ]
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "--"]
+    for name, start in (("one", ["-m"]), ("two", launcher)):
+        arguments = small_arguments("cyclegan", toy_set, tmp_path / name, steps=2)
+        arguments += [part for setting in settings for part in ("--set", setting)]
+        command = [sys.executable, *start, "i2i", *map(str, arguments)]
+        result = subprocess.run(command, capture_output=True, text=True)
+        assert result.returncode == 0, result.stderr
+        assert result.stdout.count("trained 2 steps") == 1
+    one, two = (flat(load_weights(tmp_path / name / "model.safetensors")[2]) for name in ("one", "two"))
+    initial = flat(Engine(small_config("cyclegan", toy_set), torch.device("cpu")).inference_weights())
+    assert (two - one).norm() < 0.01 * (one - initial).norm()
+    lines = [(tmp_path / name / "metrics.jsonl").read_text().splitlines() for name in ("one", "two")]
+    for left, right in zip(*lines, strict=True):
+        assert json.loads(left) == pytest.approx(json.loads(right), rel=1e-3)
+
+
+def flat(weights: dict[str, Tensor]) -> Tensor:
+    return torch.cat([weights[name].flatten() for name in sorted(weights)])

@@ -1,0 +1,250 @@
+"""A run that was stopped, however it was stopped, ends bit for bit as the run that was not."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from i2i.errors import ConfigError, DataError, TrainingStopped, WeightsError
+from i2i.runs import RunFolder
+from i2i.training.start import resume, train
+from i2i.training.trainer import Outcome
+from i2i.weights import load_tree
+
+from .conftest import Run, draw, make_set, small_arguments, small_config
+from .test_contracts import assert_same
+
+STEPS = 30
+# A short history, so that fakes are exchanged on both sides of every stop.
+SETTINGS = ["method.history=5", "training.ema=0.9", "training.checkpoint_seconds=0", "training.log_every=4"]
+
+
+def state_of(run: Path) -> dict[str, object]:
+    tree, _ = load_tree(RunFolder(run).checkpoints()[-1], kind="checkpoint")
+    return {key: value for key, value in tree.items() if key != "seconds"}
+
+
+def curves_of(run: Path) -> dict[str, list[tuple[int, float]]]:
+    events = EventAccumulator(str(run / "tb"), size_guidance={"scalars": 0})
+    events.Reload()
+    tags = [tag for tag in events.Tags()["scalars"] if not tag.startswith("speed/")]
+    return {tag: [(event.step, event.value) for event in events.Scalars(tag)] for tag in tags}
+
+
+def assert_equal_runs(one: Path, other: Path) -> None:
+    assert_same(state_of(one), state_of(other))
+    assert (one / "model.safetensors").read_bytes() == (other / "model.safetensors").read_bytes()
+    assert (one / "metrics.jsonl").read_text() == (other / "metrics.jsonl").read_text()
+    assert curves_of(one) == curves_of(other)
+    assert {path.name for path in (one / "samples").iterdir()} == {path.name for path in (other / "samples").iterdir()}
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(toy_set: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    run = tmp_path_factory.mktemp("uninterrupted") / "run"
+    train(small_config("cyclegan", toy_set, *SETTINGS, f"training.steps={STEPS}"), run)
+    return run
+
+
+def start(toy_set: Path, run: Path, workers: int) -> subprocess.Popen[str]:
+    arguments = small_arguments("cyclegan", toy_set, run, steps=STEPS)
+    settings = [*SETTINGS, f"data.workers={workers}"]
+    arguments += [part for setting in settings for part in ("--set", setting)]
+    command = [sys.executable, "-m", "i2i", *map(str, arguments)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def wait_for_steps(process: subprocess.Popen[str], run: Path, steps: int) -> None:
+    while process.poll() is None and not any(
+        int(path.stem.partition("-")[2]) >= steps for path in RunFolder(run).checkpoints()
+    ):
+        time.sleep(0.01)
+    assert process.poll() is None, process.communicate()
+
+
+@pytest.mark.parametrize(
+    ("number", "at", "workers"),
+    [(signal.SIGINT, 3, 0), (signal.SIGTERM, 9, 2), (signal.SIGKILL, 5, 2), (signal.SIGKILL, 14, 0)],
+)
+def test_a_stopped_run_continues_bit_for_bit(
+    toy_set: Path, uninterrupted: Path, tmp_path: Path, i2i: Run, number: signal.Signals, at: int, workers: int
+) -> None:
+    run = tmp_path / "run"
+    process = start(toy_set, run, workers)
+    wait_for_steps(process, run, at)
+    process.send_signal(number)
+    out, err = process.communicate()
+    if number != signal.SIGKILL:
+        assert process.returncode == 130, err
+        assert f"i2i train --resume {run}" in out
+        assert "Traceback" not in err
+    assert len(RunFolder(run).checkpoints()) <= 3
+    assert i2i("train", "--resume", run).code == 0
+    assert_equal_runs_but_workers(uninterrupted, run)
+
+
+def assert_equal_runs_but_workers(one: Path, other: Path) -> None:
+    """The weight file's header carries the number of workers; its tensors are compared through the state."""
+    assert_same(state_of(one), state_of(other))
+    weights = [load_tree(run / "model.safetensors", kind="weights")[0] for run in (one, other)]
+    assert_same(*weights)
+    assert (one / "metrics.jsonl").read_text() == (other / "metrics.jsonl").read_text()
+    assert curves_of(one) == curves_of(other)
+
+
+def test_the_same_seed_gives_the_same_run_and_another_does_not(
+    toy_set: Path, uninterrupted: Path, tmp_path: Path
+) -> None:
+    config = small_config("cyclegan", toy_set, *SETTINGS, f"training.steps={STEPS}")
+    train(config, tmp_path / "again")
+    assert_equal_runs(uninterrupted, tmp_path / "again")
+    train(config.changed("training.seed", 1), tmp_path / "other")
+    assert (tmp_path / "other/metrics.jsonl").read_text() != (uninterrupted / "metrics.jsonl").read_text()
+
+
+def test_steps_extend_a_finished_run(toy_set: Path, tmp_path: Path, i2i: Run) -> None:
+    assert i2i(*small_arguments("cyclegan", toy_set, tmp_path / "run")).code == 0
+    extended = i2i("train", "--resume", tmp_path / "run", "--steps", 9)
+    assert extended.code == 0
+    assert "continuing at step 6" in extended.err
+    assert "trained 9 steps" in extended.out
+    assert RunFolder(tmp_path / "run").read_config().training.steps == 9
+    again = i2i("train", "--resume", tmp_path / "run")
+    assert again.code == 0
+    assert "trained 9 steps" in again.out
+    fewer = i2i("train", "--resume", tmp_path / "run", "--steps", 5)
+    assert fewer.code == 2
+    assert "has done 9 steps already" in fewer.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["--batch-size", 3], "training.batch_size"),
+        (["--arch", "cyclegan"], "arch"),
+        (["--seed", 3], "training.seed"),
+        (["--set", "training.ema=0.5"], "training.ema"),
+        (["--run", "elsewhere"], "--run"),
+    ],
+)
+def test_anything_else_is_refused_by_name(uninterrupted: Path, i2i: Run, arguments: list[object], named: str) -> None:
+    result = i2i("train", "--resume", uninterrupted, *arguments)
+    assert result.code == 2
+    assert named in result.err
+    assert result.err.count("\n") == 1
+
+
+def test_changed_pictures_and_damaged_checkpoints_are_refused(tmp_path: Path) -> None:
+    data = make_set(tmp_path / "data", trainA=3, trainB=3)
+    run = tmp_path / "run"
+    train(small_config("cyclegan", data, "training.steps=2"), run)
+    draw(data / "trainA/new.png", 9)
+    with pytest.raises(DataError, match="pictures have changed"):
+        resume(run, 4)
+    (data / "trainA/new.png").unlink()
+    checkpoint = RunFolder(run).checkpoints()[-1]
+    checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
+    with pytest.raises(Exception, match="damaged"):
+        resume(run, 4)
+
+
+def test_a_damaged_checkpoint_gives_way_to_the_one_before(toy_set: Path, tmp_path: Path) -> None:
+    config = small_config("cyclegan", toy_set, "training.checkpoint_seconds=0")
+    train(config, tmp_path / "run")
+    train(config, tmp_path / "straight")
+    newest = RunFolder(tmp_path / "run").checkpoints()[-1]
+    newest.write_bytes(newest.read_bytes()[:1000])
+    newest.with_name("step-old.safetensors").write_text("a stray file")
+    assert resume(tmp_path / "run").step == 6
+    assert_equal_runs(tmp_path / "straight", tmp_path / "run")
+
+
+def test_a_run_without_its_checkpoints_is_not_trained_over(toy_set: Path, tmp_path: Path) -> None:
+    run = train(small_config("cyclegan", toy_set), tmp_path / "run").run
+    before = run.model.read_bytes()
+    for path in run.checkpoints():
+        path.unlink()
+    with pytest.raises(WeightsError, match="would overwrite"):
+        resume(run.root, 8)
+    assert run.model.read_bytes() == before
+
+
+@pytest.mark.parametrize(("old", "new"), [("seed: 0", "seed: 7"), ("cycle_weight: 10.0", "cycle_weight: 1.0")])
+def test_an_edited_configuration_is_refused(toy_set: Path, tmp_path: Path, old: str, new: str) -> None:
+    run = train(small_config("cyclegan", toy_set), tmp_path / "run").run
+    run.config.write_text(run.config.read_text().replace(old, new))
+    with pytest.raises(ConfigError, match=f"set back .*{old.partition(':')[0]}"):
+        resume(run.root, 8)
+
+
+def test_a_spoilt_metrics_file_does_not_stop_a_run(toy_set: Path, tmp_path: Path) -> None:
+    run = train(small_config("cyclegan", toy_set), tmp_path / "run").run
+    run.metrics.write_bytes(run.metrics.read_bytes() + b'{"a": 1}\n\xff\n[]\n')
+    assert resume(run.root, 8).step == 8
+    assert [line[:10] for line in run.metrics.read_text().splitlines()] == [f'{{"step": {n}' for n in (2, 4, 6, 8)]
+
+
+def test_the_shortest_run_leaves_a_model(toy_set: Path, tmp_path: Path) -> None:
+    outcome = train(small_config("cyclegan", toy_set, "training.max_time=0.0001"), str(tmp_path / "run"))
+    assert outcome.step == 1
+    assert outcome.run.model.is_file()
+
+
+def test_a_run_does_not_go_into_its_data(toy_set: Path) -> None:
+    with pytest.raises(DataError, match="would lie in the data"):
+        train(small_config("cyclegan", toy_set), toy_set / "trainA/run")
+
+
+def test_networks_that_do_not_fit_in_memory_name_the_settings(toy_set: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"lower training\.batch_size"):
+        train(small_config("cyclegan", toy_set, "networks.generator.width=1000000000"), tmp_path / "run")
+
+
+def test_a_run_is_never_overwritten(toy_set: Path, uninterrupted: Path) -> None:
+    with pytest.raises(DataError, match="continue it with --resume"):
+        train(small_config("cyclegan", toy_set), uninterrupted)
+
+
+def test_training_stops_at_the_first_loss_that_is_not_finite(toy_set: Path, tmp_path: Path, i2i: Run) -> None:
+    run = tmp_path / "run"
+    arguments = small_arguments("cyclegan", toy_set, run)
+    result = i2i(*arguments, "--set", "optimizers.generator.lr=1e30", "--set", "training.checkpoint_seconds=0")
+    assert result.code == 3
+    assert "loss/" in result.err.splitlines()[-1]
+    assert "last good state is" in result.err
+    kept, _ = load_tree(RunFolder(run).checkpoints()[-1], kind="checkpoint")
+    assert all(torch.as_tensor(value).isfinite().all() for value in kept["engine"]["method"].values())
+    with pytest.raises(TrainingStopped):
+        resume(run)
+
+
+def test_the_time_limit_ends_a_run_with_its_rate_at_zero(toy_set: Path, tmp_path: Path) -> None:
+    config = small_config(
+        "cyclegan", toy_set, "training.schedule.over=budget", "training.max_time=3", "training.steps=100000"
+    )
+    outcome: Outcome = train(config, tmp_path / "run")
+    assert 0 < outcome.step < 100_000
+    assert not outcome.interrupted
+    rates = [rate for _, rate in curves_of(tmp_path / "run")["lr/generator"]]
+    assert rates[0] == pytest.approx(2e-4)
+    assert rates[-1] < 1e-4  # how near to zero depends on how long the last step takes
+    extended = resume(tmp_path / "run", outcome.step + 2)
+    assert extended.step == outcome.step + 2
+
+
+def test_settings_that_do_not_fit_are_refused_before_anything_is_written(toy_set: Path, tmp_path: Path) -> None:
+    for settings, expected in (
+        (["networks.discriminator.layers=3"], "does not fit discriminator_A"),
+        (["networks.generator.name=unet", "networks.generator.depth=5", "networks.generator.blocks=1"], "blocks"),
+        (["training.precision=fp16"], "needs a CUDA GPU"),
+    ):
+        with pytest.raises(ConfigError, match=expected):
+            train(small_config("cyclegan", toy_set, *settings), tmp_path / "run")
+        assert not (tmp_path / "run").exists()
