@@ -9,11 +9,11 @@ __all__ = ["__version__", "load", "resolve_config", "resume", "train"]
 
 if TYPE_CHECKING:
     from i2i.config import resolve_config
-    from i2i.inference.translator import load
+    from i2i.inference.load import load
     from i2i.training.start import resume, train
 
 _HOMES = {
-    "load": "i2i.inference.translator",
+    "load": "i2i.inference.load",
     "resolve_config": "i2i.config",
     "resume": "i2i.training.start",
     "train": "i2i.training.start",

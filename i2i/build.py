@@ -19,12 +19,14 @@ def build_method(config: Config) -> Method:
         ConfigError: settings that do not go together, named.
     """
     data, settings = config.data, config.method
+    method_class = Method.named(settings["name"])
+    families = method_class.parts()
     networks = {
-        role: partial(Network.named(section["name"]), **without(section, "name"))
+        role: partial(families[role].named(section["name"]), **without(section, "name"))
         for role, section in config.networks.items()
     }
-    spec = DataSpec(config.image_size, data.channels_a, data.channels_b)
-    method = Method.named(settings["name"])(spec, **networks, **without(settings, "name"))
+    spec = DataSpec(config.image_size, data.channels("A"), data.channels("B"), len(data.labels or ()))
+    method = method_class(spec, **networks, **without(settings, "name"))
     for name, network in method.named_children():
         if isinstance(network, Network) and (
             config.image_size % network.multiple or config.image_size < network.minimum

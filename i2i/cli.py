@@ -88,7 +88,7 @@ def train(
         _refuse_changes(options | {"arch": arch, "--config": config_file, "--run": run}, assignments)
         _finish_training(_resume(resume, steps, dry_run))
     from i2i.config import read_config, resolve_config
-    from i2i.data.builtin import BUILTIN
+    from i2i.data.load import is_built_in
     from i2i.display import say
     from i2i.training.start import train as train_run
 
@@ -96,7 +96,7 @@ def train(
         raise click.UsageError("give --arch (see i2i archs), or --resume to continue a run")
     file = None if config_file is None else read_config(config_file)
     config = resolve_config(arch, file=file, options=options, assignments=assignments)
-    if data is None and config.data.path in BUILTIN:
+    if data is None and is_built_in(config.data.path):
         say(f"no --data given: using the built-in set {config.data.path}")
     if dry_run:
         from i2i.training.dry_run import describe_run
@@ -118,11 +118,11 @@ def translate(
 ) -> None:
     """Translate a picture, or a folder of any depth."""
     from i2i.display import warn
+    from i2i.inference.load import load_translator
     from i2i.inference.translate import plan, translate_files
-    from i2i.inference.translator import load
 
     jobs, report = plan(source, output, image_format)
-    translator = load(model, device=device)
+    translator = load_translator(model, device=device)
     results = translate_files(translator, jobs, direction, report)
     failed = [result for result in results if result.error is not None]
     for result in failed:
@@ -244,10 +244,8 @@ def _finish_training(outcome: Any) -> NoReturn:
     if outcome.interrupted:
         lines = [f"stopped at step {outcome.step:,} and saved; continue with: {i2i} train --resume {root}"]
     else:
-        lines = [
-            f"trained {outcome.step:,} steps: {outcome.run.model}",
-            f"use it: {i2i} translate INPUT --model {root}",
-        ]
+        use = "translate INPUT" if outcome.translates else "sample"
+        lines = [f"trained {outcome.step:,} steps: {outcome.run.model}", f"use it: {i2i} {use} --model {root}"]
     if outcome.is_main:
         click.echo("\n".join(lines))
     sys.exit(INTERRUPTED if outcome.interrupted else SKIPPED if outcome.problems else DONE)

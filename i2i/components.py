@@ -10,7 +10,7 @@ import importlib
 import inspect
 import pkgutil
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any, ClassVar, Self, get_origin, get_type_hints
+from typing import Annotated, Any, ClassVar, Self, get_args, get_origin, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
@@ -23,7 +23,7 @@ Weight = Annotated[float, Field(ge=0, le=1e9)]
 
 
 class Component:
-    """Mixin of a family base class (``Network``, ``Method``): keeps the family's members by name."""
+    """Mixin of a family's base class (``Translator``, ``Method``): keeps the family's members by name."""
 
     family: ClassVar[str]
     package: ClassVar[str]
@@ -62,6 +62,12 @@ class Component:
             if parameter.kind is parameter.KEYWORD_ONLY and get_origin(hints[key]) is not Callable
         }
         return create_model(f"{cls.__name__}Settings", __config__=ConfigDict(extra="forbid", strict=False), **fields)
+
+    @classmethod
+    def parts(cls) -> dict[str, type[Any]]:
+        """The components that this one is built from: parameter name to the family, of ``Callable[..., Family]``."""
+        hints = get_type_hints(cls.__init__)
+        return {key: get_args(hint)[1] for key, hint in hints.items() if get_origin(hint) is Callable}
 
 
 def without(mapping: Mapping[str, Any], *keys: str) -> dict[str, Any]:

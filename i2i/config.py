@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from i2i.components import Component, Count, Weight, without
 from i2i.errors import ConfigError
 
-Channels = Literal[1, 3, 4]
+Channels = Literal[1, 2, 3, 4]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Rate = Annotated[float, Field(ge=0, lt=1)]
 Byte = Annotated[int, Field(ge=0, le=255, strict=True)]
@@ -40,18 +40,33 @@ class Augmentation(BaseModel):
 
 
 class DataConfig(Section):
-    """Where pictures come from and how they are brought to the training size."""
+    """Where pictures come from and how they are brought to the training size.
+
+    One-domain sets have only A. Their ``channels_a`` "auto" (1 where no picture has colours) and their ``labels`` None
+    are filled in from the data when a run starts; empty ``labels`` leave labels unused that a method could use.
+    """
 
     path: str = "openmoji"
     load_size: Count = 286
     fit: Literal["square", "shorter"] = "square"
     flip: bool = True
     augment: tuple[Augmentation, ...] = ()
-    channels_a: Channels = 3
+    channels_a: Channels | Literal["auto"] = 3
     channels_b: Channels = 3
+    labels: tuple[str, ...] | None = None
     background: tuple[Byte, Byte, Byte] = (255, 255, 255)
     memory_gib: Annotated[float, Field(ge=0, le=1e6)] = 2.0
     workers: Annotated[int, Field(ge=0, le=64, strict=True)] | Literal["auto"] = "auto"
+
+    def channels(self, domain: Literal["A", "B"]) -> int:
+        """The channels of ``domain``.
+
+        Raises:
+            ConfigError: they were left to the data, and no data was read.
+        """
+        if self.channels_a == "auto":
+            raise ConfigError("data.channels_a is auto, which only noise-to-image recipes know: give 1, 3 or 4")
+        return self.channels_a if domain == "A" else self.channels_b
 
 
 class OptimizerConfig(Section):
@@ -107,7 +122,7 @@ class Config(Section):
     arch: str
     about: str = ""
     paper: str = ""
-    image_size: Annotated[int, Field(ge=8, le=4096, strict=True)]
+    image_size: Annotated[int, Field(ge=1, le=4096, strict=True)]
     data: DataConfig = DataConfig()
     method: dict[str, Any]
     networks: dict[str, dict[str, Any]]
@@ -201,17 +216,16 @@ def resolve_config(
 
 def _settings_that_follow(recipe: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str, Any]:
     """What changes with the image size (the load size in proportion, what networks tie to it) and with a network."""
-    from i2i.networks.base import Network
-
     size, paper_size, chosen = wanted["image_size"], recipe["image_size"], wanted["networks"]
     if not isinstance(size, int) or not isinstance(chosen, Mapping):
         return {}  # validation will say what is wrong with them
     networks = {}
+    families = _method_of(wanted).parts()
     for role, settings in recipe["networks"].items():
         section = chosen.get(role)
         name = section.get("name") if isinstance(section, Mapping) else None
-        if isinstance(name, str) and (name != settings["name"] or size != paper_size):
-            networks[role] = {"name": name} | Network.named(name).settings_for(size)
+        if role in families and isinstance(name, str) and (name != settings["name"] or size != paper_size):
+            networks[role] = {"name": name} | families[role].named(name).settings_for(size)
     follows: dict[str, Any] = {"networks": networks}
     if size != paper_size:
         follows["data"] = {"load_size": round(size * recipe["data"]["load_size"] / paper_size)}
@@ -224,23 +238,22 @@ def parse_config(tree: Mapping[str, Any]) -> Config:
     Raises:
         ConfigError: as ``resolve_config``.
     """
-    from i2i.methods.base import Method
-
     try:
         config = Config.model_validate(tree)
     except ValidationError as error:
         raise ConfigError(_explain(error, "", Config)) from None
-    method = Method.named(_component_name(config.method, "method"))
-    wrong = set(config.networks) ^ set(method.roles())
+    method = _method_of(tree)
+    families = method.parts()
+    wrong = set(config.networks) ^ set(families)
     if wrong:
-        raise ConfigError(
-            f"networks: method {method.name} takes {', '.join(method.roles())}; fix {', '.join(sorted(wrong))}"
-        )
+        raise ConfigError(f"networks: method {method.name} takes {', '.join(families)}; fix {', '.join(sorted(wrong))}")
     return config.model_copy(
         update={
             "method": _validate_component(method, config.method, "method"),
             "networks": {
-                role: _validate_component(_network_for(role, settings), settings, f"networks.{role}")
+                role: _validate_component(
+                    families[role].named(_component_name(settings, f"networks.{role}")), settings, f"networks.{role}"
+                )
                 for role, settings in config.networks.items()
             },
         }
@@ -269,13 +282,11 @@ def _drop_length(recipe: dict[str, Any], overrides: Mapping[str, Any]) -> None:
         recipe["training"] = without(recipe["training"], "steps", "epochs")
 
 
-def _network_for(role: str, settings: Mapping[str, Any]) -> type[Component]:
-    from i2i.networks.base import Network
+def _method_of(tree: Mapping[str, Any]) -> type[Component]:
+    from i2i.methods.base import Method
 
-    network = Network.named(_component_name(settings, f"networks.{role}"))
-    if network.role != role:
-        raise ConfigError(f"networks.{role}.name {network.name}: that is a {network.role}")
-    return network
+    settings = tree.get("method")
+    return Method.named(_component_name(settings if isinstance(settings, Mapping) else {}, "method"))
 
 
 def _component_name(settings: Mapping[str, Any], path: str) -> str:

@@ -13,8 +13,8 @@ from i2i.data.builtin import openmoji
 from i2i.data.images import Pixels, list_images, read_image, write_image
 from i2i.display import say
 from i2i.files import write_atomically
+from i2i.inference.load import load_translator
 from i2i.inference.translate import plan, translate_files
-from i2i.inference.translator import load
 from i2i.runs import new_run
 from i2i.training.start import train
 
@@ -44,7 +44,7 @@ def run_demo(seconds: float, run: Path | None, seed: int) -> Demo:
     drawings = openmoji(config.data.load_size)
     output = folder.root / "translated"
     jobs, report = plan(drawings / "testA", output, "png")
-    translate_files(load(folder.root), jobs, "AtoB", report)
+    translate_files(load_translator(folder.root), jobs, "AtoB", report)
     say(f"translated {len(jobs)} held-out drawings after {outcome.step:,} steps")
     names = [path.name for path in list_images(drawings / "testA")]
     chosen = [names[i * len(names) // (ROWS * TRIPLES)] for i in range(ROWS * TRIPLES)]

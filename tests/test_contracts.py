@@ -15,7 +15,8 @@ from i2i.batch import Batch
 from i2i.config import parse_config, read_recipe, recipe_names, resolve_config
 from i2i.data.batches import batches_from
 from i2i.data.training_set import batch_dataset, load_training_set, preview_batch
-from i2i.inference.translator import Translator, load
+from i2i.inference.load import load
+from i2i.inference.translator import Translator
 from i2i.training.engine import Engine
 from i2i.training.start import train
 from i2i.weights import load_tree, save_tree

@@ -24,10 +24,11 @@ from i2i.seeding import derive_seed, generator
 
 
 class Raw(NamedTuple):
-    """A batch as loaders pass it on: (N, C, H, W), uint8."""
+    """A batch as loaders pass it on: pictures (N, C, H, W), uint8, or float32 as they are; labels (N,), int64."""
 
     a: Tensor
-    b: Tensor
+    b: Tensor | None = None
+    label: Tensor | None = None
 
 
 class BatchDataset(Dataset[Raw]):
@@ -59,8 +60,7 @@ class BatchDataset(Dataset[Raw]):
         self._share = share
 
     def __getitem__(self, number: int) -> Raw:
-        rank, processes = self._share
-        positions = range(number * self._batch_size, (number + 1) * self._batch_size)[rank::processes]
+        positions = positions_of(number, self._batch_size, self._share)
         if self._paired:
             items = [self._pair(position) for position in positions]
             return Raw(_tensor([a for a, _ in items]), _tensor([b for _, b in items]))
@@ -79,6 +79,46 @@ class BatchDataset(Dataset[Raw]):
         return self._augmenter.pair(self._a[index], self._b[index], seed)
 
 
+class LabelledDataset(Dataset[Raw]):
+    """The n-th batch of a one-domain set, with labels where there are some.
+
+    Args:
+        pictures: the domain.
+        labels: the label of each picture, or None.
+        augmenter: applied to every drawn picture.
+        batch_size: pictures in a batch, over all processes.
+        seed: decides order and augmentation.
+        share: as in ``BatchDataset``.
+    """
+
+    def __init__(
+        self,
+        pictures: PictureStore,
+        labels: Tensor | None,
+        *,
+        augmenter: Augmenter,
+        batch_size: int,
+        seed: int,
+        share: tuple[int, int] = (0, 1),
+    ) -> None:
+        self._pictures, self._labels = pictures, labels
+        self._augmenter, self._batch_size, self._seed = augmenter, batch_size, seed
+        self._share = share
+
+    def __getitem__(self, number: int) -> Raw:
+        positions = positions_of(number, self._batch_size, self._share)
+        chosen = [draw(self._seed, "A", len(self._pictures), position) for position in positions]
+        seeds = [derive_seed(self._seed, "augment", "A", position) for position in positions]
+        drawn = [self._augmenter.single(self._pictures[index], seed) for index, seed in zip(chosen, seeds, strict=True)]
+        return Raw(_tensor(drawn), label=None if self._labels is None else self._labels[chosen])
+
+
+def positions_of(number: int, batch_size: int, share: tuple[int, int]) -> range:
+    """The positions in the stream that batch ``number`` has for process ``share[0]`` of ``share[1]``."""
+    rank, processes = share
+    return range(number * batch_size, (number + 1) * batch_size)[rank::processes]
+
+
 def draw(seed: int, stream: str, length: int, position: int) -> int:
     """Which of ``length`` items the ``stream`` shows at ``position``: each once in every ``length`` positions."""
     epoch, place = divmod(position, length)
@@ -94,7 +134,9 @@ def _tensor(pictures: list[Pixels]) -> Tensor:
     return torch.from_numpy(stack(pictures))
 
 
-def batches_from(dataset: BatchDataset, start: int, *, workers: int, device: torch.device) -> Iterator[Batch]:
+def batches_from(
+    dataset: Dataset[Raw], start: int, *, workers: int, device: torch.device, share: tuple[int, int] = (0, 1)
+) -> Iterator[Batch]:
     """Endless batches from number ``start`` on, on ``device``; worker processes change nothing but the speed."""
     loader: DataLoader[Raw] = DataLoader(
         dataset,
@@ -106,15 +148,22 @@ def batches_from(dataset: BatchDataset, start: int, *, workers: int, device: tor
         generator=torch.Generator(),
     )
     try:
-        for raw in loader:
-            yield Batch(to_unit(raw[0], device), to_unit(raw[1], device))
+        for a, b, label in loader:
+            yield Batch(
+                to_unit(a, device),
+                None if b is None else to_unit(b, device),
+                None if label is None else label.to(device, non_blocking=True),
+                share,
+            )
     except DataError as error:
         # From a worker the message comes wrapped in its traceback.
         raise DataError(str(error).rstrip().rpartition("\n")[2].removeprefix("i2i.errors.DataError: ")) from None
 
 
 def to_unit(pixels: Tensor, device: torch.device) -> Tensor:
-    """Maps uint8 pixels to float32 in [-1, 1] on ``device``."""
+    """Maps uint8 pixels to float32 in [-1, 1] on ``device``; what is float already only moves."""
+    if pixels.is_floating_point():
+        return pixels.to(device, non_blocking=True)
     return pixels.to(device, non_blocking=True).float().div_(127.5).sub_(1)
 
 

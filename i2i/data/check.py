@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter, defaultdict
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -103,7 +104,7 @@ def _check_pairs(layout: Layout, report: CheckReport) -> None:
             )
 
 
-def _stems(layout: Layout, pictures: list[Picture], folder: str) -> set[str]:
+def _stems(layout: Layout, pictures: Sequence[Picture], folder: str) -> set[str]:
     return {picture.path.relative_to(layout.root / folder).with_suffix("").as_posix() for picture in pictures}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -18,6 +19,11 @@ class Picture:
 
     path: Path
     half: Half = "whole"
+
+    @property
+    def name(self) -> Path:
+        """What tells this picture from the others of its folder."""
+        return self.path
 
     def read(self, channels: int, background: tuple[int, int, int]) -> Pixels:
         """Decodes to (H, W, channels), uint8.
@@ -38,8 +44,8 @@ class Picture:
 class Split:
     """The pictures of both domains. Where ``paired``, the i-th of A and the i-th of B are one item."""
 
-    a: list[Picture]
-    b: list[Picture]
+    a: Sequence[Picture]
+    b: Sequence[Picture]
     paired: bool
 
 

@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from copy import copy
 from dataclasses import dataclass
-from typing import Literal
+from pathlib import Path
+from typing import Literal, Protocol
 
 import numpy as np
 import torch
 from PIL import Image
 
 from i2i.data.images import Pixels, from_pil, to_pil
-from i2i.data.layout import Picture
 from i2i.errors import DataError
 
 Fit = Literal["square", "shorter"]
 Progress = Callable[[Iterable[Pixels | DataError]], Iterable[Pixels | DataError]]
+
+
+class Picture(Protocol):
+    """What a store holds: a file, a part of one, or an array."""
+
+    @property
+    def name(self) -> Path:
+        """What tells it from the others, as a path below the data's root."""
+
+    def read(self, channels: int, background: tuple[int, int, int]) -> Pixels:
+        """Decodes to (H, W, channels), uint8; raises DataError."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +56,7 @@ class Loading:
 class PictureStore:
     """The readable pictures of one domain, by index. Unreadable ones are left out and kept in ``skipped``."""
 
-    def __init__(self, pictures: list[Picture], loading: Loading, budget: int, progress: Progress) -> None:
+    def __init__(self, pictures: Sequence[Picture], loading: Loading, budget: int, progress: Progress) -> None:
         """Reads every picture once, so that an unreadable one is known before training and not in the middle of it.
 
         ``numbers`` holds the readable pictures' places in ``pictures``.
@@ -116,7 +127,7 @@ def resized(pixels: Pixels, size: int, fit: Fit) -> Pixels:
     return from_pil(to_pil(pixels).resize(target, Image.Resampling.BICUBIC), channels)
 
 
-def _decode_all(pictures: list[Picture], loading: Loading) -> Iterator[Pixels | DataError]:
+def _decode_all(pictures: Sequence[Picture], loading: Loading) -> Iterator[Pixels | DataError]:
     def decode(picture: Picture) -> Pixels | DataError:
         try:
             return loading.read(picture)

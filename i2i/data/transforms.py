@@ -43,6 +43,8 @@ class Augmenter:
         self._extra = [_named_transform(settings) for settings in extra]
         for transform in self._extra:
             (photometry if isinstance(transform, A.ImageOnlyTransform) else geometry).append(transform)
+        # A picture that already has the size is its only crop.
+        self._size_alone = (image_size, image_size) if len(geometry) == 1 else None
         self._geometry = A.Compose(geometry, additional_targets={"other": "image"})
         self._photometry = A.Compose(photometry) if photometry else None
 
@@ -67,7 +69,9 @@ class Augmenter:
 
     def single(self, pixels: Pixels, seed: int) -> Pixels:
         """Augments one picture (H, W, C) to (image_size, image_size, C)."""
-        return self._photometric(self._at(self._geometry, seed)(image=pixels)["image"], seed)
+        if pixels.shape[:2] != self._size_alone:
+            pixels = self._at(self._geometry, seed)(image=pixels)["image"]
+        return self._photometric(pixels, seed)
 
     def pair(self, source: Pixels, target: Pixels, seed: int) -> tuple[Pixels, Pixels]:
         """Augments both sides of a pair, which have the same height and width, with the same geometry."""

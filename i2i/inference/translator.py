@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
@@ -11,16 +10,13 @@ from PIL import Image
 from torch import Tensor
 from torch.nn.functional import pad
 
-from i2i.build import build_method
-from i2i.config import Config, Device
+from i2i.config import Config
 from i2i.data.batches import from_unit, to_unit
 from i2i.data.images import Pixels, from_pil, to_pil
 from i2i.data.transforms import stack
-from i2i.device import resolve_device
-from i2i.errors import ConfigError, DataError, WeightsError
-from i2i.methods.base import Method
-from i2i.runs import weight_file
-from i2i.weights import load_weights
+from i2i.errors import ConfigError, DataError
+from i2i.inference.trained import build_trained
+from i2i.methods.translation import TranslationMethod
 
 Picture = TypeVar("Picture", Image.Image, Pixels, Tensor)
 
@@ -29,22 +25,12 @@ class Translator:
     """Runs the generators of one weight file in float32 and evaluation mode: the same input gives the same output."""
 
     def __init__(self, config: Config, step: int, weights: dict[str, Tensor], device: torch.device) -> None:
+        """Raises WeightsError for weights that do not fit ``config``, ConfigError for another kind of recipe."""
         self.config, self.step, self.device = config, step, device
-        with torch.device("meta"):  # no memory and no draws for what inference does not use
-            self.method: Method = build_method(config)
-        kept = set(self.method.inference_state())
-        if kept != set(weights):
-            missing, extra = sorted(kept - set(weights)), sorted(set(weights) - kept)
-            raise WeightsError(
-                f"the weights do not fit their configuration ({len(missing)} missing, {len(extra)} unknown; "
-                f"first: {(missing + extra)[0]})"
-            )
-        try:
-            self.method.load_state_dict(weights, strict=False, assign=True)
-        except RuntimeError as error:
-            raise WeightsError(f"the weights do not fit their configuration: {' '.join(str(error).split())}") from None
-        for direction in self.method.directions:
-            self.method.generator_for(direction).eval().to(device)
+        method = build_trained(config, weights, device)
+        if not isinstance(method, TranslationMethod):
+            raise ConfigError(f"{config.arch} draws pictures from noise and translates none: use i2i sample")
+        self.method = method
 
     @property
     def directions(self) -> tuple[str, ...]:
@@ -53,7 +39,7 @@ class Translator:
 
     def channels(self, direction: str) -> tuple[int, int]:
         """Input and output channels in ``direction``."""
-        a, b = self.config.data.channels_a, self.config.data.channels_b
+        a, b = self.config.data.channels("A"), self.config.data.channels("B")
         return (a, b) if direction == "AtoB" else (b, a)
 
     def check_direction(self, direction: str | None) -> str:
@@ -135,23 +121,3 @@ def pad_to(images: Tensor, multiple: int, minimum: int) -> Tensor:
         return images
     mode = "reflect" if bottom < height and right < width else "replicate"
     return pad(images, (0, right, 0, bottom), mode=mode)
-
-
-def load(run_or_file: str | Path | None = None, *, device: Device = "auto") -> Translator:
-    """Loads a translator.
-
-    Args:
-        run_or_file: a run folder or a weight file; by default the newest run under runs/.
-        device: where to run.
-
-    Raises:
-        WeightsError: no such file, or not one of i2i.
-        DataError: no run under runs/.
-        ConfigError: the device is not there.
-    """
-    path = weight_file(run_or_file)
-    config, step, weights = load_weights(path)
-    try:
-        return Translator(config, step, weights, resolve_device(device))
-    except WeightsError as error:
-        raise WeightsError(f"{path}: {error}") from None

@@ -5,21 +5,16 @@ The trainer owns everything else: optimisers, backward, precision, schedules, av
 
 from __future__ import annotations
 
-import inspect
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from i2i.batch import Batch
+from i2i.batch import Batch, Needs
 from i2i.components import Component
-from i2i.networks.base import Network
-
-NetworkFactory = Callable[..., Network]
-"""A network's class with its settings applied; called with the channels."""
 
 
 class Update(NamedTuple):
@@ -39,21 +34,15 @@ class Update(NamedTuple):
 class Method(Component, nn.Module, family="method"):
     """What is optimised. The constructor takes a ``DataSpec`` and keyword-only settings.
 
-    Keyword-only parameters annotated ``NetworkFactory`` are the networks that a recipe must configure.
+    Keyword-only parameters annotated ``Callable[..., Family]`` are the networks that a recipe must configure.
 
     Attributes:
-        paired: whether ``a`` and ``b`` of a batch must be two sides of the same item.
-        directions: what ``translate`` understands.
+        needs: what it learns from.
+        batches_per_step: how many batches one call of ``updates`` takes.
     """
 
-    paired: ClassVar[bool] = False
-    directions: ClassVar[tuple[str, ...]] = ("AtoB",)
-
-    @classmethod
-    def roles(cls) -> list[str]:
-        """The networks that a recipe of this method configures."""
-        parameters = inspect.signature(cls.__init__).parameters.values()
-        return [p.name for p in parameters if p.annotation in ("NetworkFactory", NetworkFactory)]
+    needs: ClassVar[Needs] = "unpaired"
+    batches_per_step: int = 1
 
     @abstractmethod
     def players(self) -> dict[str, list[nn.Module]]:
@@ -67,21 +56,20 @@ class Method(Component, nn.Module, family="method"):
         """
 
     @abstractmethod
-    def generator_for(self, direction: str) -> Network:
-        """The network that translates in ``direction``, one of ``directions``."""
+    def averaged(self) -> dict[str, nn.Module]:
+        """The modules whose weights a moving average follows, by names that stay the same."""
+
+    @abstractmethod
+    def kept_for_inference(self) -> list[nn.Module]:
+        """The modules that a weight file carries."""
 
     @abstractmethod
     def preview(self, batch: Batch) -> dict[str, Tensor]:
-        """Named pictures (N, 3, H, W') in [-1, 1] for TensorBoard: one row for each item of ``batch``."""
-
-    def translate(self, images: Tensor, direction: str) -> Tensor:
-        """Translates images: (N, C, H, W) in [-1, 1] to (N, C', H, W) in [-1, 1]."""
-        translated: Tensor = self.generator_for(direction)(images)
-        return translated.float()
+        """Named pictures (rows, 3, H, W') in [-1, 1] for TensorBoard."""
 
     def inference_state(self) -> dict[str, Any]:
-        """The part of the state dict that ``translate`` needs."""
-        kept = {id(self.generator_for(direction)) for direction in self.directions}
+        """The part of the state dict that a weight file carries."""
+        kept = {id(module) for module in self.kept_for_inference()}
         names = [name for name, module in self.named_children() if id(module) in kept]
         return {key: value for key, value in self.state_dict().items() if key.partition(".")[0] in names}
 

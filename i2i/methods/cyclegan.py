@@ -7,7 +7,7 @@ discriminator once on real and fake, which is the same under instance norm (not 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Annotated
 
 import torch
@@ -19,14 +19,16 @@ from i2i.components import Weight
 from i2i.errors import ConfigError
 from i2i.losses.adversarial import Objective, discriminator_loss, generator_loss
 from i2i.losses.consistency import cycle_consistency, identity
-from i2i.methods.base import Method, NetworkFactory, Update, side_by_side
+from i2i.methods.base import Update, side_by_side
 from i2i.methods.history import ImageHistory
-from i2i.networks.base import Network
+from i2i.methods.lipschitz import require_lipschitz
+from i2i.methods.translation import TranslationMethod
+from i2i.networks.base import PatchDiscriminator, Translator
 
 Capacity = Annotated[int, Field(ge=0, le=100_000, strict=True)]
 
 
-class CycleGAN(Method, name="cyclegan"):
+class CycleGAN(TranslationMethod, name="cyclegan"):
     """Two generators A -> B and B -> A, and a discriminator in each domain.
 
     ``identity_weight`` is relative to ``cycle_weight``, as in the paper; it needs equal channels in A and B.
@@ -38,8 +40,8 @@ class CycleGAN(Method, name="cyclegan"):
         self,
         data: DataSpec,
         *,
-        generator: NetworkFactory,
-        discriminator: NetworkFactory,
+        generator: Callable[..., Translator],
+        discriminator: Callable[..., PatchDiscriminator],
         objective: Objective = "lsgan",
         cycle_weight: Weight = 10.0,
         identity_weight: Weight = 0.5,
@@ -55,6 +57,7 @@ class CycleGAN(Method, name="cyclegan"):
         self.generator_BtoA = generator(data.channels_b, data.channels_a)
         self.discriminator_A = discriminator(data.channels_a)
         self.discriminator_B = discriminator(data.channels_b)
+        require_lipschitz(objective, [self.discriminator_A, self.discriminator_B])
         self.history_A = ImageHistory(history, data.channels_a, data.image_size)
         self.history_B = ImageHistory(history, data.channels_b, data.image_size)
         self.objective: Objective = objective
@@ -101,7 +104,7 @@ class CycleGAN(Method, name="cyclegan"):
         translated, kept = generator(torch.cat([source, target])).chunk(2)
         return translated, kept
 
-    def generator_for(self, direction: str) -> Network:
+    def generator_for(self, direction: str) -> Translator:
         return self.generator_AtoB if direction == "AtoB" else self.generator_BtoA
 
     def preview(self, batch: Batch) -> dict[str, Tensor]:

@@ -1,25 +1,28 @@
-"""The base of every network: a name for configurations, named stages, and what sizes it takes."""
+"""The bases of all networks: a name for configurations, named stages, what sizes they take, and four families.
+
+A family is a calling convention: ``Translator`` and ``PatchDiscriminator`` map pictures, ``Generator`` makes pictures
+from latents, ``Discriminator`` gives one score for each picture.
+"""
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Collection
-from typing import Any, ClassVar
+from typing import Any
 
 from torch import Tensor, nn
 
 from i2i.components import Component
 
 
-class Network(Component, nn.Module, family="network"):
+class Network(Component, nn.Module):
     """A network whose keyword-only constructor parameters are its configuration.
 
     Attributes:
-        role: what a recipe may configure it as.
         multiple: input height and width must be multiples of this.
         minimum: the smallest input height and width.
     """
 
-    role: ClassVar[str] = "generator"
     multiple: int = 1
     minimum: int = 1
 
@@ -31,8 +34,6 @@ class Network(Component, nn.Module, family="network"):
 
 class StagedNetwork(Network):
     """A network that is one chain of named stages, so that losses on features name a stage and never count layers."""
-
-    stages: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, stages: dict[str, nn.Module]) -> None:
         super().__init__()
@@ -62,3 +63,54 @@ class StagedNetwork(Network):
             if len(found) == len(stages):
                 break
         return found
+
+
+class Translator(Network, family="translator"):
+    """Maps pictures to pictures of the same size; called with the channels of both."""
+
+
+class PatchDiscriminator(Network, family="patch discriminator"):
+    """Maps pictures to a map of scores; called with the pictures' channels."""
+
+
+class Generator(Network, family="generator"):
+    """Maps latents z: (N, latent) and labels (N,) to pictures (N, C, H, W); built from a ``DataSpec`` and ``latent``.
+
+    Labels are ignored where the ``DataSpec`` has no classes.
+    """
+
+    @abstractmethod
+    def forward(self, z: Tensor, label: Tensor | None = None) -> Tensor:
+        """Draws the pictures of ``z``."""
+
+    def stages(self) -> list[tuple[str, nn.Module]]:
+        """The named stages whose outputs are feature maps (N, C, H, W), in order."""
+        return []
+
+
+class Discriminator(Network, family="discriminator"):
+    """Gives each picture (N, C, H, W) one score (N,), higher for real; built from a ``DataSpec``.
+
+    The score is ``score`` of ``trunk``, so that other heads can share the trunk.
+
+    Attributes:
+        feature_count: the length of the trunk's features.
+    """
+
+    feature_count: int
+
+    @abstractmethod
+    def trunk(self, x: Tensor, label: Tensor | None = None) -> Tensor:
+        """Maps x: (N, C, H, W) to features (N, feature_count)."""
+
+    @abstractmethod
+    def score(self, features: Tensor, label: Tensor | None = None) -> Tensor:
+        """Maps the trunk's features to scores (N,): logits or critic values."""
+
+    def forward(self, x: Tensor, label: Tensor | None = None) -> Tensor:
+        """Scores x: (N, C, H, W)."""
+        return self.score(self.trunk(x, label), label)
+
+    def stages(self) -> list[tuple[str, nn.Module]]:
+        """The named stages whose outputs are feature maps (N, C, H, W), in order."""
+        return []

@@ -1,4 +1,4 @@
-"""The choices that all networks share: normalisation, upsampling and weight initialisation."""
+"""The choices that all networks share: normalisation, upsampling, labels and weight initialisation."""
 
 from __future__ import annotations
 
@@ -7,20 +7,30 @@ from typing import Annotated, Literal
 import torch
 from pydantic import Field
 from torch import Tensor, nn
+from torch.nn.functional import one_hot
+from torch.nn.utils.parametrizations import spectral_norm
 
-Norm = Literal["instance", "batch", "none"]
+Norm = Literal["instance", "batch", "layer", "none"]
 Upsampling = Literal["transposed", "resize"]
 Init = Literal["normal", "xavier", "kaiming", "orthogonal"]
+LabelUse = Literal["concatenate", "project"]
+"""How a discriminator sees labels: beside its input (Mirza and Osindero 2014), or in an inner product with its features
+(Miyato and Koyama 2018)."""
 Dropout = Annotated[float, Field(ge=0, lt=1)]
 
 
 def normalization(norm: Norm, channels: int) -> nn.Module:
-    """The normalisation layer: instance norm without parameters or running statistics, or affine batch norm."""
+    """The normalisation layer: instance norm without parameters or running statistics, affine batch or layer norm.
+
+    Layer norm is over channels and space together, as the critics of WGAN-GP take it.
+    """
     match norm:
         case "instance":
             return nn.InstanceNorm2d(channels)
         case "batch":
             return nn.BatchNorm2d(channels)
+        case "layer":
+            return nn.GroupNorm(1, channels)
         case "none":
             return nn.Identity()
 
@@ -52,9 +62,63 @@ def initialize(module: nn.Module, init: Init, std: float = 0.02) -> None:
                     nn.init.orthogonal_(layer.weight)
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)
-        elif isinstance(layer, nn.BatchNorm2d):
+        elif isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d) and layer.affine:
             nn.init.normal_(layer.weight, 1.0, std)
             nn.init.zeros_(layer.bias)
+
+
+def add_spectral_norm(module: nn.Module) -> None:
+    """Divides every convolution's and linear layer's weight in ``module`` by its largest singular value.
+
+    Miyato et al. 2018, one power iteration at each training step.
+    """
+    for layer in list(module.modules()):
+        if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
+            spectral_norm(layer)
+
+
+def beside(x: Tensor, label: Tensor | None, classes: int) -> Tensor:
+    """Appends the one-hot label to x: (N, F), or as constant planes to x: (N, C, H, W); x itself where no classes are.
+
+    The next layer's weights for these inputs are the label's embedding.
+
+    Raises:
+        ValueError: the labels are missing.
+    """
+    if not classes:
+        return x
+    if label is None:
+        raise ValueError("this network needs labels")
+    code = one_hot(label, classes).to(x.dtype)
+    if x.ndim == 4:
+        code = code[:, :, None, None].expand(-1, -1, *x.shape[2:])
+    return torch.cat([x, code], dim=1)
+
+
+class ScoreHead(nn.Module):
+    """A linear score of features; with ``classes``, plus the features' inner product with the label's embedding.
+
+    The second term is the projection of Miyato and Koyama 2018, equation 3.
+    """
+
+    def __init__(self, features: int, classes: int = 0) -> None:
+        super().__init__()
+        self.linear = nn.Linear(features, 1)
+        self.embedding = nn.Linear(classes, features, bias=False) if classes else None
+
+    def forward(self, features: Tensor, label: Tensor | None) -> Tensor:
+        """Maps features: (N, F) to (N,).
+
+        Raises:
+            ValueError: the labels are missing.
+        """
+        score: Tensor = self.linear(features)[:, 0]
+        if self.embedding is None:
+            return score
+        if label is None:
+            raise ValueError("this network needs labels")
+        embedded: Tensor = self.embedding(one_hot(label, self.embedding.in_features).to(features.dtype))
+        return score + (embedded * features).sum(1)
 
 
 class ReflectionPad2d(nn.ReflectionPad2d):

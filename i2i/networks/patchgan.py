@@ -12,20 +12,18 @@ from pydantic import Field
 from torch import nn
 
 from i2i.components import Count
-from i2i.networks.base import StagedNetwork
+from i2i.networks.base import PatchDiscriminator, StagedNetwork
 from i2i.networks.layers import Init, Norm, initialize, needs_bias, normalization
 
 Layers = Annotated[int, Field(ge=0, le=8, strict=True)]
 
 
-class PatchGAN(StagedNetwork, name="patchgan"):
+class PatchGAN(StagedNetwork, PatchDiscriminator, name="patchgan"):
     """Maps (N, in_channels, H, W) to a map of logits (N, 1, H', W'), one for each overlapping patch.
 
     ``layers`` strided layers see patches of 16 (1), 34 (2), 70 (3) or 142 (4) pixels; 0 looks at single pixels.
     Stages: ``layer1`` (no norm), ``layer2`` and so on, ``head``.
     """
-
-    role = "discriminator"
 
     def __init__(
         self,

@@ -11,7 +11,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from i2i.components import Count
-from i2i.networks.base import StagedNetwork
+from i2i.networks.base import StagedNetwork, Translator
 from i2i.networks.layers import (
     Dropout,
     Init,
@@ -47,7 +47,7 @@ class ResidualBlock(nn.Module):
         return x + residual
 
 
-class ResNetGenerator(StagedNetwork, name="resnet"):
+class ResNetGenerator(StagedNetwork, Translator, name="resnet"):
     """Maps (N, in_channels, H, W) to (N, out_channels, H, W) in [-1, 1]; H and W are multiples of 4, at least 8.
 
     Stages: ``stem``, ``down1``, ``down2``, ``block1`` to ``block<blocks>``, ``up1``, ``up2``, ``head``.

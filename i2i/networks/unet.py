@@ -14,13 +14,13 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from i2i.components import Count
-from i2i.networks.base import Network
+from i2i.networks.base import Translator
 from i2i.networks.layers import Dropout, Init, Norm, ResizeConv2d, Upsampling, initialize, needs_bias, normalization
 
 Depth = Annotated[int, Field(ge=2, le=12, strict=True)]
 
 
-class UNetGenerator(Network, name="unet"):
+class UNetGenerator(Translator, name="unet"):
     """Maps (N, in_channels, H, W) to (N, out_channels, H, W) in [-1, 1]; H and W are multiples of 2**depth.
 
     Stages: ``down1`` to ``down<depth>``, then ``up<depth>`` to ``up1``; ``dropout`` is applied in the three decoder

@@ -12,12 +12,17 @@ from torch import Tensor, nn
 class WeightAverage:
     """Follows modules with decay ``decay``, less in the first steps: min(decay, (1 + n) / (10 + n)) after n steps.
 
-    Without that start the average of a short run would still remember the initial weights.
+    Without that start the average of a short run would still remember the initial weights. The running statistics of
+    batch norm are followed with the weights that they belong to.
     """
 
     def __init__(self, modules: Mapping[str, nn.Module], decay: float) -> None:
-        self._live = {f"{name}.{key}": p for name, m in modules.items() for key, p in m.named_parameters()}
-        self._mean = {key: parameter.detach().clone() for key, parameter in self._live.items()}
+        self._live: dict[str, Tensor] = {}
+        for name, module in modules.items():
+            self._live |= {f"{name}.{key}": parameter for key, parameter in module.named_parameters()}
+            statistics = {key: b for key, b in module.named_buffers() if key.endswith(("running_mean", "running_var"))}
+            self._live |= {f"{name}.{key}": buffer for key, buffer in statistics.items()}
+        self._mean = {key: tensor.detach().clone() for key, tensor in self._live.items()}
         self._decay = decay
 
     @torch.no_grad()
@@ -47,7 +52,7 @@ class WeightAverage:
 
     @torch.no_grad()
     def _exchange(self) -> None:
-        for key, parameter in self._live.items():
-            live = parameter.detach().clone()
-            parameter.copy_(self._mean[key])
+        for key, tensor in self._live.items():
+            live = tensor.detach().clone()
+            tensor.copy_(self._mean[key])
             self._mean[key].copy_(live)

@@ -10,7 +10,7 @@ import torch
 from i2i.config import Config, to_yaml
 from i2i.display import duration
 from i2i.training.schedule import describe
-from i2i.training.trainer import Trainer, steps_per_epoch
+from i2i.training.trainer import Trainer
 from i2i.weights import parameter_count
 
 PROBE_STEPS = 3
@@ -30,9 +30,9 @@ def describe_run(config: Config) -> str:
         for name, network in trainer.method.named_children()
         if parameter_count(network)
     ]
-    lines.append(f"{'pictures':<18} {len(trainer.data.a):,} in A, {len(trainer.data.b):,} in B")
+    lines.append(f"{'data':<18} {trainer.data.describe()}")
     lines += [f"{'left out':<18} {problem}" for problem in trainer.data.problems()]
-    lines.append(f"{'steps per epoch':<18} {steps_per_epoch(trainer.config, trainer.data):,}")
+    lines.append(f"{'steps per epoch':<18} {trainer.steps_per_epoch:,}")
     lines.append(f"{'schedule':<18} {describe(training.schedule, trainer.total_steps, training.max_time)}")
     seconds = trainer.probe(PROBE_STEPS)
     left = trainer.total_steps * seconds

@@ -50,15 +50,14 @@ class Engine:
             for player, parameters in self.parameters.items()
         }
         self.scaler = torch.amp.GradScaler(device.type, enabled=training.precision == "fp16")
-        generators = {d: self.method.generator_for(d) for d in self.method.directions}
-        self.average = None if training.ema is None else WeightAverage(generators, training.ema)
+        self.average = None if training.ema is None else WeightAverage(self.method.averaged(), training.ema)
         self.step_count = 0
 
     def step(self, batches: Iterator[Batch], progress: float) -> dict[str, Tensor]:
         """Runs one training step; ``progress`` is the share of the run that is done.
 
         Returns:
-            Every loss and score by its TensorBoard tag, as detached scalars.
+            Every loss and score, and the norm of each player's gradient, by its TensorBoard tag, as detached scalars.
 
         Raises:
             TrainingStopped: a loss is not finite (noticed at once on a CPU, at the logging cadence elsewhere).
@@ -138,20 +137,22 @@ class Engine:
             torch.autograd.backward(self.scaler.scale(loss), inputs=self.parameters[player])
             _record(update, len(streams), values)
         assert player is not None
-        self._apply(player)
+        values[f"health/gradient_norm_{player}"] = self._apply(player)
         return True
 
-    def _apply(self, player: str) -> None:
+    def _apply(self, player: str) -> Tensor:
+        """Steps the player's optimiser with its gradients, and returns their norm as it was before clipping."""
         optimizer, clip_norm = self.optimizers[player], self.config.training.clip_norm
         if self.processes > 1:
             for parameter in self.parameters[player]:
                 if parameter.grad is not None:
                     parameter.grad.copy_(reduce(parameter.grad, "mean"))
-        if clip_norm is not None:
-            self.scaler.unscale_(optimizer)
-            clip_grad_norm_(self.parameters[player], clip_norm)
+        self.scaler.unscale_(optimizer)
+        norm = clip_grad_norm_(self.parameters[player], math.inf if clip_norm is None else clip_norm)
         self.scaler.step(optimizer)
         self.scaler.update()
+        # The loss scaling of fp16 skips a step whose gradient overflows, which then moves nothing.
+        return torch.nan_to_num(norm.detach(), 0.0, 0.0, 0.0) if self.scaler.is_enabled() else norm.detach()
 
     @property
     def _dtype(self) -> torch.dtype:

@@ -25,6 +25,7 @@ from i2i.runs import RunFolder
 
 CLOCK_SET_BACK = 5.0  # seconds: files further in the future are not waited for
 
+
 class Meters:
     """Means of scalars since the last reset, kept as tensors so that a step does not wait for the device."""
 

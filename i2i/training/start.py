@@ -30,8 +30,8 @@ def train(config: Config, run: str | Path | None = None) -> Outcome:
     trainer = Trainer(config)
     if not trainer.is_main:  # the first process makes the folder and is the only one that writes
         return _fit(trainer, RunFolder(wanted or RUNS))
-    root = trainer.data.layout.root
-    if wanted is not None and root.resolve() in wanted.resolve().parents:
+    root = trainer.data.root
+    if wanted is not None and root is not None and root.resolve() in wanted.resolve().parents:
         raise DataError(f"the run {wanted} would lie in the data {root}, and its previews among the pictures")
     folder = new_run(config.arch, wanted)
     folder.write_config(trainer.config)
@@ -70,8 +70,8 @@ def _fit(trainer: Trainer, run: RunFolder) -> Outcome:
     for problem in data.problems():
         warn(f"left out: {problem}")
     say(
-        f"{run.root}: {trainer.config.arch}, {len(data.a):,} pictures in A and {len(data.b):,} in B at "
-        f"{trainer.config.image_size} px, {training.device} in {training.precision}"
+        f"{run.root}: {trainer.config.arch}, {data.describe()} at {trainer.config.image_size} px, "
+        f"{training.device} in {training.precision}"
     )
     rates = ", ".join(f"{player} {opt.lr:g}" for player, opt in trainer.config.optimizers.items())
     say(f"learning rate ({rates}): {describe(training.schedule, trainer.total_steps, training.max_time)}")

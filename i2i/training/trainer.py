@@ -18,11 +18,13 @@ import i2i
 from i2i.batch import Batch
 from i2i.config import Config, differing_keys
 from i2i.data.batches import batches_from
-from i2i.data.training_set import TrainingSet, batch_dataset, load_training_set, preview_batch
+from i2i.data.load import load_training_set
+from i2i.data.training_set import TrainingData
 from i2i.device import resolve_device, resolve_precision
 from i2i.display import TrainingDisplay, training_display, warn
 from i2i.errors import ConfigError, DataError, WeightsError
 from i2i.methods.base import Method
+from i2i.methods.translation import TranslationMethod
 from i2i.runs import RunFolder
 from i2i.training.engine import Engine, require_finite
 from i2i.training.interrupt import StopRequest, catch_stop_requests
@@ -42,6 +44,7 @@ class Outcome:
     interrupted: bool
     problems: list[str]
     is_main: bool
+    translates: bool
 
 
 @dataclass(frozen=True)
@@ -84,14 +87,15 @@ class Trainer:
                 f"{processes.num_processes} processes that share it"
             )
         self.is_main = processes.is_main_process
-        self.config = config
-        self.engine = Engine(config, self.device)
         with processes.main_process_first():
-            self.data = load_training_set(config, paired=self.engine.method.paired)
-        self.previews = preview_batch(self.data, config, self.device)
-        self.total_steps = total_steps(config, self.data)
-        share = (processes.process_index, processes.num_processes)
-        self._dataset = batch_dataset(self.data, config, share)
+            self.data = load_training_set(config, Method.named(config.method["name"]).needs)
+        self.config = config = self.data.settled(config)
+        self.engine = Engine(config, self.device)
+        self.previews = self.data.preview(config, self.device)
+        self.steps_per_epoch = steps_per_epoch(config, self.data, self.method)
+        self.total_steps = config.training.steps or self.steps_per_epoch * (config.training.epochs or 1)
+        self._share = (processes.process_index, processes.num_processes)
+        self._dataset = self.data.dataset(config, self._share)
         self._meters = Meters()
         self._batches = CountedBatches(iter(()), 0)
         self._seconds_before = 0.0
@@ -120,7 +124,12 @@ class Trainer:
             if log is not None:
                 log.close()
         return Outcome(
-            run, self.engine.step_count, not self._position(request).over, self.data.problems(), self.is_main
+            run,
+            self.engine.step_count,
+            not self._position(request).over,
+            self.data.problems(),
+            self.is_main,
+            isinstance(self.method, TranslationMethod),
         )
 
     def probe(self, steps: int) -> float:
@@ -146,7 +155,7 @@ class Trainer:
             raise ConfigError(f"config.yaml was changed after the run was started: set back {', '.join(changed)}")
         if header["data"] != self.data.fingerprint():
             raise DataError(
-                f"{self.data.layout.root}: the pictures have changed since the run was started "
+                f"{self.config.data.path}: the pictures have changed since the run was started "
                 f"({header['data']}; now {self.data.fingerprint()}): restore them or start a new run"
             )
         if header["versions"] != versions():
@@ -160,7 +169,9 @@ class Trainer:
         self._seconds_before = state["seconds"]
 
     def _begin(self) -> None:
-        batches = batches_from(self._dataset, self._batches.taken, workers=self._workers(), device=self.device)
+        batches = batches_from(
+            self._dataset, self._batches.taken, workers=self._workers(), device=self.device, share=self._share
+        )
         self._batches = CountedBatches(batches, self._batches.taken)
         self._started = time.perf_counter()
 
@@ -169,8 +180,7 @@ class Trainer:
         if wanted != "auto":
             return wanted
         # Decoded pictures cost less than handing batches between processes.
-        cached = self.data.a.in_memory and self.data.b.in_memory
-        return 0 if cached and self.device.type == "cpu" else min(4, torch.get_num_threads())
+        return 0 if self.data.in_memory and self.device.type == "cpu" else min(4, torch.get_num_threads())
 
     def _loop(self, run: RunFolder, log: RunLog | None, request: StopRequest, display: TrainingDisplay) -> None:
         training, engine = self.config.training, self.engine
@@ -187,9 +197,9 @@ class Trainer:
                 require_finite(self._meters.sums(), step)
                 now = time.perf_counter()
                 steps, seconds = step - logged_step, now - logged_at
-                speed = steps * training.batch_size * training.accumulate / seconds
+                images = steps * training.batch_size * training.accumulate * self.method.batches_per_step
                 logged_at, logged_step = now, step
-                self._log(log, speed, display, seconds / steps)
+                self._log(log, images / seconds, display, seconds / steps)
             if log is not None and (step % training.sample_every == 0 or over):
                 log.images(step, engine.preview(self.previews))
             if time.perf_counter() - saved_at >= training.checkpoint_seconds or over or position.asked_to_stop:
@@ -251,16 +261,10 @@ class Trainer:
         return by_steps if limit is None else max(0.0, min(by_steps, limit - self._seconds()))
 
 
-def total_steps(config: Config, data: TrainingSet) -> int:
-    """The length of a run in steps; an epoch shows every picture of the larger domain once."""
-    if config.training.steps is not None:
-        return config.training.steps
-    return steps_per_epoch(config, data) * (config.training.epochs or 1)
-
-
-def steps_per_epoch(config: Config, data: TrainingSet) -> int:
-    """How many steps show every picture of the larger domain once."""
-    return math.ceil(max(len(data.a), len(data.b)) / (config.training.batch_size * config.training.accumulate))
+def steps_per_epoch(config: Config, data: TrainingData, method: Method) -> int:
+    """How many steps show every item once, those of the larger domain where there are two."""
+    training = config.training
+    return math.ceil(data.size / (training.batch_size * training.accumulate * method.batches_per_step))
 
 
 def versions() -> str:

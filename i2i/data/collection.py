@@ -1,0 +1,160 @@
+"""Which pictures of one domain a data folder holds, and their labels: folders, IDX files and built-in sets."""
+
+from __future__ import annotations
+
+import gzip
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from i2i.data.builtin import BUILTIN_PICTURES, digits, openmoji, split_of
+from i2i.data.images import Pixels, from_pil, list_images, to_pil
+from i2i.data.layout import Picture
+from i2i.errors import DataError
+
+IDX_FILES = {
+    "train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
+    "test": ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"),
+}
+
+
+@dataclass(frozen=True)
+class ArrayPicture:
+    """A grey picture (H, W) that came as a part of a larger file."""
+
+    name: Path
+    pixels: Pixels
+
+    def read(self, channels: int, background: tuple[int, int, int]) -> Pixels:
+        """The picture as (H, W, channels)."""
+        return from_pil(to_pil(self.pixels), channels, background)
+
+
+@dataclass(frozen=True)
+class Part:
+    """A split: pictures, and the number of each one's label where the collection has labels."""
+
+    pictures: Sequence[Picture | ArrayPicture]
+    labels: list[int]
+
+
+@dataclass(frozen=True)
+class Collection:
+    """What a folder of one domain holds; ``labels`` are the names of the labels, none where there are none."""
+
+    root: Path
+    train: Part
+    test: Part
+    labels: tuple[str, ...]
+
+    def is_grey(self) -> bool:
+        """Whether every picture that can be opened has no colours, by the heads of the files."""
+        return all(isinstance(picture, ArrayPicture) or _is_grey(picture.path) for picture in self.train.pictures)
+
+
+def find_collection(data: str, *, size: int) -> Collection:
+    """Finds the pictures of a built-in name or a folder.
+
+    Args:
+        data: ``digits``, ``openmoji`` (its coloured drawings), or a folder: IDX files as MNIST has them,
+            ``train/<label>/*`` and ``test/<label>/*``, ``train/`` and ``test/`` without labels, or any folder.
+        size: the side at which drawings are rendered, in pixels.
+
+    Raises:
+        DataError: no such folder, no pictures, or a folder of two domains.
+    """
+    root = Path(data)
+    if data in BUILTIN_PICTURES and not root.is_dir():
+        return _digits() if data == "digits" else _unlabelled(openmoji(size), "trainB", "testB")
+    if not root.is_dir():
+        raise DataError(f"{root} is a file; give a folder" if root.exists() else f"{root}: no such data folder")
+    if any(_idx_file(root, name) for name in IDX_FILES["train"]):
+        return _idx(root)
+    if (root / "trainA").is_dir() and (root / "trainB").is_dir():
+        raise DataError(f"{root} holds two domains, and this recipe learns one: give {root / 'trainA'} or trainB")
+    if not (root / "train").is_dir():
+        return _unlabelled(root, ".", None)
+    folders = sorted(path for path in (root / "train").iterdir() if path.is_dir() and list_images(path))
+    in_folders = sum(len(list_images(folder)) for folder in folders)
+    if len(folders) < 2 or in_folders < len(list_images(root / "train")):
+        return _unlabelled(root, "train", "test")
+    names = tuple(folder.name for folder in folders)
+    return Collection(root, _labelled(root / "train", names), _labelled(root / "test", names), names)
+
+
+def _unlabelled(root: Path, train: str, test: str | None) -> Collection:
+    found = [Picture(path) for path in list_images(root / train)]
+    if not found:
+        raise DataError(f"{root / train}: no pictures (jpg, png, webp, bmp, tiff) in it")
+    held_out = [] if test is None else [Picture(path) for path in list_images(root / test)]
+    return Collection(root, Part(found, []), Part(held_out, []), ())
+
+
+def _labelled(folder: Path, names: tuple[str, ...]) -> Part:
+    files = [(path, number) for number, name in enumerate(names) for path in list_images(folder / name)]
+    return Part([Picture(path) for path, _ in files], [number for _, number in files])
+
+
+def _digits() -> Collection:
+    """scikit-learn's 1,797 digits of 8x8 pixels; a hash of the number decides the split."""
+    pictures, labels = digits()
+    parts: dict[str, tuple[list[ArrayPicture], list[int]]] = {"train": ([], []), "test": ([], [])}
+    for number, (pixels, label) in enumerate(zip(pictures, labels, strict=True)):
+        names, numbers = parts[split_of(f"digit-{number}")]
+        names.append(ArrayPicture(Path(f"digits/{number:04}"), pixels))
+        numbers.append(int(label))
+    return Collection(Path("digits"), Part(*parts["train"]), Part(*parts["test"]), tuple("0123456789"))
+
+
+def _idx(root: Path) -> Collection:
+    parts = []
+    for split, (images, labels) in IDX_FILES.items():
+        files = [_idx_file(root, name) for name in (images, labels)]
+        if files[0] is None or files[1] is None:
+            if split == "test":
+                parts.append(Part([], []))
+                continue
+            raise DataError(f"{root}: IDX files come in pairs; {images} or {labels} is missing")
+        pixels, numbers = read_idx(files[0]), read_idx(files[1])
+        if pixels.ndim != 3 or numbers.ndim != 1 or len(pixels) != len(numbers):
+            raise DataError(f"{files[0]} holds {pixels.shape} and {files[1]} {numbers.shape}: not pictures and labels")
+        names = [Path(f"{files[0]}#{number:06}") for number in range(len(pixels))]
+        pictures = [ArrayPicture(name, grey) for name, grey in zip(names, pixels, strict=True)]
+        parts.append(Part(pictures, numbers.tolist()))
+    train, test = parts
+    if not train.pictures:
+        raise DataError(f"{root}: no pictures in its IDX files")
+    return Collection(root, train, test, tuple(map(str, range(max(train.labels) + 1))))
+
+
+def _idx_file(root: Path, name: str) -> Path | None:
+    return next((path for path in (root / name, root / f"{name}.gz") if path.is_file()), None)
+
+
+def read_idx(path: Path) -> Pixels:
+    """The array of an IDX file of bytes, gzipped or not.
+
+    Raises:
+        DataError: not such a file, or cut short.
+    """
+    try:
+        content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+        zero, kind, dimensions = struct.unpack(">HBB", content[:4])
+        shape = struct.unpack(f">{dimensions}I", content[4 : 4 + 4 * dimensions])
+        if (zero, kind) != (0, 8):
+            raise ValueError("its head is not that of bytes")
+        return np.frombuffer(content, np.uint8, offset=4 + 4 * dimensions).reshape(shape)
+    except (OSError, EOFError, struct.error, ValueError) as error:
+        raise DataError(f"{path} is not a whole IDX file ({error})") from None
+
+
+def _is_grey(path: Path) -> bool:
+    try:
+        with Image.open(path) as file:
+            return file.mode in ("1", "L", "I;16", "I;16B", "I;16L")
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+        return True  # it will be left out, with its reason, when it is read

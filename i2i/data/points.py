@@ -1,0 +1,113 @@
+"""Points instead of pictures, for the theory experiments: drawn from a known distribution, endless, never stored.
+
+``ring2d``: eight Gaussians on a ring of radius 2 with standard deviation 0.02 (Metz et al. 2017, section 3.1).
+``line1d``: one Gaussian on the line, mean 3 and standard deviation 0.5.
+A point is a picture of one pixel: (C, 1, 1) with C coordinates.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from i2i.batch import Batch
+from i2i.config import Config
+from i2i.data.batches import Raw, positions_of
+from i2i.data.training_set import TrainingData
+from i2i.errors import ConfigError, DataError
+from i2i.seeding import generator
+
+POINTS = ("ring2d", "line1d")
+EPOCH = 50_000
+"""How many points an epoch is counted as."""
+RING_MODES, RING_RADIUS, RING_STD = 8, 2.0, 0.02
+LINE_MEAN, LINE_STD = 3.0, 0.5
+
+
+def ring_centres() -> NDArray[np.float32]:
+    """The centres of the ring's Gaussians: (8, 2)."""
+    angles = 2 * math.pi * np.arange(RING_MODES) / RING_MODES
+    return (RING_RADIUS * np.stack([np.cos(angles), np.sin(angles)], 1)).astype(np.float32)
+
+
+def sample_points(name: str, count: int, random: np.random.Generator) -> NDArray[np.float32]:
+    """Draws (count, coordinates) from the distribution ``name``."""
+    if name == "ring2d":
+        centres = ring_centres()[random.integers(RING_MODES, size=count)]
+        return (centres + RING_STD * random.standard_normal((count, 2))).astype(np.float32)
+    return (LINE_MEAN + LINE_STD * random.standard_normal((count, 1))).astype(np.float32)
+
+
+class PointDataset(Dataset[Raw]):
+    """The n-th batch of points, a function of (seed, batch number)."""
+
+    def __init__(self, name: str, batch_size: int, seed: int, share: tuple[int, int]) -> None:
+        self._name, self._batch_size, self._seed, self._share = name, batch_size, seed, share
+
+    def __getitem__(self, number: int) -> Raw:
+        points = sample_points(self._name, self._batch_size, generator(self._seed, "points", number))
+        own = positions_of(0, self._batch_size, self._share)
+        return Raw(_as_pictures(points)[list(own)])
+
+
+@dataclass(frozen=True)
+class Points(TrainingData):
+    """A distribution of points."""
+
+    name: str
+
+    @classmethod
+    def named(cls, config: Config) -> Points:
+        """The distribution that ``config.data.path`` names.
+
+        Raises:
+            DataError: a recipe for pictures, where points are pictures of one pixel.
+        """
+        name, channels = config.data.path, 2 if config.data.path == "ring2d" else 1
+        if config.image_size != 1 or config.data.channels_a not in ("auto", channels):
+            raise DataError(f"{name} holds points: set image_size=1 and data.channels_a={channels}, or give a folder")
+        return cls(name)
+
+    @property
+    def root(self) -> Path | None:
+        return None
+
+    @property
+    def size(self) -> int:
+        return EPOCH
+
+    @property
+    def in_memory(self) -> bool:
+        return True
+
+    def describe(self) -> str:
+        return f"points of {self.name}"
+
+    def problems(self) -> list[str]:
+        return []
+
+    def fingerprint(self) -> str:
+        return self.name
+
+    def settled(self, config: Config) -> Config:
+        if config.data.labels:
+            raise ConfigError(f"data.labels: the points of {self.name} have none")
+        return config.changed("data.channels_a", 2 if self.name == "ring2d" else 1).changed("data.labels", ())
+
+    def dataset(self, config: Config, share: tuple[int, int]) -> PointDataset:
+        return PointDataset(self.name, config.training.batch_size, config.training.seed, share)
+
+    def preview(self, config: Config, device: torch.device) -> Batch:
+        points = sample_points(self.name, 1000, generator("preview", self.name))
+        return Batch(_as_pictures(points).to(device))
+
+
+def _as_pictures(points: NDArray[np.float32]) -> Tensor:
+    return torch.from_numpy(points)[:, :, None, None]

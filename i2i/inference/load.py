@@ -1,0 +1,54 @@
+"""Loading a trained model by its run, its file, or as the newest one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TypeVar
+
+from i2i.config import Device
+from i2i.device import resolve_device
+from i2i.errors import WeightsError
+from i2i.inference.sampler import Sampler
+from i2i.inference.translator import Translator
+from i2i.methods.base import Method
+from i2i.methods.translation import TranslationMethod
+from i2i.runs import weight_file
+from i2i.weights import load_weights
+
+Model = TypeVar("Model", Translator, Sampler)
+
+
+def load(run_or_file: str | Path | None = None, *, device: Device = "auto") -> Translator | Sampler:
+    """Loads a trained model: a ``Translator``, or a ``Sampler`` where the recipe draws pictures from noise.
+
+    Args:
+        run_or_file: a run folder or a weight file; by default the newest run under runs/.
+        device: where to run.
+
+    Raises:
+        WeightsError: no such file, or not one of i2i.
+        DataError: no run under runs/.
+        ConfigError: the device is not there.
+    """
+    config, *_ = load_weights(weight_file(run_or_file))
+    translates = issubclass(Method.named(config.method["name"]), TranslationMethod)
+    return (load_translator if translates else load_sampler)(run_or_file, device=device)
+
+
+def load_translator(run_or_file: str | Path | None = None, *, device: Device = "auto") -> Translator:
+    """Loads a translator; arguments and errors as ``load``, and ConfigError for another kind of model."""
+    return _load(Translator, run_or_file, device)
+
+
+def load_sampler(run_or_file: str | Path | None = None, *, device: Device = "auto") -> Sampler:
+    """Loads a model that draws pictures from noise; arguments and errors as ``load_translator``."""
+    return _load(Sampler, run_or_file, device)
+
+
+def _load(kind: type[Model], run_or_file: str | Path | None, device: Device) -> Model:
+    path = weight_file(run_or_file)
+    config, step, weights = load_weights(path)
+    try:
+        return kind(config, step, weights, resolve_device(device))
+    except WeightsError as error:
+        raise WeightsError(f"{path}: {error}") from None

@@ -1,0 +1,99 @@
+"""A trained noise-to-image model as a Python object: seeds and labels in, pictures out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import torch
+from torch import Tensor
+
+from i2i.config import Config
+from i2i.data.batches import from_unit
+from i2i.data.images import Pixels
+from i2i.errors import ConfigError
+from i2i.inference.trained import build_trained
+from i2i.methods.generative import GenerativeMethod
+from i2i.seeding import derive_seed
+
+BATCH = 64
+
+
+class Sampler:
+    """Runs the generator of one weight file in float32 and evaluation mode.
+
+    Picture number i of a seed is a function of (seed, i) alone: not of the number of pictures or their batches.
+    """
+
+    def __init__(self, config: Config, step: int, weights: dict[str, Tensor], device: torch.device) -> None:
+        """Raises WeightsError for weights that do not fit ``config``, ConfigError for another kind of recipe."""
+        self.config, self.step, self.device = config, step, device
+        method = build_trained(config, weights, device)
+        if not isinstance(method, GenerativeMethod):
+            raise ConfigError(f"{config.arch} translates pictures and draws none from noise: use i2i translate")
+        self.method = method
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The names of the labels that this model was trained with; none where it takes no labels."""
+        return self.config.data.labels or ()
+
+    def label_number(self, label: str | int) -> int:
+        """The number of a label given by its name.
+
+        Raises:
+            ConfigError: the model has no such label.
+        """
+        if str(label) not in self.labels:
+            known = f"it knows {', '.join(self.labels[:20])}" if self.labels else "it was trained without labels"
+            raise ConfigError(f"label {label!r}: this model has none of that name; {known}")
+        return self.labels.index(str(label))
+
+    def latents(self, numbers: Iterable[int], seed: int = 0, truncation: float | None = None) -> Tensor:
+        """The latents (N, latent) of the pictures with these ``numbers``.
+
+        Raises:
+            ConfigError: truncation of a model whose latents are not normal.
+        """
+        if truncation is not None and (self.method.prior != "normal" or truncation <= 0):
+            raise ConfigError(f"truncation {truncation}: give a number above 0, to a model with normal latents")
+        draws = [
+            self.method.draw_latents(
+                1, torch.Generator().manual_seed(derive_seed(seed, "sample", number)), truncation=truncation
+            )
+            for number in numbers
+        ]
+        return torch.cat(draws)
+
+    @torch.inference_mode()
+    def generate(self, z: Tensor, label: Tensor | None = None) -> Tensor:
+        """Draws pictures (N, C, H, W) in [-1, 1] from latents (N, latent), and labels (N,) where the model has them."""
+        parts = []
+        for start in range(0, len(z), BATCH):
+            own = None if label is None else label[start : start + BATCH].to(self.device)
+            parts.append(self.method.generate(z[start : start + BATCH].to(self.device), own))
+        return torch.cat(parts)
+
+    def sample(
+        self, count: int, *, label: str | int | None = None, seed: int = 0, truncation: float | None = None
+    ) -> Iterator[Pixels]:
+        """Draws ``count`` pictures (H, W, C), uint8; without ``label``, a conditional model takes its labels in turn.
+
+        Raises:
+            ConfigError: a label or a truncation that this model does not know.
+        """
+        own = None if label is None else self.label_number(label)
+        for start in range(0, count, BATCH):
+            numbers = range(start, min(count, start + BATCH))
+            z = self.latents(numbers, seed, truncation)
+            yield from to_pixels(self.generate(z, self.labels_for(numbers, own)))
+
+    def labels_for(self, numbers: Iterable[int], own: int | None = None) -> Tensor | None:
+        """The labels (N,) of pictures: ``own``, or all in turn; None for a model without labels."""
+        if not self.labels:
+            return None
+        return torch.tensor([number % len(self.labels) if own is None else own for number in numbers])
+
+
+def to_pixels(images: Tensor) -> list[Pixels]:
+    """Pictures (N, C, H, W) in [-1, 1] as arrays (H, W, C), uint8."""
+    return list(from_unit(images).permute(0, 2, 3, 1).cpu().numpy())

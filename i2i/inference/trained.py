@@ -1,0 +1,35 @@
+"""From a weight file's content to a method that is ready for inference."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from i2i.build import build_method
+from i2i.config import Config
+from i2i.errors import WeightsError
+from i2i.methods.base import Method
+
+
+def build_trained(config: Config, weights: dict[str, Tensor], device: torch.device) -> Method:
+    """The method of ``config`` with ``weights``, in evaluation mode; what inference does not use stays without memory.
+
+    Raises:
+        WeightsError: weights that do not fit the configuration.
+    """
+    with torch.device("meta"):  # no memory and no draws for what inference does not use
+        method = build_method(config)
+    kept = set(method.inference_state())
+    if kept != set(weights):
+        missing, extra = sorted(kept - set(weights)), sorted(set(weights) - kept)
+        raise WeightsError(
+            f"the weights do not fit their configuration ({len(missing)} missing, {len(extra)} unknown; "
+            f"first: {(missing + extra)[0]})"
+        )
+    try:
+        method.load_state_dict(weights, strict=False, assign=True)
+    except RuntimeError as error:
+        raise WeightsError(f"the weights do not fit their configuration: {' '.join(str(error).split())}") from None
+    for module in method.kept_for_inference():
+        module.eval().to(device)
+    return method

@@ -1,0 +1,77 @@
+"""Regularisers of adversarial training, as pure functions that return a scalar without its weight.
+
+The gradient penalties differentiate what is optimised: a patch critic's map counts by its mean, not its sum, or the
+penalty would be too strong by the number of patches. They compute in float32, outside of autocast.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import torch
+from torch import Tensor, nn
+
+Critic = Callable[[Tensor], Tensor]
+"""Maps pictures (N, C, H, W) to scores (N,) or maps of scores (N, ...)."""
+
+
+def gradient_penalty(critic: Critic, real: Tensor, fake: Tensor, target: float = 1.0) -> Tensor:
+    """E (|grad D(x)|_2 - target)^2 at random points between real and fake (Gulrajani et al. 2017, equation 3).
+
+    real, fake: (N, C, H, W). One uniform number for each pair, and the norm of each sample's own gradient.
+    """
+    share = torch.rand(len(real), *[1] * (real.ndim - 1), device=real.device)
+    return (_gradient_norms(critic, torch.lerp(fake.float(), real.float(), share)) - target).square().mean()
+
+
+def dragan_penalty(critic: Critic, real: Tensor) -> Tensor:
+    """The penalty of DRAGAN at noisy real pictures (Kodali et al. 2017, section 2.3), with slope 1.
+
+    As in the authors' training: x + u * 0.5 * std(x) * noise with uniform noise and share u of each sample.
+    """
+    real = real.float()
+    noise = torch.rand_like(real)
+    share = torch.rand(len(real), *[1] * (real.ndim - 1), device=real.device)
+    return (_gradient_norms(critic, real + share * 0.5 * real.std() * noise) - 1).square().mean()
+
+
+def r1_penalty(critic: Critic, real: Tensor) -> Tensor:
+    """E |grad D(x)|^2 at real pictures; with weight gamma / 2 this is R1 (Mescheder et al. 2018, equation 9)."""
+    return _gradient_norms(critic, real.float(), squared=True).mean()
+
+
+def orthogonal_penalty(modules: Iterable[nn.Module]) -> Tensor:
+    """Sum over weight matrices of |W W^T * (1 - I)|_F^2 (Brock et al. 2019, equation 3): rows apart, norms free.
+
+    Takes the weights of convolutions and linear layers, each as (out channels, all others).
+    """
+    layers = [layer for module in modules for layer in module.modules()]
+    weights = [layer.weight for layer in layers if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d | nn.Linear)]
+    total = torch.zeros((), device=weights[0].device)
+    with torch.autocast(weights[0].device.type, enabled=False):
+        for weight in weights:
+            rows = weight.flatten(1)
+            gram = rows @ rows.T
+            total = total + (gram - torch.diag(gram.diagonal())).square().sum()
+    return total
+
+
+@torch.no_grad()
+def clip_weights(modules: Iterable[nn.Module], limit: float) -> None:
+    """Clips every parameter to [-limit, limit] (Arjovsky et al. 2017, algorithm 1, line 7)."""
+    for module in modules:
+        for parameter in module.parameters():
+            parameter.clamp_(-limit, limit)
+
+
+def _gradient_norms(critic: Critic, points: Tensor, *, squared: bool = False) -> Tensor:
+    """The norm of each sample's gradient: (N,). Kept differentiable."""
+    points = points.detach().requires_grad_()
+    with torch.autocast(points.device.type, enabled=False):
+        scores = critic(points).float()
+        # Each sample's own score: the mean of its map, and no mean over samples.
+        own = scores.flatten(1).mean(1) if scores.ndim > 1 else scores
+        (gradient,) = torch.autograd.grad(own.sum(), points, create_graph=True)
+    squares = gradient.flatten(1).square().sum(1)
+    # The root has no derivative at zero; the small term keeps it finite and changes nothing else.
+    return squares if squared else (squares + 1e-12).sqrt()

@@ -1,0 +1,84 @@
+"""The base of noise-to-image methods: latents, and pictures drawn from them."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn.init import trunc_normal_
+
+from i2i.batch import Batch, DataSpec, Needs
+from i2i.methods.base import Method, side_by_side
+from i2i.methods.scatter import scatter
+from i2i.networks.base import Discriminator, Generator
+
+Prior = Literal["normal", "uniform"]
+Labels = Literal["ignored", "optional", "required"]
+"""Whether a recipe uses the labels of its data: never, where there are some, or always."""
+
+PREVIEW_COLUMNS, PREVIEW_ROWS, PREVIEW_POINTS = 10, 8, 2000
+
+
+class GenerativeMethod(Method):
+    """A method with one generator and one discriminator that can ``generate``."""
+
+    needs: ClassVar[Needs] = "one domain"
+
+    def __init__(self, data: DataSpec, generator: Generator, discriminator: Discriminator, latent: int, prior: Prior):
+        super().__init__()
+        self.data, self.latent, self.prior = data, latent, prior
+        self.generator, self.discriminator = generator, discriminator
+
+    def draw_latents(
+        self, count: int, random: torch.Generator | None = None, *, truncation: float | None = None
+    ) -> Tensor:
+        """Latents (count, latent): N(0, 1), or uniform in [-1, 1].
+
+        Args:
+            count: how many.
+            random: where the draws come from; torch's global generator of this device by default.
+            truncation: normal numbers further from zero than this are drawn again (Brock et al. 2019, section 3.1).
+        """
+        z = torch.empty(count, self.latent, device=self._device if random is None else random.device)
+        if self.prior == "uniform":
+            return z.uniform_(-1, 1, generator=random)
+        if truncation is not None:
+            return trunc_normal_(z, 0, 1, -truncation, truncation, generator=random)
+        return z.normal_(generator=random)
+
+    def latents_for(self, batch: Batch) -> Tensor:
+        """This process's share of the latents of the whole batch, so that the number of processes changes no draw."""
+        rank, processes = batch.share
+        return self.draw_latents(len(batch.a) * processes)[rank::processes]
+
+    def generate(self, z: Tensor, label: Tensor | None = None) -> Tensor:
+        """Draws pictures (N, C, H, W) in [-1, 1] from latents (N, latent) and labels (N,)."""
+        pictures: Tensor = self.generator(z, label)
+        return pictures.float()
+
+    def averaged(self) -> dict[str, nn.Module]:
+        return {"generator": self.generator}
+
+    def kept_for_inference(self) -> list[nn.Module]:
+        return [self.generator, self.discriminator]
+
+    def preview(self, batch: Batch) -> dict[str, Tensor]:
+        """Pictures of fixed latents; with labels, a row for each label and a column for each latent."""
+        if self.data.image_size == 1:
+            return {"samples": scatter(batch.a.flatten(1), self._fixed(PREVIEW_POINTS, None).flatten(1))}
+        if not self.data.classes:
+            rows = [self._fixed(PREVIEW_ROWS, None, first=column) for column in range(PREVIEW_COLUMNS)]
+            return {"samples": side_by_side(*rows)}
+        shown = torch.arange(min(self.data.classes, PREVIEW_COLUMNS))
+        rows = [self._fixed(len(shown), shown, first=column, same=True) for column in range(PREVIEW_COLUMNS)]
+        return {"samples": side_by_side(*rows)}
+
+    def _fixed(self, count: int, label: Tensor | None, *, first: int = 0, same: bool = False) -> Tensor:
+        """Pictures of latents that are always the same; ``same`` gives all of them one latent."""
+        z = self.draw_latents(1 if same else count, torch.Generator().manual_seed(first)).expand(count, -1)
+        return self.generate(z.to(self._device), None if label is None else label.to(self._device))
+
+    @property
+    def _device(self) -> torch.device:
+        return next(self.parameters()).device

@@ -1,0 +1,176 @@
+"""InfoGAN: codes whose meaning is learnt without labels (Chen et al. 2016, arXiv:1606.03657).
+
+The latent is noise, categorical codes and continuous codes. Q reads the codes off a picture; it shares the
+discriminator's trunk and has its own small head. Both players minimise -weight * L_I beside the vanilla objective, and
+Q's head steps with the discriminator, as in the authors' released training (the paper's equation 6 writes min over G
+and Q). The discriminator sees real and generated pictures in separate batches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Annotated
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn.functional import one_hot
+
+from i2i.batch import Batch, DataSpec
+from i2i.components import Count, Weight
+from i2i.losses.adversarial import Objective, discriminator_loss, generator_loss
+from i2i.losses.information import categorical_information, gaussian_information
+from i2i.methods.base import Update, side_by_side
+from i2i.methods.generative import PREVIEW_COLUMNS, PREVIEW_ROWS, GenerativeMethod, Prior
+from i2i.methods.lipschitz import require_lipschitz
+from i2i.networks.base import Discriminator, Generator
+from i2i.networks.layers import initialize
+
+Values = Annotated[tuple[Annotated[int, Field(ge=2, le=10_000, strict=True)], ...], Field(max_length=100)]
+Codes = Annotated[int, Field(ge=0, le=1000, strict=True)]
+HIDDEN = 128
+TRAVERSED = 2.0
+"""Previews vary continuous codes from minus to plus this (the paper's figure 2), beyond the [-1, 1] of training."""
+
+
+class Recognition(nn.Module):
+    """Q's head: features (N, F) to the logits of each categorical code, and mean and log variance of the others."""
+
+    def __init__(self, features: int, categories: Sequence[int], continuous: int) -> None:
+        super().__init__()
+        self.categories, self.continuous = categories, continuous
+        self.hidden = nn.Sequential(
+            nn.Linear(features, HIDDEN, bias=False), nn.BatchNorm1d(HIDDEN), nn.LeakyReLU(0.1, inplace=True)
+        )
+        self.head = nn.Linear(HIDDEN, sum(categories) + 2 * continuous)
+        initialize(self, "normal")
+
+    def forward(self, features: Tensor) -> tuple[list[Tensor], Tensor, Tensor]:
+        """Maps (N, F) to the logits [(N, values), ...], and two of (N, continuous)."""
+        read = self.head(self.hidden(features))
+        *logits, mean, log_variance = torch.split(read, [*self.categories, self.continuous, self.continuous], dim=1)
+        return logits, mean, log_variance
+
+
+class InfoGAN(GenerativeMethod, name="infogan"):
+    """A generator from noise and codes, a discriminator, and Q.
+
+    Args:
+        data: the shape of the pictures.
+        generator: builds the generator.
+        discriminator: builds the discriminator.
+        objective: the adversarial part.
+        noise: length of the noise in the latents.
+        prior: distribution of the noise.
+        categories: how many values each categorical code has, all equally likely.
+        continuous: how many continuous codes there are, uniform in [-1, 1].
+        categorical_weight: weight of the information in the categorical codes (the paper's lambda).
+        continuous_weight: weight of that in the continuous codes.
+    """
+
+    def __init__(
+        self,
+        data: DataSpec,
+        *,
+        generator: Callable[..., Generator],
+        discriminator: Callable[..., Discriminator],
+        objective: Objective = "non_saturating",
+        noise: Count = 62,
+        prior: Prior = "normal",
+        categories: Values = (10,),
+        continuous: Codes = 2,
+        categorical_weight: Weight = 1.0,
+        continuous_weight: Weight = 0.1,
+    ) -> None:
+        latent = noise + sum(categories) + continuous
+        super().__init__(data, generator(data, latent), discriminator(data), latent, prior)
+        require_lipschitz(objective, [self.discriminator])
+        self.recognition = Recognition(self.discriminator.feature_count, categories, continuous)
+        self.objective: Objective = objective
+        self.noise, self.categories, self.continuous = noise, categories, continuous
+        self.categorical_weight, self.continuous_weight = categorical_weight, continuous_weight
+
+    def players(self) -> dict[str, list[nn.Module]]:
+        return {"generator": [self.generator], "discriminator": [self.discriminator, self.recognition]}
+
+    def kept_for_inference(self) -> list[nn.Module]:
+        return [self.generator, self.discriminator, self.recognition]
+
+    def draw_latents(
+        self, count: int, random: torch.Generator | None = None, *, truncation: float | None = None
+    ) -> Tensor:
+        """Noise as in every method, then a one-hot vector for each categorical code, then the continuous codes."""
+        z = super().draw_latents(count, random, truncation=truncation)
+        parts = [z[:, : self.noise]]
+        for values in self.categories:
+            code = torch.randint(values, (count,), generator=random, device=z.device)
+            parts.append(one_hot(code, values).to(z.dtype))
+        continuous = torch.empty(count, self.continuous, device=z.device)
+        return torch.cat([*parts, continuous.uniform_(-1, 1, generator=random)], dim=1)
+
+    def codes(self, z: Tensor) -> tuple[list[Tensor], Tensor]:
+        """The codes in latents (N, latent): the value (N,) of each categorical one, and the continuous ones (N, c)."""
+        _, *one_hots, continuous = torch.split(z, [self.noise, *self.categories, self.continuous], dim=1)
+        return [code.argmax(1) for code in one_hots], continuous
+
+    def code_names(self) -> list[str]:
+        """What ``with_code`` understands: category1, ..., continuous1, ..."""
+        categories = [f"category{i + 1}" for i in range(len(self.categories))]
+        return categories + [f"continuous{i + 1}" for i in range(self.continuous)]
+
+    def with_code(self, z: Tensor, name: str, column: int, columns: int) -> Tensor:
+        """Latents z: (N, latent) with one code set to its value number ``column`` of ``columns``.
+
+        Categorical codes take their values in turn; continuous ones go from -2 to 2.
+        """
+        changed, position = z.clone(), self.code_names().index(name)
+        if position < len(self.categories):
+            start, values = self.noise + sum(self.categories[:position]), self.categories[position]
+            changed[:, start : start + values] = 0
+            changed[:, start + column % values] = 1
+        else:
+            place = self.noise + sum(self.categories) + position - len(self.categories)
+            changed[:, place] = -TRAVERSED + 2 * TRAVERSED * column / max(1, columns - 1)
+        return changed
+
+    def recognise(self, pictures: Tensor) -> tuple[list[Tensor], Tensor, Tensor]:
+        """Q's reading of pictures (N, C, H, W): logits of categorical codes, mean and log variance of the others."""
+        logits, mean, log_variance = self.recognition(self.discriminator.trunk(pictures))
+        return logits, mean, log_variance
+
+    def updates(self, batches: Iterator[Batch]) -> Iterator[Update]:
+        batch = next(batches)
+        z = self.latents_for(batch)
+        with torch.no_grad():
+            fake = self.generator(z)
+        score_real = self.discriminator(batch.a)
+        features = self.discriminator.trunk(fake)
+        score_fake = self.discriminator.score(features)
+        losses = {"gan": discriminator_loss(score_real, score_fake, self.objective)}
+        scores = {"real": score_real.detach().float().mean(), "fake": score_fake.detach().float().mean()}
+        yield Update("discriminator", losses | self._information(features, z), scores)
+
+        z = self.latents_for(batch)
+        features = self.discriminator.trunk(self.generator(z))
+        losses = {"gan": generator_loss(self.discriminator.score(features), self.objective)}
+        yield Update("generator", losses | self._information(features, z))
+
+    def _information(self, features: Tensor, z: Tensor) -> dict[str, Tensor]:
+        """-weight * L_I, up to the constant entropies of the codes."""
+        logits, mean, log_variance = self.recognition(features)
+        categories, continuous = self.codes(z)
+        losses = {}
+        for i, (read, code) in enumerate(zip(logits, categories, strict=True), 1):
+            losses[f"category{i}"] = self.categorical_weight * categorical_information(read, code)
+        if self.continuous:
+            losses["continuous"] = self.continuous_weight * gaussian_information(mean, log_variance, continuous)
+        return losses
+
+    def preview(self, batch: Batch) -> dict[str, Tensor]:
+        """Samples, and a picture for each code in which only that code changes along a row."""
+        pictures = super().preview(batch)
+        z = self.draw_latents(PREVIEW_ROWS, torch.Generator().manual_seed(0)).to(self._device)
+        for name in self.code_names():
+            columns = [self.with_code(z, name, column, PREVIEW_COLUMNS) for column in range(PREVIEW_COLUMNS)]
+            pictures[name] = side_by_side(*(self.generate(column) for column in columns))
+        return pictures

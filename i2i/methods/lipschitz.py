@@ -1,0 +1,47 @@
+"""Combinations of objective, penalty and norm that cannot work, refused when a method is built."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.utils.parametrize import is_parametrized
+
+from i2i.errors import ConfigError
+from i2i.losses.adversarial import Objective
+
+
+def require_lipschitz(objective: Objective, critics: Iterable[nn.Module], *, controlled: bool = False) -> None:
+    """Refuses ``wasserstein`` where nothing bounds the critics' slope: their values would grow without end.
+
+    Args:
+        objective: what is optimised.
+        critics: networks; spectral norm in all of their weighted layers bounds the slope.
+        controlled: whether weight clipping or a gradient penalty is part of the recipe.
+
+    Raises:
+        ConfigError: an unbounded critic.
+    """
+    if objective != "wasserstein" or controlled:
+        return
+    layers = [layer for critic in critics for layer in critic.modules()]
+    weighted = [layer for layer in layers if isinstance(layer, nn.Conv2d | nn.Linear)]
+    if not all(is_parametrized(layer, "weight") for layer in weighted):
+        raise ConfigError(
+            "method.objective wasserstein needs a critic of bounded slope, and nothing bounds this one: use a recipe "
+            "with method.gradient_penalty, method.clip or spectral norm, or another objective"
+        )
+
+
+def refuse_batch_norm(critic: nn.Module, penalty: str) -> None:
+    """Refuses batch norm under a penalty of each sample's own gradient, which is not defined there.
+
+    Raises:
+        ConfigError: ``critic`` has batch norm.
+    """
+    if any(isinstance(layer, _BatchNorm) for layer in critic.modules()):
+        raise ConfigError(
+            f"method.{penalty} penalises each sample's own gradient, and batch norm makes a score depend on the whole "
+            "batch: set networks.discriminator.norm to none, layer or instance"
+        )

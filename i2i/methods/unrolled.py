@@ -1,0 +1,77 @@
+"""Unrolled GAN: the generator sees how the discriminator will answer (Metz et al. 2017, arXiv:1611.02163).
+
+The generator's loss is taken at the discriminator's parameters after K further gradient steps on the same batch, and
+its gradient goes through these steps (equations 7 and 9). The discriminator itself learns as in any GAN.
+Differs from the paper's experiments: the unrolled steps are plain gradient steps with their own rate, not Adam's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Annotated
+
+import torch
+from pydantic import Field
+from torch import Tensor
+from torch.func import functional_call
+
+from i2i.batch import Batch, DataSpec
+from i2i.components import Count
+from i2i.losses.adversarial import Objective, discriminator_loss, generator_loss
+from i2i.methods.base import Update
+from i2i.methods.gan import GAN
+from i2i.methods.generative import Prior
+from i2i.networks.base import Discriminator, Generator
+
+Unrolling = Annotated[int, Field(ge=0, le=100, strict=True)]
+StepSize = Annotated[float, Field(gt=0, le=1e3)]
+
+
+class UnrolledGAN(GAN, name="unrolled"):
+    """GAN whose generator looks ``unrolled_steps`` steps of size ``unrolled_rate`` ahead; 0 steps are plain GAN."""
+
+    def __init__(
+        self,
+        data: DataSpec,
+        *,
+        generator: Callable[..., Generator],
+        discriminator: Callable[..., Discriminator],
+        objective: Objective = "non_saturating",
+        latent: Count = 256,
+        prior: Prior = "normal",
+        unrolled_steps: Unrolling = 10,
+        unrolled_rate: StepSize = 0.1,
+    ) -> None:
+        super().__init__(
+            data,
+            generator=generator,
+            discriminator=discriminator,
+            objective=objective,
+            latent=latent,
+            prior=prior,
+        )
+        self.unrolled_steps, self.unrolled_rate = unrolled_steps, unrolled_rate
+
+    def updates(self, batches: Iterator[Batch]) -> Iterator[Update]:
+        batch = next(batches)
+        with torch.no_grad():
+            fake = self.generator(self.latents_for(batch))
+        yield self._discriminator_update(batch.a, fake.float(), None)
+
+        fake = self.generator(self.latents_for(batch))
+        answering = self._unrolled(batch.a, fake)
+        score = functional_call(self.discriminator, answering, (fake,))
+        yield Update("generator", {"gan": generator_loss(score, self.objective)})
+
+    def _unrolled(self, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
+        """The discriminator's parameters after K steps, as a function of ``fake``."""
+        parameters: dict[str, Tensor] = dict(self.discriminator.named_parameters())
+        for _ in range(self.unrolled_steps):
+            scores = [functional_call(self.discriminator, parameters, (pictures,)) for pictures in (real, fake)]
+            loss = discriminator_loss(scores[0], scores[1], self.objective)
+            gradients = torch.autograd.grad(loss, list(parameters.values()), create_graph=True)
+            parameters = {
+                name: parameter - self.unrolled_rate * gradient
+                for (name, parameter), gradient in zip(parameters.items(), gradients, strict=True)
+            }
+        return parameters
