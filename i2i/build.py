@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from functools import partial
 
+import torch
+
 from i2i.batch import DataSpec
 from i2i.components import without
 from i2i.config import Config
@@ -36,3 +38,15 @@ def build_method(config: Config) -> Method:
                 f"from {network.minimum} up; change image_size or the network's depth or layers"
             )
     return method
+
+
+def check_buildable(config: Config) -> None:
+    """Builds the method once without memory, so that settings which do not go together fail before data is read.
+
+    Raises:
+        ConfigError: as ``build_method``.
+    """
+    if config.data.channels_a == "auto":
+        config = config.changed("data.channels_a", 3)
+    with torch.device("meta"):
+        build_method(config)

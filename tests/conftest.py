@@ -11,10 +11,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from i2i.batch import Needs
 from i2i.cli import main
 from i2i.config import Config, read_recipe, resolve_config
+from i2i.methods.base import Method
 
-SMALL = {"width": 4, "blocks": 1, "depth": 3, "layers": 1}
+SMALL = {"width": 4, "blocks": 1, "depth": 3, "layers": 1, "hidden": 8}
 
 
 class Result(NamedTuple):
@@ -75,8 +77,27 @@ def toy_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_set(tmp_path_factory.mktemp("data") / "toy", trainA=8, trainB=6, testA=3, testB=2)
 
 
+@pytest.fixture(scope="session")
+def labelled_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A set with the labels blue (5 pictures), green (4) and red (3), and a test picture of each, 24x20."""
+    folders = {f"train/{name}": count for name, count in (("red", 3), ("green", 4), ("blue", 5))}
+    folders |= {f"test/{name}": 1 for name in ("red", "green", "blue")}
+    return make_set(tmp_path_factory.mktemp("data") / "labelled", **folders)
+
+
+def needs_of(arch: str) -> Needs:
+    """What the method of a recipe learns from."""
+    return Method.named(read_recipe(arch)["method"]["name"]).needs
+
+
+@pytest.fixture
+def data_for(toy_set: Path, labelled_set: Path) -> Callable[[str], Path]:
+    """The toy set that suits a recipe."""
+    return lambda arch: labelled_set if needs_of(arch) == "one domain" else toy_set
+
+
 def small_settings(arch: str) -> list[str]:
-    """Assignments that make the networks of a recipe tiny."""
+    """Assignments that make the networks of a recipe tiny; for points, with pictures in their place."""
     networks = read_recipe(arch)["networks"]
     return [
         f"networks.{role}.{key}={value}"

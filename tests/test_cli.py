@@ -76,7 +76,7 @@ def test_bad_data_is_one_line_and_leaves_no_run(tmp_path: Path, i2i: Run, name: 
         (["train"], "give --arch"),
         (["train", "--arch", "cyclegan", "--set", "training.batchsize=2"], "did you mean training.batch_size"),
         (["train", "--arch", "cyclegan", "--set", "training.batch_size=two"], "training.batch_size: 'two'"),
-        (["train", "--arch", "cyclegan", "--image-size", "4"], "image_size: 4"),
+        (["train", "--arch", "cyclegan", "--image-size", "0"], "image_size: 0"),
         (["train", "--arch", "cyclegan", "--steps", "0"], "--steps"),
         (["train", "--arch", "cyclegan", "--steps", "1", "--epochs", "1"], "not both"),
         (["train", "--arch", "cyclegan", "--max-time", "soon"], "is not a time"),
@@ -144,7 +144,7 @@ def test_dry_run_tells_everything_and_writes_nothing(tmp_path: Path, toy_set: Pa
     for part in (
         "image_size: 16",
         "generator_AtoB",
-        "8 in A, 6 in B",
+        "8 pictures in A and 6 in B",
         "steps per epoch    4",
         "constant for 50%",
         "GiB",

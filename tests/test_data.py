@@ -14,8 +14,8 @@ from i2i.data.batches import BatchDataset, batches_from, draw, from_unit, to_uni
 from i2i.data.builtin import line_groups, load_layout, split_of
 from i2i.data.layout import find_layout
 from i2i.data.store import Loading, PictureStore
-from i2i.data.training_set import batch_dataset, load_training_set, preview_batch
 from i2i.data.transforms import Augmenter
+from i2i.data.two_domains import TwoDomains
 from i2i.errors import ConfigError, DataError
 
 from .conftest import draw as draw_picture
@@ -91,15 +91,15 @@ def test_every_picture_is_drawn_once_in_an_epoch() -> None:
 
 def test_batches_do_not_depend_on_workers_start_or_memory(toy_set: Path) -> None:
     config = small_config("cyclegan", toy_set)
-    data = load_training_set(config, paired=False)
-    dataset = batch_dataset(data, config, (0, 1))
+    data = TwoDomains.read(config, paired=False)
+    dataset = data.dataset(config, (0, 1))
     straight = list(islice(batches_from(dataset, 0, workers=0, device=CPU), 6))
     with_workers = list(islice(batches_from(dataset, 0, workers=2, device=CPU), 6))
     late = list(islice(batches_from(dataset, 3, workers=0, device=CPU), 3))
-    from_disk = load_training_set(small_config("cyclegan", toy_set, "data.memory_gib=0"), paired=False)
+    from_disk = TwoDomains.read(small_config("cyclegan", toy_set, "data.memory_gib=0"), paired=False)
     assert data.a.in_memory
     assert not from_disk.a.in_memory
-    uncached = list(islice(batches_from(batch_dataset(from_disk, config, (0, 1)), 0, workers=0, device=CPU), 6))
+    uncached = list(islice(batches_from(from_disk.dataset(config, (0, 1)), 0, workers=0, device=CPU), 6))
     for one, other in [*zip(straight, with_workers, strict=True), *zip(straight[3:], late, strict=True)]:
         assert torch.equal(one.a, other.a)
         assert torch.equal(one.other(), other.other())
@@ -110,9 +110,9 @@ def test_batches_do_not_depend_on_workers_start_or_memory(toy_set: Path) -> None
 
 def test_processes_share_a_batch_without_overlap(toy_set: Path) -> None:
     config = small_config("cyclegan", toy_set, "training.batch_size=4")
-    data = load_training_set(config, paired=False)
-    whole = batch_dataset(data, config, (0, 1))[2]
-    parts = [batch_dataset(data, config, (rank, 2))[2] for rank in range(2)]
+    data = TwoDomains.read(config, paired=False)
+    whole = data.dataset(config, (0, 1))[2]
+    parts = [data.dataset(config, (rank, 2))[2] for rank in range(2)]
     assert torch.equal(torch.stack([parts[0].a, parts[1].a], 1).flatten(0, 1), whole.a)
 
 
@@ -124,7 +124,9 @@ def test_pairs_share_geometry_and_photometry_touches_the_input_only(tmp_path: Pa
     def sides(*extra: dict[str, object]) -> tuple[torch.Tensor, torch.Tensor]:
         augmenter = Augmenter(16, flip=True, extra=extra)
         dataset = BatchDataset(pair, pair, paired=True, augmenter=augmenter, batch_size=8, seed=0)
-        return dataset[0]
+        drawn = dataset[0]
+        assert drawn.b is not None
+        return drawn.a, drawn.b
 
     a, b = sides({"name": "RandomRotate90", "p": 1.0})
     assert torch.equal(a, b)
@@ -160,13 +162,13 @@ def test_previews_fall_back_to_training_pictures(tmp_path: Path) -> None:
     for name in ("testA", "testB"):
         (root / name / "picture00.png").write_bytes(b"")
     config = small_config("cyclegan", root)
-    assert len(preview_batch(load_training_set(config, paired=False), config, CPU).a) == 2
+    assert len(TwoDomains.read(config, paired=False).preview(config, CPU).a) == 2
 
 
 def test_a_picture_that_vanishes_is_named_with_and_without_workers(tmp_path: Path) -> None:
     root = make_set(tmp_path, trainA=2, trainB=2)
     config = small_config("cyclegan", root, "data.memory_gib=0")
-    dataset = batch_dataset(load_training_set(config, paired=False), config, (0, 1))
+    dataset = TwoDomains.read(config, paired=False).dataset(config, (0, 1))
     (root / "trainA/picture01.png").unlink()
     for workers in (0, 1):
         with pytest.raises(DataError, match=r"^[^\n]*picture01\.png: no such file$"):
@@ -178,11 +180,11 @@ def test_unreadable_pictures_are_left_out_on_both_sides_of_a_pair(tmp_path: Path
     (root / "trainA/picture01.png").write_bytes(b"no picture")
     (root / "trainB/picture02.png").write_bytes(b"")
     config = small_config("cyclegan", root)
-    paired = load_training_set(config, paired=True)
-    names = [[picture.path.stem for picture in side.pictures] for side in (paired.a, paired.b)]
+    paired = TwoDomains.read(config, paired=True)
+    names = [[picture.name.stem for picture in side.pictures] for side in (paired.a, paired.b)]
     assert names == [["picture00", "picture03"]] * 2
     np.testing.assert_array_equal(paired.a[1], store([root / "trainA/picture03.png"], 18)[0])
-    unpaired = load_training_set(config, paired=False)
+    unpaired = TwoDomains.read(config, paired=False)
     assert (len(unpaired.a), len(unpaired.b)) == (3, 3)
     assert len(unpaired.problems()) == 2
     assert "picture01.png" in unpaired.problems()[0]
@@ -191,15 +193,15 @@ def test_unreadable_pictures_are_left_out_on_both_sides_of_a_pair(tmp_path: Path
 def test_the_shorter_side_fits_where_asked(tmp_path: Path) -> None:
     root = make_set(tmp_path, trainA=2, trainB=2)
     config = small_config("cyclegan", root, "data.fit=shorter", "data.load_size=20")
-    data = load_training_set(config, paired=False)
+    data = TwoDomains.read(config, paired=False)
     assert data.a[0].shape == (20, 24, 3)
-    assert batch_dataset(data, config, (0, 1))[0].a.shape == (2, 3, 16, 16)
-    assert preview_batch(data, config, CPU).a.shape == (2, 3, 16, 16)
+    assert data.dataset(config, (0, 1))[0].a.shape == (2, 3, 16, 16)
+    assert data.preview(config, CPU).a.shape == (2, 3, 16, 16)
 
 
 def test_channels_follow_the_configuration(toy_set: Path) -> None:
     config = small_config("cyclegan", toy_set, "data.channels_a=1", "data.channels_b=4", "method.identity_weight=0")
-    batch = preview_batch(load_training_set(config, paired=False), config, CPU)
+    batch = TwoDomains.read(config, paired=False).preview(config, CPU)
     assert (batch.a.shape[1], batch.other().shape[1]) == (1, 4)
 
 

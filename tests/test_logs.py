@@ -38,6 +38,7 @@ def test_tensorboard_has_the_tags_the_pictures_and_the_configuration(run: Path) 
     names = ("gan_A", "gan_B", "cycle_A", "cycle_B", "identity_A", "identity_B")
     expected = {f"loss/generator/{name}" for name in names}
     expected |= {"loss/discriminator/gan_A", "loss/discriminator/gan_B", "lr/generator", "lr/discriminator"}
+    expected |= {f"health/gradient_norm_{player}" for player in ("generator", "discriminator")}
     expected |= {f"score/{kind}_{domain}" for kind in ("real", "fake") for domain in "AB"}
     assert expected | {"speed/images_per_second"} == set(tags["scalars"])
     assert tags["images"] == ["images/AtoB", "images/BtoA"]

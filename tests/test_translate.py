@@ -28,7 +28,9 @@ def run(toy_set: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def translator(run: Path) -> Translator:
-    return package.load(run, device="cpu")
+    loaded = package.load(run, device="cpu")
+    assert isinstance(loaded, Translator)
+    return loaded
 
 
 def test_a_tree_is_translated_with_names_and_sizes_kept(tmp_path: Path, run: Path, i2i: Run) -> None:

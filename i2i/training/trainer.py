@@ -16,6 +16,7 @@ from accelerate.utils import broadcast, reduce
 
 import i2i
 from i2i.batch import Batch
+from i2i.build import check_buildable
 from i2i.config import Config, differing_keys
 from i2i.data.batches import batches_from
 from i2i.data.load import load_training_set
@@ -86,6 +87,7 @@ class Trainer:
                 f"training.batch_size {config.training.batch_size} is not a multiple of the "
                 f"{processes.num_processes} processes that share it"
             )
+        check_buildable(config)
         self.is_main = processes.is_main_process
         with processes.main_process_first():
             self.data = load_training_set(config, Method.named(config.method["name"]).needs)
