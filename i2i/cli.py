@@ -16,6 +16,7 @@ from i2i import __version__
 from i2i.errors import UserError
 
 DONE, SKIPPED, WRONG_INPUT, INTERRUPTED = 0, 1, 2, 130
+VIEWS = ("walk", "arithmetic", "traverse", "drop_feature")
 
 
 class Duration(click.ParamType[float]):
@@ -130,6 +131,71 @@ def translate(
     where = report or jobs[0].target
     click.echo(f"translated {len(results) - len(failed)} of {len(results)} with {_model_line(translator)} to {where}")
     sys.exit(SKIPPED if failed else DONE)
+
+
+@cli.command()
+@click.option("--model", type=click.Path(path_type=Path), help="A run or weight file; by default the newest run.")
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), default="samples.png", show_default=True, help="PNG or folder."
+)
+@click.option("--count", type=click.IntRange(1), default=100, show_default=True, help="How many pictures.")
+@click.option("--label", help="Only this label, of a conditional model.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Decides every draw.")
+@click.option(
+    "--truncation", type=float, help="Draw no normal number further from zero: better pictures, less variety."
+)
+@click.option("--walk", type=click.IntRange(2), metavar="STOPS", help="A strip and a GIF between this many pictures.")
+@click.option("--arithmetic", metavar="EXPRESSION", help='With numbers of the sheet, e.g. "3,17 - 5,8 + 2".')
+@click.option("--traverse", metavar="CODE", help="Rows in which one code of an InfoGAN changes.")
+@click.option("--drop-feature", metavar="STAGE:MAPS", help="Pictures without these maps of the generator, below whole.")
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda", "mps"]), default="auto", help="Where to compute.")
+def sample(
+    model: Path | None,
+    output: Path,
+    count: int,
+    label: str | None,
+    seed: int,
+    truncation: float | None,
+    walk: int | None,
+    arithmetic: str | None,
+    traverse: str | None,
+    drop_feature: str | None,
+    device: Any,
+) -> None:
+    """Draw pictures from noise: a sheet (OUTPUT ends in .png), or a folder of files."""
+    views = [name for name, value in locals().items() if name in VIEWS and value is not None]
+    if len(views) > 1:
+        raise click.UsageError(f"give one of {', '.join('--' + view.replace('_', '-') for view in views)}")
+    if views and output.suffix != ".png":
+        raise click.UsageError(f"-o {output}: --{views[0].replace('_', '-')} writes one picture; end the name in .png")
+    from i2i.data.images import write_image
+    from i2i.inference import sample as views_of
+    from i2i.inference.load import load_sampler
+
+    sampler = load_sampler(model, device=device)
+    views_of.require_pictures(sampler)
+    if walk is not None:
+        strip = views_of.write_walk(output, views_of.walk(sampler, walk, label=label, seed=seed))
+        click.echo(f"walked between {walk} pictures of {_model_line(sampler)}: {output} and {strip}")
+        return
+    if arithmetic is not None:
+        pictures = views_of.arithmetic(sampler, arithmetic, label=label, seed=seed)
+        write_image(output, views_of.sheet(pictures, len(pictures)))
+        click.echo(f"terms, result and 8 neighbours of {arithmetic} with {_model_line(sampler)}: {output}")
+    elif traverse is not None:
+        write_image(output, views_of.traverse(sampler, traverse, rows=min(count, 10), seed=seed))
+        click.echo(f"{traverse} along the rows of {_model_line(sampler)}: {output}")
+    elif drop_feature is not None:
+        whole, without = views_of.drop_features(sampler, drop_feature, count=min(count, 10), label=label, seed=seed)
+        write_image(output, views_of.sheet([*whole, *without], len(whole)))
+        click.echo(f"whole, and without {drop_feature}, of {_model_line(sampler)}: {output}")
+    else:
+        drawn = sampler.sample(count, label=label, seed=seed, truncation=truncation)
+        if output.suffix == ".png":
+            write_image(output, views_of.sheet(drawn))
+        else:
+            views_of.write_pictures(output, drawn, count)
+        click.echo(f"drew {count} pictures with {_model_line(sampler)}: {output}")
 
 
 @cli.command()

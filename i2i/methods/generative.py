@@ -21,13 +21,19 @@ PREVIEW_COLUMNS, PREVIEW_ROWS, PREVIEW_POINTS = 10, 8, 2000
 
 
 class GenerativeMethod(Method):
-    """A method with one generator and one discriminator that can ``generate``."""
+    """A method with one generator and one discriminator that can ``generate``.
+
+    Attributes:
+        latent: the length of latents.
+        noise: how many of their first numbers are noise without a meaning.
+    """
 
     needs: ClassVar[Needs] = "one domain"
 
     def __init__(self, data: DataSpec, generator: Generator, discriminator: Discriminator, latent: int, prior: Prior):
         super().__init__()
-        self.data, self.latent, self.prior = data, latent, prior
+        self.data, self.prior = data, prior
+        self.latent = self.noise = latent
         self.generator, self.discriminator = generator, discriminator
 
     def draw_latents(

@@ -1,0 +1,195 @@
+"""What ``i2i sample`` writes: pictures, sheets, walks between latents, latent arithmetic, codes and dropped features.
+
+A sheet has ten columns, so that the number of a picture, which arithmetic asks for, is its row and column.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from io import BytesIO
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from i2i.data.images import Pixels, to_pil, write_image
+from i2i.display import tracked
+from i2i.errors import ConfigError, DataError
+from i2i.files import write_atomically
+from i2i.inference.sampler import Sampler, to_pixels
+from i2i.methods.infogan import InfoGAN
+
+COLUMNS = 10
+WALK_STEPS = 8
+NEIGHBOURS, NEIGHBOUR_NOISE = 8, 0.25
+TERM = re.compile(r"\s*([+-]?)\s*(\d+(?:\s*,\s*\d+)*)\s*")
+
+
+def require_pictures(sampler: Sampler) -> None:
+    """Raises ConfigError for a model of points, which has no pictures to write."""
+    if sampler.config.image_size == 1:
+        raise ConfigError(f"{sampler.config.arch} was trained on points; see the run's samples/ and TensorBoard")
+
+
+def write_pictures(folder: Path, pictures: Iterable[Pixels], count: int) -> None:
+    """Writes pictures as numbered PNG files.
+
+    Raises:
+        DataError: a file cannot be written, or ``folder`` already holds something.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise DataError(f"{folder} exists and is not empty: choose another with -o")
+    for number, pixels in enumerate(tracked("sampling", count)(pictures)):
+        write_image(folder / f"{number:05}.png", pixels)
+
+
+def sheet(pictures: Iterable[Pixels], columns: int = COLUMNS) -> Pixels:
+    """Joins pictures (H, W, C) of one size to rows of ``columns``; the last row is filled up with white."""
+    cells = list(pictures)
+    cells += [np.full_like(cells[0], 255)] * (-len(cells) % columns)
+    rows = [np.concatenate(cells[i : i + columns], axis=1) for i in range(0, len(cells), columns)]
+    joined: Pixels = np.concatenate(rows)
+    return joined
+
+
+def walk(sampler: Sampler, stops: int, *, label: str | int | None, seed: int) -> list[Pixels]:
+    """Pictures on the way between the first ``stops`` samples of ``seed``, by spherical interpolation (White 2016).
+
+    Only noise is walked: a model's codes stay those of the first stop, and a conditional model keeps one label.
+    """
+    z = sampler.latents(range(stops), seed)
+    ways = [z[:1]]
+    for start, end in pairwise(z):
+        shares = torch.arange(1, WALK_STEPS + 1) / WALK_STEPS
+        ways.append(torch.stack([_between(start, end, share.item()) for share in shares]))
+    path = torch.cat(ways)
+    path[:, sampler.method.noise :] = z[0, sampler.method.noise :]
+    return to_pixels(sampler.generate(path, _one_label(sampler, label, len(path))))
+
+
+def write_walk(path: Path, pictures: Sequence[Pixels]) -> Path:
+    """Writes a strip as ``path`` and the same as a GIF beside it, whose path is returned.
+
+    Raises:
+        DataError: a file cannot be written.
+    """
+    write_image(path, sheet(pictures, columns=WALK_STEPS + 1 if len(pictures) > WALK_STEPS + 1 else len(pictures)))
+    encoded, frames = BytesIO(), [to_pil(pixels) for pixels in pictures]
+    frames[0].save(encoded, "GIF", save_all=True, append_images=frames[1:] + frames[-2:0:-1], duration=80, loop=0)
+    write_atomically(path.with_suffix(".gif"), encoded.getvalue())
+    return path.with_suffix(".gif")
+
+
+def arithmetic(sampler: Sampler, expression: str, *, label: str | int | None, seed: int) -> list[Pixels]:
+    """The pictures of each averaged term, of the result, and of eight latents around it (DCGAN, section 6.3.2).
+
+    Args:
+        sampler: the model.
+        expression: terms with + and -, each one or more numbers of pictures on the sheet of ``seed``, which are
+            averaged: "3,17,40 - 5,8 + 2".
+        label: the label of all pictures, for a conditional model; its first one by default.
+        seed: the sheet's seed.
+
+    Raises:
+        ConfigError: not such an expression.
+    """
+    terms = parse_arithmetic(expression)
+    means = [sampler.latents(numbers, seed).mean(0) for _, numbers in terms]
+    result = torch.stack([sign * mean for (sign, _), mean in zip(terms, means, strict=True)]).sum(0)
+    noise = torch.rand(NEIGHBOURS, len(result), generator=torch.Generator().manual_seed(seed)) * 2 - 1
+    z = torch.cat([torch.stack([*means, result]), result + NEIGHBOUR_NOISE * noise])
+    return to_pixels(sampler.generate(z, _one_label(sampler, label, len(z))))
+
+
+def parse_arithmetic(expression: str) -> list[tuple[int, list[int]]]:
+    """The sign and the numbers of every term.
+
+    Raises:
+        ConfigError: not such an expression.
+    """
+    terms: list[tuple[int, list[int]]] = []
+    position = 0
+    while position < len(expression):
+        match = TERM.match(expression, position)
+        if match is None or (terms and not match[1]):
+            break
+        terms.append((-1 if match[1] == "-" else 1, [int(number) for number in match[2].split(",")]))
+        position = match.end()
+    if not terms or position < len(expression):
+        raise ConfigError(f'arithmetic {expression!r}: write numbers of the sheet like "3,17,40 - 5,8 + 2"')
+    return terms
+
+
+def traverse(sampler: Sampler, code: str, *, rows: int, seed: int) -> Pixels:
+    """A sheet of an InfoGAN: along a row only ``code`` changes, from row to row everything else.
+
+    Raises:
+        ConfigError: a model without codes, or without this one.
+    """
+    method = sampler.method
+    if not isinstance(method, InfoGAN):
+        raise ConfigError(f"{sampler.config.arch} has no codes; they are InfoGAN's")
+    if code not in method.code_names():
+        raise ConfigError(f"code {code!r}: this model has {', '.join(method.code_names())}")
+    z = sampler.latents(range(rows), seed)
+    columns = [to_pixels(sampler.generate(method.with_code(z, code, i, COLUMNS))) for i in range(COLUMNS)]
+    return sheet([columns[i][row] for row in range(rows) for i in range(COLUMNS)])
+
+
+def drop_features(
+    sampler: Sampler, chosen: str, *, count: int, label: str | int | None, seed: int
+) -> tuple[list[Pixels], list[Pixels]]:
+    """Samples with and without feature maps of the generator (DCGAN, section 6.3.1).
+
+    Args:
+        sampler: the model.
+        chosen: a stage and the numbers of its maps: "up2:0,5,17".
+        count: how many pictures.
+        label: as in ``Sampler.sample``.
+        seed: as there.
+
+    Raises:
+        ConfigError: no such stage or map.
+    """
+    stage, _, numbers = chosen.partition(":")
+    stages = dict(sampler.method.generator.stages())
+    if stage not in stages or not re.fullmatch(r"\d+(,\d+)*", numbers):
+        raise ConfigError(f"feature {chosen!r}: write STAGE:3,17 with a stage of {', '.join(stages) or 'none'}")
+    whole = list(sampler.sample(count, label=label, seed=seed))
+    with _without(stages[stage], [int(number) for number in numbers.split(",")]):
+        return whole, list(sampler.sample(count, label=label, seed=seed))
+
+
+@contextmanager
+def _without(stage: nn.Module, maps: list[int]) -> Iterator[None]:
+    """Sets the numbered maps of the stage's output to zero for the time of the context."""
+
+    def zero(_module: nn.Module, _inputs: object, output: Tensor) -> Tensor:
+        if max(maps) >= output.shape[1]:
+            raise ConfigError(f"feature map {max(maps)}: this stage has {output.shape[1]}, numbered from 0")
+        output = output.clone()
+        output[:, maps] = 0
+        return output
+
+    handle = stage.register_forward_hook(zero)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+def _between(start: Tensor, end: Tensor, share: float) -> Tensor:
+    """Spherical interpolation of two vectors; straight where they are parallel."""
+    cosine = torch.cosine_similarity(start, end, dim=0).clamp(-1, 1)
+    angle = torch.arccos(cosine)
+    if torch.sin(angle) < 1e-6:
+        return torch.lerp(start, end, share)
+    return (torch.sin((1 - share) * angle) * start + torch.sin(share * angle) * end) / torch.sin(angle)
+
+
+def _one_label(sampler: Sampler, label: str | int | None, count: int) -> Tensor | None:
+    return sampler.labels_for(range(count), 0 if label is None else sampler.label_number(label))

@@ -1,0 +1,89 @@
+"""InfoGAN: what its codes are, and the losses of both players against a plain restatement."""
+
+from __future__ import annotations
+
+import math
+from functools import partial
+
+import pytest
+import torch
+from torch.nn.functional import log_softmax, softplus
+
+from i2i.batch import Batch, DataSpec
+from i2i.methods.infogan import InfoGAN
+from i2i.networks.dcgan import DCGANDiscriminator, DCGANGenerator
+
+
+@pytest.fixture
+def method() -> InfoGAN:
+    torch.manual_seed(0)
+    return InfoGAN(
+        DataSpec(16, 1, 1),
+        generator=partial(DCGANGenerator, width=4, hidden=8),
+        discriminator=partial(DCGANDiscriminator, width=4, hidden=8),
+        noise=5,
+        categories=(10, 3),
+        continuous=2,
+        categorical_weight=2.0,
+        continuous_weight=0.1,
+    )
+
+
+def test_latents_are_noise_one_hot_codes_and_uniform_codes(method: InfoGAN) -> None:
+    z = method.draw_latents(3000)
+    assert z.shape == (3000, 5 + 10 + 3 + 2)
+    categories, continuous = method.codes(z)
+    for code, values, start in zip(categories, (10, 3), (5, 15), strict=True):
+        counts = torch.bincount(code, minlength=values)
+        assert counts.min() > 0.7 * 3000 / values
+        one_hot = z[:, start : start + values]
+        assert torch.equal(one_hot.sum(1), torch.ones(3000))
+        assert torch.equal(one_hot.argmax(1), code)
+    assert continuous.abs().max() <= 1
+    assert continuous.std() == pytest.approx(1 / math.sqrt(3), abs=0.03)
+
+
+def test_losses_are_the_papers(method: InfoGAN) -> None:
+    real = torch.rand(6, 1, 16, 16)
+    torch.manual_seed(1)
+    z = method.draw_latents(6)
+    torch.manual_seed(1)
+    discriminator, generator = method.updates(iter([Batch(real)]))
+    with torch.no_grad():
+        fake = method.generator(z)
+    logits, mean, log_variance = method.recognise(fake)
+    categories, continuous = method.codes(z)
+    for i, (read, code) in enumerate(zip(logits, categories, strict=True), 1):
+        expected = -2.0 * log_softmax(read, 1)[torch.arange(6), code].mean()
+        torch.testing.assert_close(discriminator.losses[f"category{i}"], expected)
+    deviation = (0.5 * log_variance).exp()
+    log_density = -0.5 * ((continuous - mean) / deviation) ** 2 - deviation.log() - 0.5 * math.log(2 * math.pi)
+    torch.testing.assert_close(discriminator.losses["continuous"], -0.1 * log_density.sum(1).mean())
+    adversarial = softplus(-method.discriminator(real)).mean() + softplus(method.discriminator(fake)).mean()
+    torch.testing.assert_close(discriminator.losses["gan"], adversarial)
+    assert generator.losses.keys() == discriminator.losses.keys()
+    assert (discriminator.player, generator.player) == ("discriminator", "generator")
+
+
+def test_a_code_changes_alone(method: InfoGAN) -> None:
+    z = method.draw_latents(4)
+    assert method.code_names() == ["category1", "category2", "continuous1", "continuous2"]
+    for name, place in (("category1", slice(5, 15)), ("category2", slice(15, 18)), ("continuous2", slice(19, 20))):
+        changed = method.with_code(z, name, 1, 5)
+        outside = torch.ones(20, dtype=torch.bool)
+        outside[place] = False
+        assert torch.equal(changed[:, outside], z[:, outside])
+        if name.startswith("category"):
+            assert torch.equal(changed[:, place].argmax(1), torch.ones(4, dtype=torch.long))
+            assert torch.equal(changed[:, place].sum(1), torch.ones(4))
+        else:
+            assert torch.equal(changed[:, place], torch.full((4, 1), -1.0))  # from -2 to 2 in five columns
+
+
+def test_the_players_share_nothing_and_q_is_kept(method: InfoGAN) -> None:
+    players = {player: {id(p) for m in modules for p in m.parameters()} for player, modules in method.players().items()}
+    assert not players["generator"] & players["discriminator"]
+    assert {id(p) for p in method.recognition.parameters()} <= players["discriminator"]
+    assert any(key.startswith("recognition.") for key in method.inference_state())
+    previews = method.eval().preview(Batch(torch.zeros(2, 1, 16, 16)))
+    assert previews.keys() == {"samples", *method.code_names()}

@@ -1,0 +1,155 @@
+"""Sets of one domain: folders with and without labels, IDX files, built-in digits, and points."""
+
+from __future__ import annotations
+
+import gzip
+import struct
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from i2i.config import Config
+from i2i.data.batches import batches_from
+from i2i.data.collection import find_collection, read_idx
+from i2i.data.load import load_training_set
+from i2i.data.points import Points, ring_centres
+from i2i.data.training_set import TrainingData
+from i2i.errors import ConfigError, DataError
+
+from .conftest import Run, draw, make_set, small_arguments, small_config
+
+CPU = torch.device("cpu")
+
+
+def write_idx(path: Path, values: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]) -> None:
+    content = struct.pack(f">HBB{values.ndim}I", 0, 8, values.ndim, *values.shape) + values.tobytes()
+    path.write_bytes(gzip.compress(content) if path.suffix == ".gz" else content)
+
+
+@pytest.fixture
+def idx_set(tmp_path: Path) -> Path:
+    pictures = np.arange(5 * 8 * 8, dtype=np.uint8).reshape(5, 8, 8)
+    write_idx(tmp_path / "train-images-idx3-ubyte.gz", pictures)
+    write_idx(tmp_path / "train-labels-idx1-ubyte", np.array([2, 0, 1, 2, 0], np.uint8))
+    return tmp_path
+
+
+def prepared(arch: str, data: Path | str, *settings: str) -> tuple[Config, TrainingData]:
+    config = small_config(arch, Path(data), *settings)
+    training_data = load_training_set(config, "one domain")
+    return training_data.settled(config), training_data
+
+
+def test_labels_come_from_folders_in_order_of_their_names(labelled_set: Path) -> None:
+    collection = find_collection(str(labelled_set), size=16)
+    assert collection.labels == ("blue", "green", "red")
+    assert collection.train.labels == [0] * 5 + [1] * 4 + [2] * 3
+    assert collection.test.labels == [0, 1, 2]
+
+
+def test_a_batch_has_the_label_of_each_picture(labelled_set: Path) -> None:
+    config, data = prepared("cgan", labelled_set)
+    assert config.data.labels == ("blue", "green", "red")
+    drawn = list(islice(batches_from(data.dataset(config, (0, 1)), 0, workers=0, device=CPU), 6))
+    labels = torch.cat([batch.label for batch in drawn if batch.label is not None])
+    assert torch.bincount(labels).tolist() == [5, 4, 3]  # one epoch of 12 pictures
+    by_name = {picture.name: picture for picture in find_collection(str(labelled_set), size=16).train.pictures}
+    assert len(by_name) == 12
+
+
+def test_pictures_without_folders_have_no_labels(tmp_path: Path, i2i: Run) -> None:
+    draw(tmp_path / "set/deep/a.png", 0)
+    draw(tmp_path / "set/b.png", 1)
+    assert find_collection(str(tmp_path / "set"), size=16).labels == ()
+    result = i2i(*small_arguments("cgan", tmp_path / "set", tmp_path / "run"))
+    assert result.code == 2
+    assert "cgan needs labels" in result.err
+    assert not (tmp_path / "run").exists()
+
+
+def test_stray_pictures_beside_label_folders_are_never_dropped(labelled_set: Path, tmp_path: Path) -> None:
+    data = make_set(tmp_path / "data", **{"train/red": 2, "train/blue": 2})
+    draw(data / "train/stray.png", 0)
+    collection = find_collection(str(data), size=16)
+    assert (len(collection.train.pictures), collection.labels) == (5, ())
+
+
+def test_idx_files_are_read_with_their_labels(idx_set: Path) -> None:
+    config, data = prepared("cgan", idx_set)
+    assert (config.data.channels_a, config.data.labels) == (1, ("0", "1", "2"))
+    collection = find_collection(str(idx_set), size=16)
+    assert collection.train.labels == [2, 0, 1, 2, 0]
+    assert collection.train.pictures[1].read(1, (255, 255, 255))[0, :3, 0].tolist() == [64, 65, 66]
+    assert data.describe() == "5 pictures with 3 labels"
+
+
+@pytest.mark.parametrize("damage", [b"", b"\x00\x00\x09\x01\x00\x00\x00\x01", b"\x00\x00\x08\x03\x00\x00\x00\xff"])
+def test_damaged_idx_files_are_named(idx_set: Path, damage: bytes) -> None:
+    (idx_set / "train-labels-idx1-ubyte").write_bytes(damage)
+    with pytest.raises(DataError, match="train-labels-idx1-ubyte is not a whole IDX file"):
+        find_collection(str(idx_set), size=16)
+    (idx_set / "train-images-idx3-ubyte.gz").write_bytes(damage)
+    with pytest.raises(DataError, match="is not a whole IDX file"):
+        read_idx(idx_set / "train-images-idx3-ubyte.gz")
+
+
+def test_idx_files_come_in_pairs(idx_set: Path) -> None:
+    (idx_set / "train-labels-idx1-ubyte").unlink()
+    with pytest.raises(DataError, match="IDX files come in pairs"):
+        find_collection(str(idx_set), size=16)
+
+
+def test_channels_follow_the_pictures(tmp_path: Path) -> None:
+    for number in range(3):
+        draw(tmp_path / f"{number}.png", number, mode="L")
+    assert prepared("gan", tmp_path)[0].data.channels_a == 1
+    draw(tmp_path / "coloured.png", 3)
+    assert prepared("gan", tmp_path)[0].data.channels_a == 3
+
+
+def test_the_built_in_digits_are_split_by_number() -> None:
+    collection = find_collection("digits", size=16)
+    assert collection.labels == tuple("0123456789")
+    assert len(collection.train.pictures) + len(collection.test.pictures) == 1797
+    assert 200 < len(collection.test.pictures) < 330
+    assert collection.is_grey()
+
+
+def test_folders_of_two_domains_are_pointed_out(toy_set: Path) -> None:
+    with pytest.raises(DataError, match=r"holds two domains.*trainA"):
+        find_collection(str(toy_set), size=16)
+
+
+def test_labels_are_used_only_where_a_recipe_asks(labelled_set: Path) -> None:
+    assert prepared("gan", labelled_set)[0].data.labels == ()
+    assert prepared("gan", labelled_set, "method.labels=optional")[0].data.labels == ("blue", "green", "red")
+    assert prepared("gan", labelled_set, "method.labels=optional", "data.labels=[]")[0].data.labels == ()
+    with pytest.raises(ConfigError, match=r"data\.labels"):
+        prepared("cgan", labelled_set, "data.labels=[red, blue]")
+
+
+def test_points_are_a_function_of_the_seed_and_the_batch_number() -> None:
+    settings = ("image_size=1", "data.load_size=1", "training.batch_size=400")
+    config, data = prepared("unrolled", "ring2d", *settings)
+    assert isinstance(data, Points)
+    first, again = (
+        list(islice(batches_from(data.dataset(config, (0, 1)), 0, workers=0, device=CPU), 3)) for _ in range(2)
+    )
+    for one, other in zip(first, again, strict=True):
+        assert torch.equal(one.a, other.a)
+    assert not torch.equal(first[0].a, first[1].a)
+    assert first[0].a.shape == (400, 2, 1, 1)
+    distances = torch.cdist(first[0].a.flatten(1), torch.from_numpy(ring_centres())).min(1).values
+    assert distances.max() < 0.02 * 6
+    half = next(batches_from(data.dataset(config, (1, 2)), 0, workers=0, device=CPU, share=(1, 2)))
+    assert torch.equal(half.a, first[0].a[1::2])
+
+
+def test_points_need_a_recipe_for_points(i2i: Run, tmp_path: Path) -> None:
+    for arch, named in (("dcgan", "image_size=1"), ("cyclegan", "holds points")):
+        result = i2i("train", "--arch", arch, "--data", "ring2d", "--run", tmp_path / "run")
+        assert result.code == 2
+        assert named in result.err
