@@ -153,3 +153,25 @@ def test_points_need_a_recipe_for_points(i2i: Run, tmp_path: Path) -> None:
         result = i2i("train", "--arch", arch, "--data", "ring2d", "--run", tmp_path / "run")
         assert result.code == 2
         assert named in result.err
+
+
+def test_data_check_counts_labels_and_finds_leaks(labelled_set: Path, tmp_path: Path, i2i: Run) -> None:
+    result = i2i("data", "check", labelled_set)
+    assert result.code == 0
+    for part in ("one domain", "train      12", "test       3", "blue (5), green (4), red (3)", "unreadable 0"):
+        assert part in result.out
+    data = make_set(tmp_path / "data", **{"train/red": 2, "train/blue": 2})
+    (data / "test/red").mkdir(parents=True)
+    (data / "test/red/leaked.png").write_bytes((data / "train/red/picture00.png").read_bytes())
+    (data / "train/red/broken.png").write_text("no picture")
+    result = i2i("data", "check", data)
+    assert result.code == 1
+    assert "leaked.png: the same picture as" in result.err
+    assert "broken.png: not a picture" in result.err
+
+
+def test_data_check_tells_strips_from_single_pictures(tmp_path: Path, i2i: Run) -> None:
+    draw(tmp_path / "strips/train/a.png", 0, size=(32, 16))
+    draw(tmp_path / "single/train/a.png", 0, size=(16, 16))
+    assert "side by side" in i2i("data", "check", tmp_path / "strips").out
+    assert "one domain" in i2i("data", "check", tmp_path / "single").out

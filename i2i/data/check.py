@@ -11,9 +11,11 @@ from pathlib import Path
 
 from PIL import Image
 
-from i2i.data.builtin import load_layout
+from i2i.data.builtin import BUILTIN, load_layout
+from i2i.data.collection import ArrayPicture, Collection, find_collection
 from i2i.data.images import read_image
 from i2i.data.layout import Layout, Picture
+from i2i.data.load import is_built_in
 from i2i.display import tracked
 from i2i.errors import DataError
 
@@ -28,17 +30,25 @@ class CheckReport:
 
 @dataclass(frozen=True)
 class Facts:
-    """What one file is."""
+    """What one picture is, or why it cannot be read."""
 
-    path: Path
     size: tuple[int, int] = (0, 0)
     mode: str = ""
     digest: str = ""
     error: str | None = None
 
 
+@dataclass(frozen=True)
+class Domain:
+    """The pictures of one domain, whose test split must not repeat the train split."""
+
+    name: str
+    train: Sequence[Picture | ArrayPicture]
+    test: Sequence[Picture | ArrayPicture]
+
+
 def check_data(path: str, size: int, *, unpaired: bool) -> CheckReport:
-    """Reads every file of a data set.
+    """Reads every picture of a data set of one domain or of two.
 
     Args:
         path: a folder or a built-in name.
@@ -48,11 +58,75 @@ def check_data(path: str, size: int, *, unpaired: bool) -> CheckReport:
     Raises:
         DataError: there is no layout to check.
     """
-    layout = load_layout(path, size=size, paired=False)
-    report = CheckReport([f"layout     {layout.kind} in {layout.root}"])
-    facts = _read_all(layout)
-    for name, split in (("train", layout.train), ("test", layout.test)):
-        report.lines.append(f"{name:<10} {len(split.a):,} in A, {len(split.b):,} in B")
+    report = CheckReport()
+    if _has_two_domains(path):
+        layout = load_layout(path, size=size, paired=False)
+        domains = [Domain(" in A", layout.train.a, layout.test.a), Domain(" in B", layout.train.b, layout.test.b)]
+        report.lines.append(f"layout     {layout.kind} in {layout.root}")
+    else:
+        layout, collection = None, find_collection(path, size=size)
+        domains = [Domain("", collection.train.pictures, collection.test.pictures)]
+        report.lines.append(f"layout     one domain in {collection.root}")
+    for split in ("train", "test"):
+        counts = [f"{len(getattr(domain, split)):,}{domain.name}" for domain in domains]
+        report.lines.append(f"{split:<10} {', '.join(counts)}")
+    facts = _read_all(domains)
+    _report_spread(facts, report)
+    if layout is None:
+        _report_labels(collection, report)
+    elif not unpaired:
+        _check_pairs(layout, report)
+    for domain in domains:
+        _check_leaks(domain, facts, report)
+    report.lines.append(f"unreadable {sum(fact.error is not None for fact in facts.values()):,}")
+    return report
+
+
+def _has_two_domains(path: str) -> bool:
+    """Two folders, or a train folder in which every picture could be two squares side by side."""
+    root = Path(path)
+    if is_built_in(path):
+        return path in BUILTIN
+    if (root / "trainA").is_dir() or (root / "trainB").is_dir():
+        return True
+    if not (root / "train").is_dir():
+        return False
+    pictures = find_collection(path, size=0).train.pictures
+    return all(isinstance(picture, Picture) and _is_twice_as_wide(picture.path) for picture in pictures)
+
+
+def _is_twice_as_wide(path: Path) -> bool:
+    try:
+        with Image.open(path) as file:
+            return file.width == 2 * file.height
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+        return True  # unreadable: the others decide
+
+
+def _read_all(domains: list[Domain]) -> dict[Path, Facts]:
+    pictures = {picture.name: picture for domain in domains for picture in [*domain.train, *domain.test]}
+    names = sorted(pictures)
+    with ThreadPoolExecutor() as pool:
+        found = tracked("checking", len(names))(pool.map(lambda name: _facts(pictures[name]), names))
+        return dict(zip(names, found, strict=True))
+
+
+def _facts(picture: Picture | ArrayPicture) -> Facts:
+    try:
+        if isinstance(picture, ArrayPicture):
+            pixels, mode = picture.read(4, (255, 255, 255)), "L"
+        else:
+            pixels = read_image(picture.path, 4)
+            with Image.open(picture.path) as file:
+                mode = file.mode
+    except DataError as error:
+        return Facts(error=str(error))
+    height, width = pixels.shape[:2]
+    digest = hashlib.sha256(pixels.tobytes() + f"{width}x{height}".encode()).hexdigest()
+    return Facts((width, height), mode, digest)
+
+
+def _report_spread(facts: dict[Path, Facts], report: CheckReport) -> None:
     readable = [fact for fact in facts.values() if fact.error is None]
     report.faults += [str(fact.error) for fact in facts.values() if fact.error is not None]
     for label, counts in (
@@ -62,29 +136,19 @@ def check_data(path: str, size: int, *, unpaired: bool) -> CheckReport:
         common = ", ".join(f"{value} ({count:,})" for value, count in counts.most_common(5))
         more = f" and {len(counts) - 5:,} more" if len(counts) > 5 else ""
         report.lines.append(f"{label:<10} {common}{more}")
-    if not unpaired:
-        _check_pairs(layout, report)
-    _check_leaks(layout, facts, report)
-    report.lines.append(f"unreadable {len(facts) - len(readable):,}")
-    return report
 
 
-def _read_all(layout: Layout) -> dict[Path, Facts]:
-    paths = sorted({picture.path for split in (layout.train, layout.test) for picture in [*split.a, *split.b]})
-    with ThreadPoolExecutor() as pool:
-        return {fact.path: fact for fact in tracked("checking", len(paths))(pool.map(_facts, paths))}
-
-
-def _facts(path: Path) -> Facts:
-    try:
-        pixels = read_image(path, 4)
-        with Image.open(path) as file:
-            mode = file.mode
-    except DataError as error:
-        return Facts(path, error=str(error))
-    height, width = pixels.shape[:2]
-    digest = hashlib.sha256(pixels.tobytes() + f"{width}x{height}".encode()).hexdigest()
-    return Facts(path, (width, height), mode, digest)
+def _report_labels(collection: Collection, report: CheckReport) -> None:
+    if not collection.labels:
+        report.lines.append("labels     none")
+        return
+    counts = Counter(collection.train.labels)
+    shown = ", ".join(f"{name} ({counts[number]:,})" for number, name in enumerate(collection.labels[:12]))
+    more = f" and {len(collection.labels) - 12:,} more" if len(collection.labels) > 12 else ""
+    report.lines.append(f"labels     {shown}{more}")
+    missing = [name for number, name in enumerate(collection.labels) if not counts[number]]
+    if missing:
+        report.faults.append(f"no picture in train has the label {', '.join(missing)}")
 
 
 def _check_pairs(layout: Layout, report: CheckReport) -> None:
@@ -108,17 +172,16 @@ def _stems(layout: Layout, pictures: Sequence[Picture], folder: str) -> set[str]
     return {picture.path.relative_to(layout.root / folder).with_suffix("").as_posix() for picture in pictures}
 
 
-def _check_leaks(layout: Layout, facts: dict[Path, Facts], report: CheckReport) -> None:
+def _check_leaks(domain: Domain, facts: dict[Path, Facts], report: CheckReport) -> None:
     """A picture of the test split that training has seen makes every figure on it too good."""
-    for domain, train, test in (("A", layout.train.a, layout.test.a), ("B", layout.train.b, layout.test.b)):
-        seen: dict[str, list[Path]] = defaultdict(list)
-        for picture in train:
-            if facts[picture.path].error is None:
-                seen[facts[picture.path].digest].append(picture.path)
-        repeated = sum(len(paths) - 1 for paths in seen.values())
-        if repeated:
-            report.lines.append(f"repeated   {repeated:,} in train{domain} with the content of another")
-        for picture in test:
-            fact = facts[picture.path]
-            if fact.error is None and fact.digest in seen:
-                report.faults.append(f"{picture.path}: the same picture as {seen[fact.digest][0]}, in train")
+    seen: dict[str, list[Path]] = defaultdict(list)
+    for picture in domain.train:
+        if facts[picture.name].error is None:
+            seen[facts[picture.name].digest].append(picture.name)
+    repeated = sum(len(names) - 1 for names in seen.values())
+    if repeated:
+        report.lines.append(f"repeated   {repeated:,}{domain.name or ' in train'} with the content of another")
+    for picture in domain.test:
+        fact = facts[picture.name]
+        if fact.error is None and fact.digest in seen:
+            report.faults.append(f"{picture.name}: the same picture as {seen[fact.digest][0]}, in train")
