@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.parametrize import is_parametrized
 
 Critic = Callable[[Tensor], Tensor]
 """Maps pictures (N, C, H, W) to scores (N,) or maps of scores (N, ...)."""
@@ -43,10 +44,11 @@ def r1_penalty(critic: Critic, real: Tensor) -> Tensor:
 def orthogonal_penalty(modules: Iterable[nn.Module]) -> Tensor:
     """Sum over weight matrices of |W W^T * (1 - I)|_F^2 (Brock et al. 2019, equation 3): rows apart, norms free.
 
-    Takes the weights of convolutions and linear layers, each as (out channels, all others).
+    Takes the weights of convolutions and linear layers, each as (out channels, all others); under spectral norm those
+    before the division, as in the authors' released training.
     """
     layers = [layer for module in modules for layer in module.modules()]
-    weights = [layer.weight for layer in layers if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d | nn.Linear)]
+    weights = [_own_weight(layer) for layer in layers if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d | nn.Linear)]
     total = torch.zeros((), device=weights[0].device)
     with torch.autocast(weights[0].device.type, enabled=False):
         for weight in weights:
@@ -54,6 +56,11 @@ def orthogonal_penalty(modules: Iterable[nn.Module]) -> Tensor:
             gram = rows @ rows.T
             total = total + (gram - torch.diag(gram.diagonal())).square().sum()
     return total
+
+
+def _own_weight(layer: nn.Module) -> Tensor:
+    name = "parametrizations.weight.original" if is_parametrized(layer, "weight") else "weight"
+    return layer.get_parameter(name)
 
 
 @torch.no_grad()

@@ -42,7 +42,7 @@ class GAN(GenerativeMethod, name="gan"):
         gradient_penalty: weight of the penalty between real and generated pictures (WGAN-GP).
         dragan: weight of the penalty around real pictures (DRAGAN).
         r1: weight of the penalty at real pictures, gamma / 2 in the paper's terms (R1).
-        orthogonal: weight of the orthogonal regularisation of both players (BigGAN).
+        orthogonal: weight of the orthogonal regularisation of the generator (BigGAN).
     """
 
     def __init__(
@@ -104,8 +104,6 @@ class GAN(GenerativeMethod, name="gan"):
             losses["dragan"] = self.dragan * dragan_penalty(critic, real)
         if self.r1:
             losses["r1"] = self.r1 * r1_penalty(critic, real)
-        if self.orthogonal:
-            losses["orthogonal"] = self.orthogonal * orthogonal_penalty([self.discriminator])
         scores = {"real": score_real.detach().float().mean(), "fake": score_fake.detach().float().mean()}
         if self.objective == "wasserstein":  # the distance times the critic's slope
             scores["wasserstein"] = scores["real"] - scores["fake"]
