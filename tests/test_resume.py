@@ -12,13 +12,14 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from i2i.config import read_recipe, recipe_names
 from i2i.errors import ConfigError, DataError, TrainingStopped, WeightsError
 from i2i.runs import RunFolder
 from i2i.training.start import resume, train
 from i2i.training.trainer import Outcome
 from i2i.weights import load_tree
 
-from .conftest import Run, draw, make_set, small_arguments, small_config
+from .conftest import Run, draw, make_set, needs_of, small_arguments, small_config
 from .test_contracts import assert_same
 
 STEPS = 30
@@ -248,3 +249,24 @@ def test_settings_that_do_not_fit_are_refused_before_anything_is_written(toy_set
         with pytest.raises(ConfigError, match=expected):
             train(small_config("cyclegan", toy_set, *settings), tmp_path / "run")
         assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("arch", [name for name in recipe_names() if needs_of(name) == "one domain"])
+def test_noise_to_image_runs_are_extended_exactly(arch: str, labelled_set: Path, tmp_path: Path) -> None:
+    """Several critic steps take several batches in a step: the position in the data is theirs, and not the step's."""
+    config = small_config(arch, labelled_set, "training.steps=5", "training.ema=0.9")
+    train(config, tmp_path / "straight")
+    train(config.changed("training.steps", 2), tmp_path / "extended")
+    resume(tmp_path / "extended", steps=5)
+    one, other = (state_of(tmp_path / name) for name in ("straight", "extended"))
+    assert_same({key: one[key] for key in ("engine", "batches")}, {key: other[key] for key in ("engine", "batches")})
+    assert one["batches"] == 5 * read_recipe(arch)["method"].get("discriminator_steps", 1)
+
+
+def test_a_run_whose_labels_have_changed_is_not_continued(tmp_path: Path, i2i: Run) -> None:
+    data = make_set(tmp_path / "data", **{"train/red": 2, "train/blue": 2})
+    train(small_config("cgan", data, "training.steps=1"), tmp_path / "run")
+    (data / "train/red").rename(data / "train/green")
+    result = i2i("train", "--resume", tmp_path / "run", "--steps", 2)
+    assert result.code == 2
+    assert "data.labels" in result.err

@@ -1,0 +1,310 @@
+"""What a discriminator has learnt: its features under a linear classifier, and what excites its units."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor, nn
+
+from i2i.errors import ConfigError
+from i2i.evaluation.features import measure_features, pooled_features
+from i2i.evaluation.filters import find_filters, guided_gradients
+from i2i.inference.load import load_sampler
+from i2i.inference.sampler import Sampler
+from i2i.networks.base import Discriminator
+from i2i.networks.dcgan import DCGANDiscriminator
+from i2i.training.start import train
+
+from .conftest import Run, draw, small_config
+
+
+def trained(arch: str, data: Path, run: Path, *settings: str) -> Path:
+    """A tiny model after a few steps."""
+    return train(small_config(arch, data, "training.batch_size=8", *settings), run).run.root
+
+
+@pytest.fixture(scope="module")
+def dcgan(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return trained("dcgan", Path("digits"), tmp_path_factory.mktemp("runs") / "dcgan")
+
+
+@pytest.fixture(scope="module")
+def cgan(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return trained("cgan", Path("digits"), tmp_path_factory.mktemp("runs") / "cgan")
+
+
+@pytest.fixture(scope="module")
+def sampler(dcgan: Path) -> Sampler:
+    return load_sampler(dcgan, device="cpu")
+
+
+@pytest.fixture(scope="module")
+def halves(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Noise whose left or right half is brighter: the label is a linear function of the pixels."""
+    root, random = tmp_path_factory.mktemp("data") / "halves", np.random.default_rng(0)
+    for part, count in (("train", 8), ("test", 5)):
+        for label, side in (("left", slice(0, 8)), ("right", slice(8, 16))):
+            for number in range(count):
+                pixels = random.integers(0, 60, (16, 16), np.uint8)
+                pixels[:, side] += 120
+                path = root / part / label / f"{number}.png"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                Image.fromarray(pixels).save(path)
+    return root
+
+
+def test_features_are_every_stage_pooled_to_a_grid_and_joined(sampler: Sampler) -> None:
+    discriminator = sampler.method.discriminator
+    assert isinstance(discriminator, DCGANDiscriminator)
+    x = torch.rand(3, 1, 16, 16) * 2 - 1
+    first = discriminator.layer1(x)
+    second = discriminator.layer2(first.clone())
+    plain = torch.cat([F.max_pool2d(first, 2).flatten(1), second.flatten(1)], dim=1)
+    features = pooled_features(discriminator, x)
+    assert features.shape == (3, (4 + 8) * 16)
+    assert torch.equal(features, plain)
+
+
+def test_small_maps_are_repeated_and_odd_ones_covered(sampler: Sampler) -> None:
+    class Maps(Discriminator):
+        feature_count = 1
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer1, self.layer2 = nn.AvgPool2d(2), nn.AvgPool2d(3)
+
+        def trunk(self, x: Tensor, label: Tensor | None = None) -> Tensor:
+            return self.layer2(self.layer1(x)).flatten(1)
+
+        def score(self, features: Tensor, label: Tensor | None = None) -> Tensor:
+            return features[:, 0]
+
+        def stages(self) -> list[tuple[str, nn.Module]]:
+            return list(self.named_children())
+
+    x = torch.arange(14.0 * 14).view(1, 1, 14, 14)
+    grid, small = pooled_features(Maps(), x).view(2, 4, 4)
+    assert grid[-1, -1] == F.avg_pool2d(x, 2).max()
+    assert torch.equal(small, small[::2, ::2].repeat_interleave(2, 0).repeat_interleave(2, 1))
+
+
+def test_the_report_is_printed_written_and_the_same_again(dcgan: Path, tmp_path: Path, i2i: Run) -> None:
+    arguments = ("features", "digits", "--model", dcgan, "--per-label", 10)
+    result = i2i(*arguments, "--json", tmp_path / "one.json")
+    assert result.code == 0, result.err
+    assert i2i(*arguments, "--json", tmp_path / "two.json").out == result.out
+    text = (tmp_path / "one.json").read_text()
+    assert text == (tmp_path / "two.json").read_text()
+    report = json.loads(text)
+    assert (report["arch"], report["step"], report["stages"]) == ("dcgan", 6, ["layer1", "layer2"])
+    assert (report["labels"], report["training"], report["held_out"]) == (10, 100, 266)
+    assert (report["features"]["inputs"], report["pixels"]["inputs"]) == (192, 256)
+    assert 0.2 < report["features"]["accuracy"] <= 1
+    assert 0.6 < report["pixels"]["accuracy"] <= 1
+    for part in ("dcgan (6 steps), on digits", "100 training pictures (10 of each label, seed 0)", "266 held-out"):
+        assert part in result.out
+    assert f"{report['features']['accuracy']:.2%} right, from 192 numbers" in result.out
+    assert i2i(*arguments, "--seed", 1).out != result.out
+
+
+def test_pixels_that_are_separable_are_read_without_a_mistake(sampler: Sampler, halves: Path) -> None:
+    report = measure_features(sampler, str(halves), per_label=None)
+    assert report.pixels.accuracy == 1.0
+    assert (report.labels, report.training, report.held_out, report.pixels.inputs) == (2, 16, 10, 256)
+
+
+def test_labels_without_meaning_are_not_read(sampler: Sampler, tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    for part, count in (("train", 20), ("test", 100)):
+        for label in "ab":
+            (tmp_path / part / label).mkdir(parents=True)
+            for number in range(count):
+                pixels = random.integers(0, 256, (16, 16), np.uint8)
+                Image.fromarray(pixels).save(tmp_path / part / label / f"{number}.png")
+    report = measure_features(sampler, str(tmp_path), per_label=20)
+    assert 0.35 < report.features.accuracy < 0.65
+    assert 0.35 < report.pixels.accuracy < 0.65
+
+
+def test_measuring_leaves_the_model_as_it_was(sampler: Sampler, halves: Path) -> None:
+    before = {name: value.clone() for name, value in sampler.method.state_dict().items() if not value.is_meta}
+    measure_features(sampler, str(halves), per_label=4)
+    find_filters(sampler, str(halves))
+    after = sampler.method.state_dict()
+    assert all(torch.equal(value, after[name]) for name, value in before.items())
+    assert all(p.grad is None for p in sampler.method.parameters())
+    assert not sampler.method.discriminator.training
+
+
+def test_perceptrons_are_measured_by_their_trunk_and_have_no_filters(tmp_path: Path, halves: Path, i2i: Run) -> None:
+    run = trained("gan", halves, tmp_path / "run")
+    result = i2i("features", halves, "--model", run, "--per-label", 8)
+    assert result.code == 0, result.err
+    assert "from 8 numbers of the discriminator's the trunk" not in result.out
+    assert "from 8 numbers of the discriminator's trunk" in result.out
+    refused = i2i("filters", halves, "--model", run, "-o", tmp_path / "a.png")
+    assert refused.code == 2
+    assert "has no stages with maps" in refused.err
+
+
+def test_features_that_would_repeat_the_label_are_refused(cgan: Path, tmp_path: Path, halves: Path) -> None:
+    with pytest.raises(ConfigError, match="given the label beside the picture"):
+        measure_features(load_sampler(cgan, device="cpu"), "digits", per_label=4)
+    run = trained("cgan", halves, tmp_path / "run", "networks.discriminator.labels=project")
+    report = measure_features(load_sampler(run, device="cpu"), str(halves), per_label=4)
+    assert report.trained_with_labels
+    assert "trained with labels" in report.lines()[0]
+
+
+def test_an_unreadable_picture_is_named(dcgan: Path, tmp_path: Path, i2i: Run) -> None:
+    for part, count in (("train", 4), ("test", 2)):
+        for label in ("red", "green"):
+            for number in range(count):
+                draw(tmp_path / part / label / f"{number}.png", number)
+    (tmp_path / "test/red/1.png").write_text("no picture")
+    for command in (("features", "--per-label", 4), ("filters", "-o", tmp_path / "out.png")):
+        result = i2i(command[0], tmp_path, "--model", dcgan, *command[1:])
+        assert result.code == 1
+        assert "left out" in result.err
+        assert "1.png: not a picture" in result.err
+        assert "3 held-out pictures" in result.out
+
+
+class TwoLayers(Discriminator):
+    """A picture of one pixel, two units on it, and one on these."""
+
+    feature_count = 1
+
+    def __init__(self, first: list[float], second: list[float], as_layers: bool) -> None:
+        super().__init__()
+        self.layer1, self.layer2 = nn.Conv2d(1, 2, 1, bias=False), nn.Conv2d(2, 1, 1, bias=False)
+        self.layer1.weight.data = torch.tensor(first).view(2, 1, 1, 1)
+        self.layer2.weight.data = torch.tensor(second).view(1, 2, 1, 1)
+        self.rectifier = nn.LeakyReLU(0.2, inplace=True) if as_layers else lambda x: F.leaky_relu(x, 0.2)
+
+    def trunk(self, x: Tensor, label: Tensor | None = None) -> Tensor:
+        maps: Tensor = self.layer2(self.rectifier(self.layer1(x)))
+        return maps.flatten(1)
+
+    def score(self, features: Tensor, label: Tensor | None = None) -> Tensor:
+        return features[:, 0]
+
+    def stages(self) -> list[tuple[str, nn.Module]]:
+        return [("layer2", self.layer2)]
+
+
+@pytest.mark.parametrize("as_layers", [True, False])
+@pytest.mark.parametrize(
+    ("first", "second", "response", "gradient"),
+    [
+        ([2.0, -1.0], [3.0, 4.0], 5.2, 6.0),  # the second unit's input is negative
+        ([2.0, 1.0], [3.0, -1.0], 5.0, 6.0),  # the gradient that reaches the second unit is negative
+        ([2.0, 1.0], [3.0, 4.0], 10.0, 10.0),  # nothing is held back
+    ],
+)
+def test_the_guided_rule_by_hand(
+    first: list[float], second: list[float], response: float, gradient: float, as_layers: bool
+) -> None:
+    network = TwoLayers(first, second, as_layers)
+    found = guided_gradients(network, "layer2", 0, torch.ones(1, 1, 1, 1))
+    torch.testing.assert_close(
+        torch.stack([value.flatten() for value in found]), torch.tensor([[response], [gradient]])
+    )
+
+
+def test_guided_gradients_equal_a_plain_restatement(sampler: Sampler) -> None:
+    network = sampler.method.discriminator
+    layer1, layer2 = (nn.Sequential(*list(stage.children())) for _, stage in network.stages())
+    (conv1, _, _), (conv2, norm, _) = layer1, layer2
+    x, unit = torch.rand(2, 1, 16, 16, generator=torch.Generator().manual_seed(0)) * 2 - 1, 3
+    with torch.no_grad():
+        before1 = conv1(x)
+        before2 = norm(conv2(F.leaky_relu(before1, 0.2)))
+        largest = F.leaky_relu(before2, 0.2)[:, unit].flatten(1).max(1)
+        back = torch.zeros_like(before2)
+        for number, place in enumerate(largest.indices.tolist()):
+            back[number, unit].view(-1)[place] = 1
+        back *= (before2 > 0) * (norm.weight / (norm.running_var + norm.eps).sqrt())[:, None, None]
+        back = F.conv_transpose2d(back, conv2.weight, stride=2, padding=1)
+        back = F.conv_transpose2d(back.clamp_min(0) * (before1 > 0), conv1.weight, stride=2, padding=1)
+    responses, gradients = guided_gradients(network, "layer2", unit, x)
+    torch.testing.assert_close(responses, largest.values)
+    torch.testing.assert_close(gradients, back)
+    assert gradients.abs().max() > 0
+
+
+def test_filters_show_the_most_exciting_pictures_first(sampler: Sampler, halves: Path) -> None:
+    found = find_filters(sampler, str(halves), stage="layer1", units=[2, 0], columns=3)
+    assert (found.units, found.searched, found.held_out) == ((2, 0), 10, True)
+    assert found.pictures.shape == found.gradients.shape == (2, 3, 1, 16, 16)
+    with torch.no_grad():
+        files = sorted((halves / "test").rglob("*.png"))
+        x = torch.stack([torch.from_numpy(np.array(Image.open(file), np.float32) / 127.5 - 1)[None] for file in files])
+        maps = dict(sampler.method.discriminator.stages())["layer1"](x)
+        expected = maps[:, [2, 0]].amax((2, 3)).topk(3, dim=0)
+    torch.testing.assert_close(found.responses, expected.values.T)
+    torch.testing.assert_close(found.pictures, x[expected.indices.T])
+    assert found.sheet().shape == (2 * (64 + 4) + 4, 3 * (64 + 4) + 4, 1)
+    assert found.sheet(pictures=True).shape == (2 * (64 + 4) + 4, 3 * (128 + 4) + 4, 1)
+
+
+def test_filters_are_drawn_for_models_with_and_without_labels(
+    dcgan: Path, cgan: Path, tmp_path: Path, i2i: Run
+) -> None:
+    for run in (dcgan, cgan):
+        result = i2i("filters", "digits", "--model", run, "-o", tmp_path / "out/sheet.png", "--units", "0,5")
+        assert result.code == 0, result.err
+        assert "layer2, units 0, 5, at the 8 of 266 held-out pictures" in result.out
+        with Image.open(tmp_path / "out/sheet.png") as sheet:
+            assert sheet.size == (8 * 68 + 4, 2 * 68 + 4)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["features", "digits", "--per-label", 1000], "label '0' of digits has 147 training pictures, and 1000"),
+        (["features", "digits", "--per-label", 1], "--per-label"),
+        (["features", "nowhere"], "no such data folder"),
+        (["features"], "Missing argument 'DATA'"),
+        (["filters", "digits", "--stage", "layer9"], "none of that name; it has layer1, layer2"),
+        (["filters", "digits", "--units", "0,8"], "stage layer2 has 8, numbered from 0 to 7"),
+        (["filters", "digits", "--units", "9"], "9 units: stage layer2 has 8"),
+        (["filters", "digits", "--units", "0"], "0 units: stage layer2 has 8"),
+        (["filters", "digits", "--units", "all"], "write how many, like 6, or numbers like 0,5,9"),
+        (["filters", "digits", "-o", "sheet.text"], "is no picture's name"),
+    ],
+)
+def test_mistakes_are_one_line_and_exit_2(dcgan: Path, i2i: Run, arguments: list[object], named: str) -> None:
+    result = i2i(*arguments, "--model", dcgan)
+    assert result.code == 2
+    assert result.err.count("\n") == 1
+    assert named in result.err
+
+
+def test_data_and_models_of_another_kind_are_named(
+    dcgan: Path, cgan: Path, toy_set: Path, halves: Path, tmp_path: Path, i2i: Run
+) -> None:
+    translator = train(small_config("cyclegan", toy_set, "training.steps=1"), tmp_path / "translator").run.root
+    draw(tmp_path / "plain/a.png", 0)
+    draw(tmp_path / "plain/b.png", 1)
+    for label in ("red", "green"):
+        for number in range(2):
+            draw(tmp_path / f"whole/train/{label}/{number}.png", number)
+    for command, data, model, named in (
+        ("features", "digits", translator, "draws none from noise"),
+        ("filters", "digits", translator, "draws none from noise"),
+        ("features", tmp_path / "plain", dcgan, "has no labels"),
+        ("features", tmp_path / "whole", dcgan, "has no held-out pictures: give test/<label>/"),
+        ("filters", tmp_path / "plain", cgan, "has no labels, and the discriminator of this model takes them"),
+        ("filters", halves, cgan, "label 'left': this model has none of that name"),
+    ):
+        result = i2i(command, data, "--model", model)
+        assert result.code == 2
+        assert result.err.count("\n") == 1
+        assert named in result.err
