@@ -32,6 +32,19 @@ class Duration(click.ParamType[float]):
         return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}[match[2]]
 
 
+class Units(click.ParamType[Any]):
+    """How many, like 6, or which, like 0,5,9; a comma alone makes a number a list."""
+
+    name = "units"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | list[int]:
+        """The count, or the numbers."""
+        text = str(value).replace(" ", "")
+        if re.fullmatch(r"\d{1,9}(,\d{1,9})*,?", text) is None:
+            self.fail(f"{value!r}: write how many, like 6, or numbers like 0,5,9")
+        return [int(number) for number in text.split(",") if number] if "," in text else int(text)
+
+
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="i2i")
 def cli() -> None:
@@ -112,10 +125,17 @@ def train(
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="By default INPUT-translated.")
 @click.option("--model", type=click.Path(path_type=Path), help="A run or weight file; by default the newest run.")
 @click.option("--direction", type=click.Choice(["AtoB", "BtoA"]), help="By default AtoB.")
+@click.option("--seed", type=click.IntRange(0), help="Another draw of the noise, of a translator that has some.")
 @click.option("--format", "image_format", type=click.Choice(["png", "jpg", "webp", "bmp", "tiff"]), default="png")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda", "mps"]), default="auto", help="Where to compute.")
 def translate(
-    source: Path, output: Path | None, model: Path | None, direction: str | None, image_format: Any, device: Any
+    source: Path,
+    output: Path | None,
+    model: Path | None,
+    direction: str | None,
+    seed: int | None,
+    image_format: Any,
+    device: Any,
 ) -> None:
     """Translate a picture, or a folder of any depth."""
     from i2i.display import warn
@@ -123,7 +143,7 @@ def translate(
     from i2i.inference.translate import plan, translate_files
 
     jobs, report = plan(source, output, image_format)
-    translator = load_translator(model, device=device)
+    translator = load_translator(model, device=device, seed=seed)
     results = translate_files(translator, jobs, direction, report)
     failed = [result for result in results if result.error is not None]
     for result in failed:
@@ -199,6 +219,55 @@ def sample(
 
 
 @cli.command()
+@click.argument("path", metavar="DATA")
+@click.option("--model", type=click.Path(path_type=Path), help="A run or weight file; by default the newest run.")
+@click.option(
+    "--per-label", type=click.IntRange(2), default=100, show_default=True, help="Training pictures of each label."
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Decides which.")
+@click.option("--json", "report_file", type=click.Path(path_type=Path), help="Write the figures to this file too.")
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda", "mps"]), default="auto", help="Where to compute.")
+def features(path: str, model: Path | None, per_label: int, seed: int, report_file: Path | None, device: Any) -> None:
+    """Measure how well a discriminator's features tell the labels of DATA apart."""
+    from i2i.display import warn
+    from i2i.evaluation.features import measure_features
+    from i2i.inference.load import load_sampler
+
+    report = measure_features(load_sampler(model, device=device), path, per_label=per_label, seed=seed)
+    if report_file is not None:
+        report.write(report_file)
+    for problem in report.skipped:
+        warn(f"left out: {problem}")
+    click.echo("\n".join(report.lines()))
+    sys.exit(SKIPPED if report.skipped else DONE)
+
+
+@cli.command()
+@click.argument("path", metavar="DATA")
+@click.option("-o", "--output", type=click.Path(path_type=Path), default="filters.png", show_default=True)
+@click.option("--model", type=click.Path(path_type=Path), help="A run or weight file; by default the newest run.")
+@click.option("--stage", help="A stage of the discriminator, such as layer2; by default the last.")
+@click.option("--units", type=Units(), default="6", show_default=True, help="How many, or numbers like 0,5,9.")
+@click.option("--pictures", is_flag=True, help="Show each picture beside its gradient.")
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda", "mps"]), default="auto", help="Where to compute.")
+def filters(
+    path: str, output: Path, model: Path | None, stage: str | None, units: Any, pictures: bool, device: Any
+) -> None:
+    """Draw what excites the units of a discriminator in the pictures of DATA, by guided backpropagation."""
+    from i2i.display import warn
+    from i2i.evaluation.filters import find_filters, require_picture_name, write_sheet
+    from i2i.inference.load import load_sampler
+
+    require_picture_name(output)
+    found = find_filters(load_sampler(model, device=device), path, stage=stage, units=units)
+    write_sheet(output, found, pictures=pictures)
+    for problem in found.skipped:
+        warn(f"left out: {problem}")
+    click.echo(found.line(output))
+    sys.exit(SKIPPED if found.skipped else DONE)
+
+
+@cli.command()
 @click.option("--time", "seconds", type=Duration(), default="3m", show_default=True, help="How long to train.")
 @click.option("--run", type=click.Path(path_type=Path), help="The folder of the run; by default a new one in runs/.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Decides every random draw.")
@@ -213,9 +282,27 @@ def demo(seconds: float, run: Path | None, seed: int) -> None:
         click.echo(f"  {_as_called(name)} {arguments}")
 
 
+@cli.command()
+@click.argument("name")
+@click.option("-o", "--output", type=click.Path(path_type=Path), default="lab", show_default=True, help="The folder.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Decides every random draw.")
+def lab(name: str, output: Path, seed: int) -> None:
+    r"""Run the theory, and draw it: nash, divergences, modes or gradients.
+
+    \b
+    nash         the first GAN's equilibrium, and its best discriminator
+    divergences  Jensen-Shannon against earth mover, as two lines move apart
+    modes        who finds all eight Gaussians: GAN, unrolled GAN or WGAN-GP
+    gradients    a deep critic under weight clipping and under the penalty
+    """
+    from i2i.lab.run import run_lab
+
+    click.echo("\n".join(run_lab(name, output, seed)))
+
+
 @cli.group()
 def data() -> None:
-    """Look at data sets."""
+    """Fetch and check data sets."""
 
 
 @data.command("check")
@@ -228,9 +315,68 @@ def data_check(path: str, size: int, unpaired: bool) -> None:
 
     report = check_data(path, size, unpaired=unpaired)
     click.echo("\n".join(report.lines))
-    for fault in report.faults:
-        click.echo(f"fault: {fault}", err=True)
-    sys.exit(SKIPPED if report.faults else DONE)
+    _finish_check(report)
+
+
+@data.command("get")
+@click.argument("name", required=False)
+@click.option("--to", type=click.Path(path_type=Path), help="The folder that it becomes; by default NAME, here.")
+@click.option("--url", help="Another address of the archive, or a local archive.")
+def data_get(name: str | None, to: Path | None, url: str | None) -> None:
+    """Fetch a classic public data set and check it; without NAME, list them."""
+    if name is None:
+        from i2i.data.catalogue import dataset_names, describe
+
+        if to is not None or url is not None:
+            raise click.UsageError("--to and --url need a NAME; i2i data get alone lists the sets")
+        click.echo("\n".join(describe(known).line() for known in dataset_names()))
+        return
+    from i2i.data.fetch import get_dataset
+
+    try:
+        fetched = get_dataset(name, to, url)
+    except KeyboardInterrupt:
+        root = to or Path(name)
+        looked_at = f"the data is in {root}, and i2i data check {root} looks at it"
+        _fail(f"interrupted; {looked_at if root.exists() else 'the same command goes on from there'}", INTERRUPTED)
+    options = shlex.join([*fetched.description.training_options(), "--data", str(fetched.root)])
+    click.echo("\n".join([*fetched.lines(), f"train on it: {_as_called('i2i')} train {options}"]))
+    _finish_check(fetched.report)
+
+
+@cli.command("import")
+@click.argument("source", metavar="FILE", type=click.Path(path_type=Path))
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="A new run, or a file that ends in .safetensors.")
+@click.option("--as", "wanted", metavar="NETWORK", help="What the file must hold, like resnet-9 or unet-256.")
+@click.option(
+    "--statistics",
+    type=click.Choice(["running", "picture"]),
+    help="What batch norm uses: those of training, or (by default) of each picture, as the original code tests.",
+)
+@click.option(
+    "--dropout/--no-dropout", default=None, help="Whether it stays on; by default as the original code tests."
+)
+def import_(source: Path, output: Path | None, wanted: str | None, statistics: Any, dropout: bool | None) -> None:
+    """Take in a generator of the PyTorch code of CycleGAN, pix2pix or CUT (a file like latest_net_G.pth)."""
+    from i2i.inference.exchange import import_state
+
+    taken = import_state(source, output, wanted=wanted, statistics=statistics, dropout=dropout)
+    click.echo(f"imported {taken.network}: {taken.path}")
+    if taken.inference:
+        click.echo(f"at inference: {taken.inference} (--statistics and --dropout choose)")
+    click.echo(f"use it: {_as_called('i2i')} translate INPUT --model {shlex.quote(str(taken.path))}")
+
+
+@cli.command("export-state")
+@click.argument("model", type=click.Path(path_type=Path))
+@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="A file that ends in .pth.")
+@click.option("--direction", type=click.Choice(["AtoB", "BtoA"]), help="Which generator; by default the first.")
+def export_state_(model: Path, output: Path, direction: str | None) -> None:
+    """Write a generator of MODEL (a run or weight file) for the PyTorch code of CycleGAN, pix2pix or CUT."""
+    from i2i.inference.exchange import export_state
+
+    given = export_state(model, output, direction)
+    click.echo(f"exported {given.network}: {given.path}")
 
 
 @cli.command()
@@ -317,6 +463,12 @@ def _finish_training(outcome: Any) -> NoReturn:
     sys.exit(INTERRUPTED if outcome.interrupted else SKIPPED if outcome.problems else DONE)
 
 
+def _finish_check(report: Any) -> NoReturn:
+    for fault in report.faults:
+        click.echo(f"fault: {fault}", err=True)
+    sys.exit(SKIPPED if report.faults else DONE)
+
+
 def _as_called(command: str) -> str:
     """How to call ``command`` again: by its name where the shell finds it, else by the path beside this program."""
     here = Path(sys.argv[0]).parent / command
@@ -327,4 +479,6 @@ def _as_called(command: str) -> str:
 
 
 def _model_line(translator: Any) -> str:
+    if not translator.step:  # not trained here: imported
+        return str(translator.config.about)
     return f"{translator.config.arch} ({translator.step:,} steps)"

@@ -116,6 +116,18 @@ class TrainingConfig(Section):
         return self
 
 
+class InferenceConfig(Section):
+    """What layers that are random or see a batch do at inference; the weight file carries it.
+
+    ``statistics``: batch norm uses the running ones of training, or those of each "picture" alone. ``dropout`` goes on
+    or not. ``seed`` decides the masks of dropout, and noise.
+    """
+
+    statistics: Literal["running", "picture"] = "running"
+    dropout: bool = False
+    seed: Annotated[int, Field(ge=0, le=2**63, strict=True)] = 0
+
+
 class Config(Section):
     """Everything that a run is: written to its folder, and into the header of its weight file."""
 
@@ -128,6 +140,7 @@ class Config(Section):
     networks: dict[str, dict[str, Any]]
     optimizers: dict[str, OptimizerConfig]
     training: TrainingConfig
+    inference: InferenceConfig = InferenceConfig()
 
     @model_validator(mode="after")
     def _crop_fits(self) -> Self:

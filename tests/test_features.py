@@ -12,13 +12,14 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor, nn
 
+from i2i.data.collection import find_collection
+from i2i.data.one_domain import read_pictures
 from i2i.errors import ConfigError
-from i2i.evaluation.features import measure_features, pooled_features
+from i2i.evaluation.features import batches_of, measure_features, pooled_features, with_statistics_of
 from i2i.evaluation.filters import find_filters, guided_gradients
 from i2i.inference.load import load_sampler
 from i2i.inference.sampler import Sampler
 from i2i.networks.base import Discriminator
-from i2i.networks.dcgan import DCGANDiscriminator
 from i2i.training.start import train
 
 from .conftest import Run, draw, small_config
@@ -61,10 +62,9 @@ def halves(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_features_are_every_stage_pooled_to_a_grid_and_joined(sampler: Sampler) -> None:
     discriminator = sampler.method.discriminator
-    assert isinstance(discriminator, DCGANDiscriminator)
     x = torch.rand(3, 1, 16, 16) * 2 - 1
-    first = discriminator.layer1(x)
-    second = discriminator.layer2(first.clone())
+    first = discriminator.get_submodule("layer1")(x)
+    second = discriminator.get_submodule("layer2")(first.clone())
     plain = torch.cat([F.max_pool2d(first, 2).flatten(1), second.flatten(1)], dim=1)
     features = pooled_features(discriminator, x)
     assert features.shape == (3, (4 + 8) * 16)
@@ -80,7 +80,8 @@ def test_small_maps_are_repeated_and_odd_ones_covered(sampler: Sampler) -> None:
             self.layer1, self.layer2 = nn.AvgPool2d(2), nn.AvgPool2d(3)
 
         def trunk(self, x: Tensor, label: Tensor | None = None) -> Tensor:
-            return self.layer2(self.layer1(x)).flatten(1)
+            maps: Tensor = self.layer2(self.layer1(x))
+            return maps.flatten(1)
 
         def score(self, features: Tensor, label: Tensor | None = None) -> Tensor:
             return features[:, 0]
@@ -106,6 +107,8 @@ def test_the_report_is_printed_written_and_the_same_again(dcgan: Path, tmp_path:
     assert (report["labels"], report["training"], report["held_out"]) == (10, 100, 266)
     assert (report["features"]["inputs"], report["pixels"]["inputs"]) == (192, 256)
     assert 0.2 < report["features"]["accuracy"] <= 1
+    assert 0.2 < report["untrained"]["accuracy"] <= 1
+    assert report["untrained"] != report["features"]
     assert 0.6 < report["pixels"]["accuracy"] <= 1
     for part in ("dcgan (6 steps), on digits", "100 training pictures (10 of each label, seed 0)", "266 held-out"):
         assert part in result.out
@@ -142,12 +145,32 @@ def test_measuring_leaves_the_model_as_it_was(sampler: Sampler, halves: Path) ->
     assert not sampler.method.discriminator.training
 
 
+def test_batch_norm_takes_the_statistics_of_all_labels(sampler: Sampler, tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    for label, brightness in (("dark", 0), ("light", 150)):
+        (tmp_path / label).mkdir()
+        for number in range(100):
+            pixels = random.integers(brightness, brightness + 100, (16, 16), np.uint8)
+            Image.fromarray(pixels).save(tmp_path / label / f"{number}.png")
+    collection = find_collection(str(tmp_path), size=16)
+    [store] = read_pictures([collection.train], sampler.config)
+    network = sampler.method.discriminator
+    conv, norm, _ = with_statistics_of(network, sampler, store).get_submodule("layer2").children()
+    assert isinstance(norm, nn.BatchNorm2d)
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
+    with torch.no_grad():
+        x = torch.cat([x for x, _ in batches_of(store, sampler)])
+        maps = conv(network.get_submodule("layer1")(x))
+    torch.testing.assert_close(norm.running_mean, maps.mean((0, 2, 3)), rtol=0.05, atol=1e-4)
+    torch.testing.assert_close(norm.running_var, maps.var((0, 2, 3)), rtol=0.05, atol=1e-6)
+
+
 def test_perceptrons_are_measured_by_their_trunk_and_have_no_filters(tmp_path: Path, halves: Path, i2i: Run) -> None:
     run = trained("gan", halves, tmp_path / "run")
     result = i2i("features", halves, "--model", run, "--per-label", 8)
     assert result.code == 0, result.err
-    assert "from 8 numbers of the discriminator's the trunk" not in result.out
-    assert "from 8 numbers of the discriminator's trunk" in result.out
+    assert "from 4 numbers of the discriminator's trunk" in result.out
     refused = i2i("filters", halves, "--model", run, "-o", tmp_path / "a.png")
     assert refused.code == 2
     assert "has no stages with maps" in refused.err
@@ -220,8 +243,11 @@ def test_the_guided_rule_by_hand(
 
 def test_guided_gradients_equal_a_plain_restatement(sampler: Sampler) -> None:
     network = sampler.method.discriminator
-    layer1, layer2 = (nn.Sequential(*list(stage.children())) for _, stage in network.stages())
-    (conv1, _, _), (conv2, norm, _) = layer1, layer2
+    (conv1, *_), (conv2, norm, _) = (stage.children() for _, stage in network.stages())
+    assert isinstance(conv1, nn.Conv2d)
+    assert isinstance(conv2, nn.Conv2d)
+    assert isinstance(norm, nn.BatchNorm2d)
+    assert norm.running_var is not None
     x, unit = torch.rand(2, 1, 16, 16, generator=torch.Generator().manual_seed(0)) * 2 - 1, 3
     with torch.no_grad():
         before1 = conv1(x)

@@ -96,7 +96,7 @@ def test_clipping_holds_every_parameter() -> None:
     network = nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4))
     clip_weights([network], 0.01)
     assert all(parameter.abs().max() <= 0.01 for parameter in network.parameters())
-    assert network[1].weight[0].item() == pytest.approx(0.01)
+    assert network.get_parameter("1.weight")[0].item() == pytest.approx(0.01)
 
 
 def test_information_by_hand() -> None:

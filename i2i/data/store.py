@@ -108,6 +108,10 @@ class PictureStore:
         pixels: Pixels = self._block.numpy()[start : start + int(np.prod(shape))].reshape(shape)
         return pixels
 
+    def shape(self, index: int) -> tuple[int, int, int]:
+        """Height, width and channels of the picture at the load size."""
+        return self._shapes[index]
+
     def only(self, numbers: set[int]) -> PictureStore:
         """A view of the pictures whose number in the list given at construction is in ``numbers``."""
         kept = [index for index, number in enumerate(self.numbers) if number in numbers]

@@ -40,6 +40,8 @@ class TwoDomains(TrainingData):
         for store, domain in ((a, "A"), (b, "B")):
             if not len(store):
                 raise DataError(f"{layout.root}: no picture of domain {domain} can be read; first: {store.skipped[0]}")
+        if layout.train.paired:
+            _require_equal_sizes(a, b)
         return cls(layout, a, b)
 
     @property
@@ -109,3 +111,14 @@ def _read_split(split: Split, config: Config, load_size: int, budget: int) -> tu
         whole = set(a.numbers) & set(b.numbers)
         a, b = a.only(whole), b.only(whole)
     return a, b
+
+
+def _require_equal_sizes(a: PictureStore, b: PictureStore) -> None:
+    """Both sides of a pair are cropped at one place, so they must have one size."""
+    for i in range(len(a)):
+        if a.shape(i)[:2] != b.shape(i)[:2]:
+            raise DataError(
+                f"{a.pictures[i].name} and {b.pictures[i].name} are a pair of different shapes, "
+                f"{a.shape(i)[1]}x{a.shape(i)[0]} and {b.shape(i)[1]}x{b.shape(i)[0]} at the load size: use "
+                "data.fit=square or correct the files"
+            )

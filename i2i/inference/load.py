@@ -35,9 +35,14 @@ def load(run_or_file: str | Path | None = None, *, device: Device = "auto") -> T
     return (load_translator if translates else load_sampler)(run_or_file, device=device)
 
 
-def load_translator(run_or_file: str | Path | None = None, *, device: Device = "auto") -> Translator:
-    """Loads a translator; arguments and errors as ``load``, and ConfigError for another kind of model."""
-    return _load(Translator, run_or_file, device)
+def load_translator(
+    run_or_file: str | Path | None = None, *, device: Device = "auto", seed: int | None = None
+) -> Translator:
+    """Loads a translator; arguments and errors as ``load``, and ConfigError for another kind of model.
+
+    ``seed`` decides the noise of a translator that has some, in the place of the seed in its file.
+    """
+    return _load(Translator, run_or_file, device, seed)
 
 
 def load_sampler(run_or_file: str | Path | None = None, *, device: Device = "auto") -> Sampler:
@@ -45,9 +50,11 @@ def load_sampler(run_or_file: str | Path | None = None, *, device: Device = "aut
     return _load(Sampler, run_or_file, device)
 
 
-def _load(kind: type[Model], run_or_file: str | Path | None, device: Device) -> Model:
+def _load(kind: type[Model], run_or_file: str | Path | None, device: Device, seed: int | None = None) -> Model:
     path = weight_file(run_or_file)
     config, step, weights = load_weights(path)
+    if seed is not None:
+        config = config.changed("inference.seed", seed)
     try:
         return kind(config, step, weights, resolve_device(device))
     except WeightsError as error:

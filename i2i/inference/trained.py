@@ -9,10 +9,13 @@ from i2i.build import build_method
 from i2i.config import Config
 from i2i.errors import WeightsError
 from i2i.methods.base import Method
+from i2i.networks.inference import prepare_for_inference
 
 
 def build_trained(config: Config, weights: dict[str, Tensor], device: torch.device) -> Method:
-    """The method of ``config`` with ``weights``, in evaluation mode; what inference does not use stays without memory.
+    """The method of ``config`` with ``weights``, its layers as ``config.inference`` wants them.
+
+    What inference does not use stays without memory.
 
     Raises:
         WeightsError: weights that do not fit the configuration.
@@ -31,5 +34,6 @@ def build_trained(config: Config, weights: dict[str, Tensor], device: torch.devi
     except RuntimeError as error:
         raise WeightsError(f"the weights do not fit their configuration: {' '.join(str(error).split())}") from None
     for module in method.kept_for_inference():
-        module.eval().to(device)
+        prepare_for_inference(module, **config.inference.model_dump())
+        module.to(device)
     return method

@@ -14,3 +14,8 @@ def cycle_consistency(cycled: Tensor, real: Tensor) -> Tensor:
 def identity(mapped: Tensor, real: Tensor) -> Tensor:
     """|G(y) - y|, mean over all elements, for y already in G's output domain (Zhu et al. 2017, section 5.2)."""
     return l1_loss(mapped.float(), real)
+
+
+def reconstruction(output: Tensor, target: Tensor) -> Tensor:
+    """|y - G(x)|, mean over all elements (Isola et al. 2017, equation 3). Both: (N, C, H, W)."""
+    return l1_loss(output.float(), target)

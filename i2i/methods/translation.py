@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import ClassVar
 
 from torch import Tensor, nn
 
@@ -18,7 +17,7 @@ class TranslationMethod(Method):
         directions: what ``translate`` understands; the first is the default.
     """
 
-    directions: ClassVar[tuple[str, ...]] = ("AtoB",)
+    directions: tuple[str, ...] = ("AtoB",)
 
     @abstractmethod
     def generator_for(self, direction: str) -> Translator:

@@ -69,6 +69,10 @@ class Translator(Network, family="translator"):
     """Maps pictures to pictures of the same size; called with the channels of both."""
 
 
+class StagedTranslator(Translator, StagedNetwork):
+    """A translator whose stages losses on features may name."""
+
+
 class PatchDiscriminator(Network, family="patch discriminator"):
     """Maps pictures to a map of scores; called with the pictures' channels."""
 

@@ -7,11 +7,12 @@ from typing import Annotated, Literal
 import torch
 from pydantic import Field
 from torch import Tensor, nn
-from torch.nn.functional import one_hot
+from torch.nn.functional import one_hot, pad
 from torch.nn.utils.parametrizations import spectral_norm
 
 Norm = Literal["instance", "batch", "layer", "none"]
-Upsampling = Literal["transposed", "resize"]
+Upsampling = Literal["transposed", "resize", "blurred"]
+Downsampling = Literal["strided", "blurred"]
 Init = Literal["normal", "xavier", "kaiming", "orthogonal"]
 LabelUse = Literal["concatenate", "project"]
 """How a discriminator sees labels: beside its input (Mirza and Osindero 2014), or in an inner product with its features
@@ -121,11 +122,26 @@ class ScoreHead(nn.Module):
         return score + (embedded * features).sum(1)
 
 
+class NoiseInput(nn.Module):
+    """Appends fresh noise from N(0, 1) as further channels."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.channels = channels
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Maps x: (N, C, H, W) to (N, C + channels, H, W)."""
+        noise = torch.randn(len(x), self.channels, *x.shape[2:], device=x.device, dtype=x.dtype)
+        return torch.cat([x, noise], dim=1)
+
+
 class ReflectionPad2d(nn.ReflectionPad2d):
     """Reflection padding in the precision of its input: autocast would copy to float32 and back for no gain."""
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002
         """Maps (N, C, H, W) to (N, C, H + 2p, W + 2p)."""
+        if input.is_meta:  # a device without autocast, on which only shapes are asked for
+            return super().forward(input)
         with torch.autocast(input.device.type, enabled=False):
             padded: Tensor = super().forward(input)
             return padded
@@ -144,3 +160,43 @@ class ResizeConv2d(nn.Module):
         doubled = nn.functional.interpolate(x, scale_factor=2.0, mode="nearest")
         convolved: Tensor = self.conv(self.pad(doubled))
         return convolved
+
+
+class BlurDown(nn.Module):
+    """Halves the side by a fixed binomial filter 1-2-1, against aliasing (Zhang 2019, arXiv:1904.11486)."""
+
+    filter: Tensor
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.channels = channels
+        self.register_buffer("filter", _binomial([1.0, 2.0, 1.0]), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Maps x: (N, C, H, W) to (N, C, H / 2, W / 2)."""
+        weight = self.filter.to(x).expand(self.channels, 1, -1, -1)
+        return nn.functional.conv2d(pad(x, (1, 1, 1, 1), mode="reflect"), weight, stride=2, groups=self.channels)
+
+
+class BlurUp(nn.Module):
+    """Doubles the side by a fixed binomial filter 1-3-3-1, the counterpart of ``BlurDown``."""
+
+    filter: Tensor
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.channels = channels
+        self.register_buffer("filter", 4 * _binomial([1.0, 3.0, 3.0, 1.0]), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Maps x: (N, C, H, W) to (N, C, 2H, 2W)."""
+        weight = self.filter.to(x).expand(self.channels, 1, -1, -1)
+        padded = pad(x, (1, 1, 1, 1), mode="replicate")
+        return nn.functional.conv_transpose2d(padded, weight, stride=2, padding=3, groups=self.channels)
+
+
+def _binomial(taps: list[float]) -> Tensor:
+    """The filter (len, len) of these taps in both directions, with sum 1."""
+    row = torch.tensor(taps, device="cpu")  # a constant: a network that is built without memory still has it
+    square = torch.outer(row, row)
+    return square / square.sum()

@@ -1,7 +1,8 @@
 """The ResNet generator of CycleGAN (Zhu et al. 2017, appendix 7.2), after Johnson et al. 2016 (perceptual losses).
 
 c7s1-64, d128, d256, R256 x blocks, u128, u64, c7s1-3 with reflection padding, instance norm and a final tanh.
-Differs from the paper only by option: ``upsample="resize"`` replaces the transposed convolutions.
+Differs from the paper only by option: ``upsample="resize"`` replaces the transposed convolutions, and "blurred" down-
+and upsampling are the anti-aliased layers of CUT's released networks (Zhang 2019).
 """
 
 from __future__ import annotations
@@ -11,8 +12,11 @@ from typing import Any
 from torch import Tensor, nn
 
 from i2i.components import Count
-from i2i.networks.base import StagedNetwork, Translator
+from i2i.networks.base import StagedTranslator
 from i2i.networks.layers import (
+    BlurDown,
+    BlurUp,
+    Downsampling,
     Dropout,
     Init,
     Norm,
@@ -47,7 +51,7 @@ class ResidualBlock(nn.Module):
         return x + residual
 
 
-class ResNetGenerator(StagedNetwork, Translator, name="resnet"):
+class ResNetGenerator(StagedTranslator, name="resnet"):
     """Maps (N, in_channels, H, W) to (N, out_channels, H, W) in [-1, 1]; H and W are multiples of 4, at least 8.
 
     Stages: ``stem``, ``down1``, ``down2``, ``block1`` to ``block<blocks>``, ``up1``, ``up2``, ``head``.
@@ -65,6 +69,7 @@ class ResNetGenerator(StagedNetwork, Translator, name="resnet"):
         blocks: Count = 9,
         norm: Norm = "instance",
         upsample: Upsampling = "transposed",
+        downsample: Downsampling = "strided",
         dropout: Dropout = 0.0,
         init: Init = "normal",
     ) -> None:
@@ -74,12 +79,16 @@ class ResNetGenerator(StagedNetwork, Translator, name="resnet"):
             return [layer, normalization(norm, channels), nn.ReLU(inplace=True)]
 
         def down(channels: int) -> nn.Sequential:
-            conv = nn.Conv2d(channels, 2 * channels, 3, stride=2, padding=1, bias=bias)
-            return nn.Sequential(*normalised(conv, 2 * channels))
+            blurred = downsample == "blurred"
+            conv = nn.Conv2d(channels, 2 * channels, 3, stride=1 if blurred else 2, padding=1, bias=bias)
+            return nn.Sequential(*normalised(conv, 2 * channels), *([BlurDown(2 * channels)] if blurred else []))
 
         def up(channels: int) -> nn.Sequential:
             half = channels // 2
             layer: nn.Module
+            if upsample == "blurred":
+                conv = nn.Conv2d(channels, half, 3, padding=1, bias=bias)
+                return nn.Sequential(BlurUp(channels), *normalised(conv, half))
             if upsample == "resize":
                 layer = ResizeConv2d(channels, half, bias=bias)
             else:

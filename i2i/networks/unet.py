@@ -7,7 +7,7 @@ The depth follows the image size (8 at 256 pixels), so that the bottleneck is 1x
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import torch
 from pydantic import Field
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from i2i.components import Count
 from i2i.networks.base import Translator
-from i2i.networks.layers import Dropout, Init, Norm, ResizeConv2d, Upsampling, initialize, needs_bias, normalization
+from i2i.networks.layers import Dropout, Init, Norm, ResizeConv2d, initialize, needs_bias, normalization
 
 Depth = Annotated[int, Field(ge=2, le=12, strict=True)]
 
@@ -35,7 +35,7 @@ class UNetGenerator(Translator, name="unet"):
         width: Count = 64,
         depth: Depth = 8,
         norm: Norm = "batch",
-        upsample: Upsampling = "transposed",
+        upsample: Literal["transposed", "resize"] = "transposed",
         dropout: Dropout = 0.0,
         init: Init = "normal",
     ) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -21,6 +22,7 @@ from i2i.config import Config
 from i2i.device import DTYPES, raise_if_out_of_memory
 from i2i.errors import ConfigError, TrainingStopped
 from i2i.methods.base import Update
+from i2i.networks.inference import as_at_inference
 from i2i.seeding import derive_seed
 from i2i.training.average import WeightAverage
 from i2i.training.schedule import make_optimizer, rate_factor
@@ -112,15 +114,11 @@ class Engine:
 
     @torch.no_grad()
     def preview(self, batch: Batch) -> dict[str, Tensor]:
-        """The method's preview as ``translate`` would draw it: evaluation mode, averaged weights."""
-        self.method.eval()
-        try:
-            if self.average is None:
-                return self.method.preview(batch)
-            with self.average.applied():
-                return self.method.preview(batch)
-        finally:
-            self.method.train()
+        """The method's preview as inference would draw it: its layers as the recipe wants them, averaged weights."""
+        averaged = nullcontext() if self.average is None else self.average.applied()
+        wanted = self.config.inference.model_dump()
+        with averaged, as_at_inference([self.method], **wanted):
+            return self.method.preview(batch)
 
     def _update_one_player(self, streams: list[Iterator[Update]], values: dict[str, Tensor]) -> bool:
         """Takes the next update of every micro-batch, all of the same player, and steps once; False at the end."""

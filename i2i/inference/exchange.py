@@ -1,0 +1,231 @@
+"""Exchanging generators with the widely used PyTorch code of CycleGAN, pix2pix and CUT: its files in, and out.
+
+That code tests in training mode unless it is told otherwise: batch norm by the statistics of the picture, and dropout
+on where the network has it. Imported weights do the same by default, dropout by a seed; under instance norm and without
+dropout both modes are one.
+"""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from i2i.build import build_method
+from i2i.config import Config, parse_config
+from i2i.display import one_line
+from i2i.errors import ConfigError, DataError, WeightsError
+from i2i.files import write_atomically
+from i2i.inference.foreign import (
+    DROPOUT,
+    Recognized,
+    can_drop_out,
+    describe,
+    hand_over,
+    label,
+    parse_label,
+    plain,
+    recognize,
+    take_over,
+)
+from i2i.methods.translation import TranslationMethod
+from i2i.networks.inference import Statistics
+from i2i.runs import new_run, weight_file
+from i2i.weights import load_weights, save_weights
+
+TRAINED_AT = 256
+"""The side of training crops in that code, in pixels; a U-Net's depth says it."""
+WANTS_CODE = re.compile(r"GLOBAL (?P<name>\S+)|reduce for|Can only (?:create|build)")
+"""How the loader of plain data says that a pickle calls something."""
+
+
+@dataclass(frozen=True)
+class Exchanged:
+    """A file that was written, and the network in it in words."""
+
+    path: Path
+    network: str
+    inference: str = ""
+
+
+def import_state(
+    source: Path,
+    output: Path | None = None,
+    *,
+    wanted: str | None = None,
+    statistics: Statistics | None = None,
+    dropout: bool | None = None,
+) -> Exchanged:
+    """Writes a weight file of i2i from the state dict of a generator.
+
+    Args:
+        source: a file of that code, or the same tensors as safetensors.
+        output: a name ending in .safetensors, or the folder of a run; by default a new run under runs/.
+        wanted: the network that it must be, such as resnet-9 or unet-256.
+        statistics: what batch norm uses at inference; by default those of the picture.
+        dropout: whether it stays on at inference; by default where the network has it. The names of a U-Net do not
+            tell: one with batch norm is taken for pix2pix's, which has it, and one with instance norm for CycleGAN's.
+
+    Raises:
+        WeightsError: the file cannot be read, or holds no generator that is known.
+        ConfigError: a choice that the network does not have.
+        DataError: the output exists or cannot be written.
+    """
+    wanted = None if wanted is None else parse_label(wanted)
+    _require_free(output)
+    if output is not None and output.suffix in (".pth", ".pt", ".ckpt"):
+        raise ConfigError(f"-o {output}: give a folder, or a name that ends in .safetensors")
+    try:
+        state = plain(read_state(source))
+        found = recognize(state, wanted)
+        config = _configure(found, source, statistics, dropout)
+        with torch.device("meta"):
+            method = build_method(config)
+        assert isinstance(method, TranslationMethod)
+        weights = take_over(state, method.generator_for("AtoB"), describe(found.settings))
+    except WeightsError as error:
+        raise WeightsError(f"{source}: {error}") from None
+    path = _place(output, config)
+    save_weights(path, {f"generator.{name}": tensor for name, tensor in weights.items()}, config, 0)
+    return Exchanged(path, describe(found.settings), _describe_inference(config))
+
+
+def export_state(model: Path | None, output: Path, direction: str | None = None) -> Exchanged:
+    """Writes a generator as a state dict with the names of that code.
+
+    Args:
+        model: a run folder or a weight file; by default the newest run under runs/.
+        output: the file to write.
+        direction: which generator; by default the first that the model has.
+
+    Raises:
+        WeightsError: the weights cannot be read.
+        ConfigError: the model is no translator, has no such direction, or that code has no such network.
+        DataError: the output exists or cannot be written.
+    """
+    _require_free(output)
+    config, _, weights = load_weights(weight_file(model))
+    with torch.device("meta"):
+        method = build_method(config)
+    if not isinstance(method, TranslationMethod):
+        raise ConfigError(f"{config.arch} draws pictures from noise, and only translators can be exported")
+    direction = direction or method.directions[0]
+    if direction not in method.directions:
+        raise ConfigError(f"direction {direction}: this model knows {', '.join(method.directions)}")
+    network = method.generator_for(direction)
+    role = next(name for name, child in method.named_children() if child is network)
+    own = {name.removeprefix(f"{role}."): weights[name] for name in weights if name.startswith(f"{role}.")}
+    state, content = hand_over(own, network), BytesIO()
+    torch.save(state, content)
+    write_atomically(output, content.getvalue())
+    return Exchanged(output, describe(config.networks["generator"]))
+
+
+def read_state(path: Path) -> dict[str, Tensor]:
+    """The tensors of a state dict, bare or under "state_dict", by their names; reading it cannot run code.
+
+    Raises:
+        WeightsError: the file is missing or damaged, wants to run code, or holds anything else.
+    """
+    if not path.is_file():
+        raise WeightsError("no such file")
+    tree = _read_safetensors(path) if path.suffix == ".safetensors" else _read_pickle(path)
+    if isinstance(tree, Mapping) and "state_dict" in tree:
+        tree = tree["state_dict"]
+    if not isinstance(tree, Mapping) or not tree:
+        raise WeightsError("holds no state dict; ask its maker for a plain one")
+    for key, value in tree.items():
+        if not isinstance(value, Tensor) or value.layout is not torch.strided or value.is_complex():
+            raise WeightsError(f"entry {key!r} is no plain tensor; ask its maker for the state dict of a generator")
+    return {str(key): value for key, value in tree.items()}
+
+
+def _read_safetensors(path: Path) -> Any:
+    try:
+        with safe_open(path, framework="pt") as file:
+            if "i2i" in (file.metadata() or {}):
+                raise WeightsError("a file of i2i already: use it as it is, with --model")
+            return {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (a handle, not a mapping)
+    except (SafetensorError, OSError) as error:
+        raise WeightsError(f"damaged, or not safetensors ({' '.join(str(error).split())})") from None
+
+
+def _read_pickle(path: Path) -> Any:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what it warns of, it refuses too
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # a damaged pickle can fail in any way
+        reason = " ".join(str(error).split())
+        call = WANTS_CODE.search(reason)
+        if call is not None:
+            name = f" ({call['name']})" if call["name"] else ""
+            raise WeightsError(f"wants to run code{name}; ask its maker for a plain state dict") from None
+        raise WeightsError(f"damaged, or no state dict of PyTorch ({_brief(reason) or type(error).__name__})") from None
+
+
+def _brief(reason: str) -> str:
+    """The reason without torch's advice to load the file unsafely."""
+    return reason.rpartition("WeightsUnpickler error: ")[2].partition(" Check the documentation")[0][:120]
+
+
+def _configure(found: Recognized, source: Path, statistics: Statistics | None, dropout: bool | None) -> Config:
+    """The configuration of a method that only translates."""
+    settings, batch = found.settings, found.settings["norm"] == "batch"
+    name = label(settings)
+    if statistics is not None and not batch:
+        raise ConfigError(f"--statistics {statistics}: {source} has no batch norm; leave it out")
+    if dropout and not can_drop_out(settings):
+        raise ConfigError(f"--dropout: {source} is a {name} without dropout layers; leave it out")
+    if dropout is None:
+        dropout = can_drop_out(settings) and (batch or settings["name"] == "resnet")
+    if dropout:
+        settings = settings | {"dropout": DROPOUT}
+    size = 2 ** settings["depth"] if settings["name"] == "unet" else TRAINED_AT
+    channels = dict(zip(("channels_a", "channels_b"), found.channels, strict=True))
+    return parse_config(
+        {
+            "arch": "imported",
+            "about": f"a {name} from {one_line(source.name)}",
+            "image_size": size,
+            "data": {"path": "unknown", "load_size": size} | channels,
+            "method": {"name": "imported"},
+            "networks": {"generator": settings},
+            "optimizers": {},
+            "training": {"steps": 1},
+            "inference": {"statistics": statistics or ("picture" if batch else "running"), "dropout": dropout},
+        }
+    )
+
+
+def _describe_inference(config: Config) -> str:
+    """What batch norm and dropout will do, in words; empty where the network has neither."""
+    words, network = [], config.networks["generator"]
+    if network["norm"] == "batch":
+        owner = "each picture" if config.inference.statistics == "picture" else "training"
+        words.append(f"batch norm by the statistics of {owner}")
+    if can_drop_out(network):
+        words.append(f"dropout {'on' if config.inference.dropout else 'off'}")
+    return ", ".join(words)
+
+
+def _require_free(output: Path | None) -> None:
+    if output is not None and (output.is_file() or (output.is_dir() and any(output.iterdir()))):
+        raise DataError(f"{output} exists: choose another with -o")
+
+
+def _place(output: Path | None, config: Config) -> Path:
+    """Where the weights go; a run gets its configuration too."""
+    if output is not None and output.suffix == ".safetensors":
+        return output
+    run = new_run(config.arch, output)
+    run.write_config(config)
+    return run.model

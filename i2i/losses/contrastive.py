@@ -1,0 +1,18 @@
+"""The patch-wise contrastive loss of CUT (Park, Efros, Zhang, Zhu 2020, arXiv:2007.15651, equations 3 and 4)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+
+def patch_nce(query: Tensor, key: Tensor, temperature: float = 0.07) -> Tensor:
+    """InfoNCE between patches of an output and of its input; negatives are the other patches of the same picture.
+
+    query, key: (N, P, F), of length 1 along F; the p-th patches of both lie at the same place. The key gets no
+    gradient. Returns the mean cross-entropy of P classes over all patches.
+    """
+    similarity = query.float() @ key.detach().float().mT / temperature  # (N, P, P)
+    place = torch.arange(similarity.shape[1], device=query.device).expand(len(query), -1)
+    return cross_entropy(similarity.flatten(0, 1), place.flatten())

@@ -1,0 +1,164 @@
+"""CUT and FastCUT: one-sided unpaired translation (Park, Efros, Zhang, Zhu 2020, arXiv:2007.15651).
+
+A patch of the output shall be closer to the input's patch at the same place than to its other patches, in the features
+of the generator's own encoder. CUT adds the same on pictures of the target domain (section 3.3); FastCUT has a larger
+weight in its place, and flips its input in every second step, with features flipped back (appendix C.1).
+
+The projection heads are built with the networks, where the released training builds them on its first batch; they step
+with the generator, whose settings they share there too. As in that training, the discriminator steps first, its loss is
+halved, and the weights of CUT's two contrastive terms are halved.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Annotated
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn.functional import normalize
+
+from i2i.batch import Batch, DataSpec
+from i2i.components import Count, Weight
+from i2i.errors import ConfigError
+from i2i.losses.adversarial import Objective, discriminator_loss, generator_loss
+from i2i.losses.contrastive import patch_nce
+from i2i.methods.base import Update, side_by_side
+from i2i.methods.lipschitz import require_lipschitz
+from i2i.methods.translation import TranslationMethod
+from i2i.networks.base import PatchDiscriminator, StagedTranslator
+from i2i.networks.layers import initialize
+
+Stages = Annotated[tuple[str, ...], Field(min_length=1)] | None
+Temperature = Annotated[float, Field(gt=0, le=10)]
+PIXELS = "pixels"
+"""The name of the stage before all others: the picture itself."""
+
+
+class ProjectionHeads(nn.Module):
+    """For each stage a two-layer perceptron whose outputs have length 1 (section 3.2)."""
+
+    def __init__(self, channels: dict[str, int], features: int) -> None:
+        super().__init__()
+        for stage, count in channels.items():
+            head = nn.Sequential(nn.Linear(count, features), nn.ReLU(), nn.Linear(features, features))
+            self.add_module(stage, head)
+        initialize(self, "normal")
+
+    def forward(self, maps: dict[str, Tensor], places: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Maps (N, C, H, W) of each stage, at places (P,) of H * W, to (N, P, features)."""
+        return {
+            stage: normalize(self.get_submodule(stage)(x.flatten(2)[:, :, places[stage]].mT).float(), dim=2)
+            for stage, x in maps.items()
+        }
+
+
+class CUT(TranslationMethod, name="cut"):
+    """One generator A -> B, one discriminator in B, and projection heads.
+
+    Args:
+        data: the shape of the pictures.
+        generator: builds the generator, whose named stages are the encoder.
+        discriminator: builds the discriminator.
+        objective: the adversarial part.
+        contrastive_weight: lambda_X, of the contrastive term between inputs and outputs.
+        identity_weight: lambda_Y, of the same between pictures of B and what the generator makes of them.
+        flip_equivariance: translate the mirrored input in half of the steps (FastCUT).
+        stages: where features are compared; "pixels" is the picture itself. By default the paper's for ResNet: pixels,
+            both downsampling stages, the first residual block, and the fifth (or the last of fewer).
+        patches: how many places of each stage are compared.
+        features: length of the projections.
+        temperature: tau.
+    """
+
+    def __init__(
+        self,
+        data: DataSpec,
+        *,
+        generator: Callable[..., StagedTranslator],
+        discriminator: Callable[..., PatchDiscriminator],
+        objective: Objective = "lsgan",
+        contrastive_weight: Weight = 1.0,
+        identity_weight: Weight = 1.0,
+        flip_equivariance: bool = False,
+        stages: Stages = None,
+        patches: Count = 256,
+        features: Count = 256,
+        temperature: Temperature = 0.07,
+    ) -> None:
+        super().__init__()
+        if data.channels_a != data.channels_b:
+            raise ConfigError(
+                f"cut reads inputs and outputs with one encoder: channels {data.channels_a} in A and "
+                f"{data.channels_b} in B must be equal"
+            )
+        self.generator = generator(data.channels_a, data.channels_b)
+        self.discriminator = discriminator(data.channels_b)
+        require_lipschitz(objective, [self.discriminator])
+        known = [PIXELS, *(name for name, _ in self.generator.named_children())]
+        self.stages = tuple(stages) if stages else _stages_of_the_paper(known)
+        unknown = [stage for stage in self.stages if stage not in known]
+        if unknown:
+            raise ConfigError(f"method.stages: the generator has no stage {unknown[0]!r}; it has {', '.join(known)}")
+        with torch.no_grad():
+            maps = self._encode(torch.zeros(1, data.channels_a, data.image_size, data.image_size))
+        self.heads = ProjectionHeads({stage: x.shape[1] for stage, x in maps.items()}, features)
+        self.objective: Objective = objective
+        self.contrastive_weight, self.identity_weight = contrastive_weight, identity_weight
+        self.flip_equivariance, self.patches, self.temperature = flip_equivariance, patches, temperature
+
+    def players(self) -> dict[str, list[nn.Module]]:
+        return {"generator": [self.generator, self.heads], "discriminator": [self.discriminator]}
+
+    def updates(self, batches: Iterator[Batch]) -> Iterator[Update]:
+        batch = next(batches)
+        real_a, real_b = batch.a, batch.other()
+        flipped = self.flip_equivariance and bool(torch.rand(()) < 0.5)
+        inputs = torch.cat([real_a, real_b]) if self.identity_weight else real_a
+        outputs = self.generator(inputs.flip(3) if flipped else inputs)
+        fake_b = outputs[: len(real_a)]
+
+        score_real, score_fake = self.discriminator(torch.cat([real_b, fake_b.detach()])).chunk(2)
+        loss = 0.5 * discriminator_loss(score_real, score_fake, self.objective)
+        scores = {"real": score_real.detach().float().mean(), "fake": score_fake.detach().float().mean()}
+        yield Update("discriminator", {"gan": loss}, scores)
+
+        share = 0.5 if self.identity_weight else 1.0
+        losses = {"gan": generator_loss(self.discriminator(fake_b), self.objective)}
+        losses["nce"] = share * self.contrastive_weight * self._contrast(fake_b, real_a, flipped)
+        if self.identity_weight:
+            same_b = outputs[len(real_a) :]
+            losses["nce_identity"] = share * self.identity_weight * self._contrast(same_b, real_b, flipped)
+        yield Update("generator", losses)
+
+    def _contrast(self, output: Tensor, source: Tensor, flipped: bool) -> Tensor:
+        """The contrastive loss between an output and its source, mean over stages; ``output`` may be mirrored."""
+        query, key = self._encode(output), self._encode(source)
+        if flipped:
+            query = {stage: maps.flip(3) for stage, maps in query.items()}
+        places = {
+            stage: torch.randperm(maps[0, 0].numel(), device=maps.device)[: self.patches] for stage, maps in key.items()
+        }
+        queries, keys = self.heads(query, places), self.heads(key, places)
+        return torch.stack([patch_nce(queries[s], keys[s], self.temperature) for s in self.stages]).mean()
+
+    def _encode(self, pictures: Tensor) -> dict[str, Tensor]:
+        """The maps of every stage for pictures (N, C, H, W)."""
+        maps = {PIXELS: pictures} if PIXELS in self.stages else {}
+        return maps | self.generator.features(pictures, [stage for stage in self.stages if stage != PIXELS])
+
+    def generator_for(self, direction: str) -> StagedTranslator:
+        return self.generator
+
+    def preview(self, batch: Batch) -> dict[str, Tensor]:
+        """Rows of input | translated, and beside them what becomes of a picture of the target domain."""
+        real_a, real_b = batch.a, batch.other()
+        return {"AtoB": side_by_side(real_a, self.generator(real_a), real_b, self.generator(real_b))}
+
+
+def _stages_of_the_paper(known: list[str]) -> tuple[str, ...]:
+    """Those of appendix C.1 that the generator has. Here each ends after norm and ReLU, there before them."""
+    blocks = [stage for stage in known if stage.startswith("block")]
+    wanted = [PIXELS, "down1", "down2", *blocks[:1], *blocks[:5][-1:]]
+    return tuple(dict.fromkeys(stage for stage in wanted if stage in known))

@@ -1,0 +1,44 @@
+"""A generator that was trained elsewhere: it translates, and nothing here can go on training it.
+
+No paper: a file of foreign weights does not say which losses, data and optimisers made it. ``i2i import`` writes the
+weight files of this method, and no recipe names it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import NoReturn
+
+from torch import Tensor, nn
+
+from i2i.batch import Batch, DataSpec
+from i2i.errors import ConfigError
+from i2i.methods.base import Update, side_by_side
+from i2i.methods.translation import TranslationMethod
+from i2i.networks.base import Translator
+
+
+class Imported(TranslationMethod, name="imported"):
+    """One generator; A is what it takes, and B what it makes."""
+
+    def __init__(self, data: DataSpec, *, generator: Callable[..., Translator]) -> None:
+        super().__init__()
+        self.generator = generator(data.channels_a, data.channels_b)
+
+    def players(self) -> dict[str, list[nn.Module]]:
+        """Raises ConfigError: there are none."""
+        self._refuse()
+
+    def updates(self, batches: Iterator[Batch]) -> Iterator[Update]:
+        """Raises ConfigError: there are none."""
+        self._refuse()
+
+    def _refuse(self) -> NoReturn:
+        raise ConfigError("imported weights only translate: train a recipe of i2i archs, such as --arch cyclegan")
+
+    def generator_for(self, direction: str) -> Translator:
+        return self.generator
+
+    def preview(self, batch: Batch) -> dict[str, Tensor]:
+        """Rows of input | translated."""
+        return {"AtoB": side_by_side(batch.a, self.generator(batch.a))}

@@ -1,0 +1,89 @@
+"""pix2pix: paired translation with a conditional GAN (Isola, Zhu, Zhou, Efros 2017, arXiv:1611.07004).
+
+The discriminator sees the input and the output together; beside it, L1 to the true partner. As in the paper the
+discriminator steps first, its loss is halved, and the only noise is dropout in the generator, which stays at inference
+(section 3.4; ``inference`` in the recipe).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+
+from i2i.batch import Batch, DataSpec, Needs
+from i2i.components import Weight
+from i2i.errors import ConfigError
+from i2i.losses.adversarial import Objective, discriminator_loss, generator_loss
+from i2i.losses.consistency import reconstruction
+from i2i.methods.base import Update, side_by_side
+from i2i.methods.lipschitz import require_lipschitz
+from i2i.methods.translation import TranslationMethod
+from i2i.networks.base import PatchDiscriminator, Translator
+
+
+class Pix2Pix(TranslationMethod, name="pix2pix"):
+    """One generator and one discriminator of pairs.
+
+    Weights of 0 take a term away, for the paper's ablation: ``l1_weight=0`` is a conditional GAN alone,
+    ``adversarial_weight=0`` is L1 alone (the discriminator then learns, and nobody listens).
+    """
+
+    needs: ClassVar[Needs] = "paired"
+
+    def __init__(
+        self,
+        data: DataSpec,
+        *,
+        generator: Callable[..., Translator],
+        discriminator: Callable[..., PatchDiscriminator],
+        objective: Objective = "non_saturating",
+        direction: Literal["AtoB", "BtoA"] = "AtoB",
+        adversarial_weight: Weight = 1.0,
+        l1_weight: Weight = 100.0,
+    ) -> None:
+        super().__init__()
+        if not (adversarial_weight or l1_weight):
+            raise ConfigError("method.adversarial_weight and method.l1_weight are both 0: nothing would be learnt")
+        self.directions = (direction,)
+        channels = (data.channels_a, data.channels_b) if direction == "AtoB" else (data.channels_b, data.channels_a)
+        self.generator = generator(*channels)
+        self.discriminator = discriminator(sum(channels))
+        require_lipschitz(objective, [self.discriminator])
+        self.objective: Objective = objective
+        self.adversarial_weight, self.l1_weight = adversarial_weight, l1_weight
+
+    def players(self) -> dict[str, list[nn.Module]]:
+        return {"generator": [self.generator], "discriminator": [self.discriminator]}
+
+    def updates(self, batches: Iterator[Batch]) -> Iterator[Update]:
+        source, target = self._sides(next(batches))
+        fake = self.generator(source)
+        score_real, score_fake = self._judge(source, target), self._judge(source, fake.detach())
+        loss = 0.5 * discriminator_loss(score_real, score_fake, self.objective)
+        scores = {"real": score_real.detach().float().mean(), "fake": score_fake.detach().float().mean()}
+        yield Update("discriminator", {"gan": loss}, scores)
+
+        losses = {}
+        if self.adversarial_weight:
+            losses["gan"] = self.adversarial_weight * generator_loss(self._judge(source, fake), self.objective)
+        if self.l1_weight:
+            losses["l1"] = self.l1_weight * reconstruction(fake, target)
+        yield Update("generator", losses)
+
+    def _judge(self, source: Tensor, output: Tensor) -> Tensor:
+        scores: Tensor = self.discriminator(torch.cat([source, output], dim=1))
+        return scores
+
+    def _sides(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        return (batch.a, batch.other()) if self.directions == ("AtoB",) else (batch.other(), batch.a)
+
+    def generator_for(self, direction: str) -> Translator:
+        return self.generator
+
+    def preview(self, batch: Batch) -> dict[str, Tensor]:
+        """Rows of input | translated | truth."""
+        source, target = self._sides(batch)
+        return {self.directions[0]: side_by_side(source, self.generator(source), target)}

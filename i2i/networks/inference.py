@@ -1,0 +1,110 @@
+"""What batch norm, dropout and noise do at inference: a stated choice of the recipe, and never of who calls ``eval``.
+
+pix2pix keeps dropout and the statistics of the test picture itself (Isola et al. 2017, section 3.4), DualGAN its
+dropout noise. Here both are functions of the picture and a seed: pictures of one batch do not touch each other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import instance_norm
+
+from i2i.networks.layers import NoiseInput
+from i2i.seeding import derive_seed
+
+Statistics = Literal["running", "picture"]
+"""Batch norm with the running statistics of training, or with those of each picture alone."""
+
+
+class PictureNorm(nn.Module):
+    """Batch norm as it is on a batch of one: each picture by its own mean and variance."""
+
+    def __init__(self, norm: nn.BatchNorm2d) -> None:
+        super().__init__()
+        self.weight, self.bias, self.eps = norm.weight, norm.bias, norm.eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Maps x: (N, C, H, W) to the same shape; H * W is at least 2."""
+        return instance_norm(x, weight=self.weight, bias=self.bias, eps=self.eps)
+
+
+class SeededDropout(nn.Module):
+    """Dropout whose mask is a function of a seed and the maps' shape: the same for every picture."""
+
+    def __init__(self, rate: float, seed: int) -> None:
+        super().__init__()
+        self.rate, self.seed = rate, seed
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Maps x: (N, C, H, W) to the same shape."""
+        kept = torch.rand(x.shape[1:], generator=torch.Generator().manual_seed(self.seed)) >= self.rate
+        return x * kept.to(x.device, x.dtype) / (1 - self.rate)
+
+
+class SeededNoise(nn.Module):
+    """Noise channels as a function of a seed and the picture's size: the same for every picture."""
+
+    def __init__(self, channels: int, seed: int) -> None:
+        super().__init__()
+        self.channels, self.seed = channels, seed
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Maps x: (N, C, H, W) to (N, C + channels, H, W)."""
+        noise = torch.randn(self.channels, *x.shape[2:], generator=torch.Generator().manual_seed(self.seed))
+        return torch.cat([x, noise.to(x.device, x.dtype).expand(len(x), -1, -1, -1)], dim=1)
+
+
+def prepare_for_inference(module: nn.Module, *, statistics: Statistics, dropout: bool, seed: int) -> None:
+    """Puts ``module`` into evaluation mode and replaces its layers by what the recipe wants at inference.
+
+    Args:
+        module: changed in place.
+        statistics: what batch norm uses.
+        dropout: whether dropout goes on.
+        seed: decides the masks of dropout, and noise.
+    """
+    module.eval()
+    for parent, name, layer, path in _layers(module):
+        parent.register_module(name, _replacement(layer, statistics, dropout, derive_seed(seed, "inference", path)))
+
+
+@contextmanager
+def as_at_inference(
+    modules: Iterable[nn.Module], *, statistics: Statistics, dropout: bool, seed: int
+) -> Iterator[None]:
+    """``prepare_for_inference`` for the time of the context."""
+    kept = [(parent, name, layer) for module in modules for parent, name, layer, _ in _layers(module)]
+    modes = [(layer, layer.training) for module in modules for layer in module.modules()]
+    try:
+        for module in modules:
+            prepare_for_inference(module, statistics=statistics, dropout=dropout, seed=seed)
+        yield
+    finally:
+        for parent, name, layer in kept:
+            parent.register_module(name, layer)
+        for layer, training in modes:
+            layer.training = training
+
+
+def _layers(module: nn.Module) -> list[tuple[nn.Module, str, nn.Module, str]]:
+    """Every layer below ``module``: its parent, its name there, itself, and its path."""
+    return [
+        (parent, name, layer, f"{path}.{name}")
+        for path, parent in module.named_modules()
+        for name, layer in parent.named_children()
+    ]
+
+
+def _replacement(layer: nn.Module, statistics: Statistics, dropout: bool, seed: int) -> nn.Module:
+    if isinstance(layer, nn.BatchNorm2d) and statistics == "picture":
+        return PictureNorm(layer)
+    if isinstance(layer, nn.Dropout) and dropout:
+        return SeededDropout(layer.p, seed)
+    if isinstance(layer, NoiseInput):
+        return SeededNoise(layer.channels, seed)
+    return layer
