@@ -9,6 +9,7 @@ import torch
 from i2i.batch import DataSpec
 from i2i.components import without
 from i2i.config import Config
+from i2i.device import raise_if_out_of_memory
 from i2i.errors import ConfigError
 from i2i.methods.base import Method
 from i2i.networks.base import Network
@@ -48,5 +49,9 @@ def check_buildable(config: Config) -> None:
     """
     if config.data.channels_a == "auto":
         config = config.changed("data.channels_a", 3)
-    with torch.device("meta"):
-        build_method(config)
+    try:
+        with torch.device("meta"):
+            build_method(config)
+    except RuntimeError as error:
+        raise_if_out_of_memory(error)
+        raise

@@ -45,7 +45,8 @@ def resolve_precision(wanted: Precision, device: torch.device) -> Precision:
 
 def is_out_of_memory(error: RuntimeError) -> bool:
     """Whether memory was the problem, however the device says it."""
-    return isinstance(error, torch.OutOfMemoryError) or "memory" in str(error)
+    told = str(error)  # the last is for sizes beyond any machine
+    return isinstance(error, torch.OutOfMemoryError) or "memory" in told or "Storage size calculation" in told
 
 
 def raise_if_out_of_memory(error: RuntimeError, more: str = "") -> None:

@@ -1,0 +1,76 @@
+"""The classic public data sets that ``i2i data get`` knows: one short description each, ``datasets/<name>.yaml``."""
+
+from __future__ import annotations
+
+import difflib
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict
+
+from i2i.errors import DataError
+
+
+class Description(BaseModel):
+    """What a public set is, where it lies and on what terms.
+
+    ``counts`` are the pictures of each folder of the archive, empty where no source states them. ``megabytes`` is about
+    the size of the archive. ``archive`` None: no lasting address is known, and ``note`` says where to look.
+    ``direction`` is that of the paper's training, for paired sets.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    about: str
+    task: Literal["paired", "unpaired"]
+    layout: Literal["side by side", "two folders"]
+    a: str
+    b: str
+    direction: Literal["AtoB", "BtoA"] | None = None
+    counts: dict[str, int]
+    megabytes: int | None
+    archive: str | None
+    home: str
+    licence: str
+    note: str = ""
+
+    def training_options(self) -> list[str]:
+        """The options of ``i2i train`` that suit the set, without its folder."""
+        if self.task == "unpaired":
+            return ["--arch", "cyclegan"]
+        return ["--arch", "pix2pix", *(["--set", "method.direction=BtoA"] if self.direction == "BtoA" else [])]
+
+    def line(self) -> str:
+        """The set in one line: what it is, pairs or not, its size."""
+        size = "no lasting address" if self.archive is None else f"about {self.megabytes:,} MB"
+        return f"{self.name:<23} {self.about} ({self.task}, {size})"
+
+
+def dataset_names() -> list[str]:
+    """The names that ``i2i data get`` takes."""
+    return sorted(file.name.removesuffix(".yaml") for file in _files() if file.name.endswith(".yaml"))
+
+
+def describe(name: str) -> Description:
+    """The description of the set ``name``.
+
+    Raises:
+        DataError: there is no such set.
+    """
+    for file in _files():
+        if file.name == f"{name}.yaml":
+            return Description(name=name, **yaml.safe_load(file.read_text(encoding="utf-8")))
+    names = dataset_names()
+    near = difflib.get_close_matches(name, names, n=1)
+    guess = f"; did you mean {near[0]}?" if near else ""
+    raise DataError(f"unknown data set {name!r}{guess}; known: {', '.join(names)}")
+
+
+def _files() -> list[Any]:
+    # A wheel carries the descriptions inside the package; in a checkout they lie beside it.
+    shipped = resources.files("i2i") / "datasets"
+    folder = shipped if shipped.is_dir() else Path(__file__).parent.parent.parent / "datasets"
+    return list(folder.iterdir())
