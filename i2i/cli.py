@@ -422,6 +422,7 @@ def main() -> NoReturn:
         sys.stdout = None
         sys.exit(DONE)
     except OSError as error:
+        sys.stdout = None  # or the end of Python would try once more to write what could not be written
         _fail(f"{error.filename or 'input or output'}: {error.strerror or error}", WRONG_INPUT)
     sys.exit(result if isinstance(result, int) else DONE)
 

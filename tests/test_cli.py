@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from importlib import metadata
@@ -214,9 +215,12 @@ def test_no_arguments_show_the_help(i2i: Run) -> None:
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
 def test_an_output_that_is_full_is_no_traceback() -> None:
+    command = [sys.executable, "-m", "i2i", "archs"]
+    buffered = {key: value for key, value in os.environ.items() if key != "PYTHONUNBUFFERED"}
     with open("/dev/full", "w") as full:
-        result = subprocess.run([sys.executable, "-m", "i2i", "archs"], stdout=full, stderr=subprocess.PIPE, text=True)
+        result = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, env=buffered)
     assert result.returncode == 2
+    assert result.stderr.count("\n") == 1
     assert "Traceback" not in result.stderr
 
 
