@@ -19,22 +19,20 @@ from i2i.components import Weight
 from i2i.errors import ConfigError
 from i2i.losses.adversarial import Objective, discriminator_loss, generator_loss
 from i2i.losses.consistency import cycle_consistency, identity
-from i2i.methods.base import Update, side_by_side
+from i2i.methods.base import Update
 from i2i.methods.history import ImageHistory
 from i2i.methods.lipschitz import require_lipschitz
-from i2i.methods.translation import TranslationMethod
+from i2i.methods.translation import TwoWayTranslation
 from i2i.networks.base import PatchDiscriminator, Translator
 
 Capacity = Annotated[int, Field(ge=0, le=100_000, strict=True)]
 
 
-class CycleGAN(TranslationMethod, name="cyclegan"):
+class CycleGAN(TwoWayTranslation, name="cyclegan"):
     """Two generators A -> B and B -> A, and a discriminator in each domain.
 
     ``identity_weight`` is relative to ``cycle_weight``, as in the paper; it needs equal channels in A and B.
     """
-
-    directions = ("AtoB", "BtoA")
 
     def __init__(
         self,
@@ -47,14 +45,12 @@ class CycleGAN(TranslationMethod, name="cyclegan"):
         identity_weight: Weight = 0.5,
         history: Capacity = 50,
     ) -> None:
-        super().__init__()
         if identity_weight and data.channels_a != data.channels_b:
             raise ConfigError(
                 f"method.identity_weight {identity_weight} needs equal channels in A and B, and they are "
                 f"{data.channels_a} and {data.channels_b}: set method.identity_weight=0"
             )
-        self.generator_AtoB = generator(data.channels_a, data.channels_b)
-        self.generator_BtoA = generator(data.channels_b, data.channels_a)
+        super().__init__(generator(data.channels_a, data.channels_b), generator(data.channels_b, data.channels_a))
         self.discriminator_A = discriminator(data.channels_a)
         self.discriminator_B = discriminator(data.channels_b)
         require_lipschitz(objective, [self.discriminator_A, self.discriminator_B])
@@ -103,15 +99,3 @@ class CycleGAN(TranslationMethod, name="cyclegan"):
             return generator(source), None
         translated, kept = generator(torch.cat([source, target])).chunk(2)
         return translated, kept
-
-    def generator_for(self, direction: str) -> Translator:
-        return self.generator_AtoB if direction == "AtoB" else self.generator_BtoA
-
-    def preview(self, batch: Batch) -> dict[str, Tensor]:
-        """Rows of input | translated | cycled for both directions."""
-        real_a, real_b = batch.a, batch.other()
-        fake_b, fake_a = self.generator_AtoB(real_a), self.generator_BtoA(real_b)
-        return {
-            "AtoB": side_by_side(real_a, fake_b, self.generator_BtoA(fake_b)),
-            "BtoA": side_by_side(real_b, fake_a, self.generator_AtoB(fake_a)),
-        }

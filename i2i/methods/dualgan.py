@@ -20,9 +20,9 @@ from i2i.components import Count, Weight
 from i2i.losses.adversarial import discriminator_loss, generator_loss
 from i2i.losses.consistency import cycle_consistency
 from i2i.losses.penalties import clip_weights, gradient_penalty
-from i2i.methods.base import Update, side_by_side
+from i2i.methods.base import Update
 from i2i.methods.lipschitz import refuse_batch_norm, require_lipschitz
-from i2i.methods.translation import TranslationMethod
+from i2i.methods.translation import TwoWayTranslation
 from i2i.networks.base import PatchDiscriminator, Translator
 from i2i.networks.layers import NoiseInput
 
@@ -44,7 +44,7 @@ class WithNoise(Translator):
         return translated
 
 
-class DualGAN(TranslationMethod, name="dualgan"):
+class DualGAN(TwoWayTranslation, name="dualgan"):
     """Two generators with noise, and a Wasserstein critic in each domain.
 
     Args:
@@ -59,8 +59,6 @@ class DualGAN(TranslationMethod, name="dualgan"):
         noise_channels: channels of noise beside each picture.
     """
 
-    directions = ("AtoB", "BtoA")
-
     def __init__(
         self,
         data: DataSpec,
@@ -74,15 +72,12 @@ class DualGAN(TranslationMethod, name="dualgan"):
         reconstruction_b: Weight = 500.0,
         noise_channels: NoiseChannels = 0,
     ) -> None:
-        super().__init__()
-
         def make(entering: int, leaving: int) -> Translator:
             if noise_channels:
                 return WithNoise(generator, entering, leaving, noise_channels)
             return generator(entering, leaving)
 
-        self.generator_AtoB = make(data.channels_a, data.channels_b)
-        self.generator_BtoA = make(data.channels_b, data.channels_a)
+        super().__init__(make(data.channels_a, data.channels_b), make(data.channels_b, data.channels_a))
         self.critic_A, self.critic_B = discriminator(data.channels_a), discriminator(data.channels_b)
         self.batches_per_step = critic_steps
         self.clip, self.gradient_penalty = clip, gradient_penalty
@@ -133,15 +128,3 @@ class DualGAN(TranslationMethod, name="dualgan"):
             scores[f"real_{domain}"] = score_real.detach().float().mean()
             scores[f"fake_{domain}"] = score_fake.detach().float().mean()
         return Update("discriminator", losses, scores)
-
-    def generator_for(self, direction: str) -> Translator:
-        return self.generator_AtoB if direction == "AtoB" else self.generator_BtoA
-
-    def preview(self, batch: Batch) -> dict[str, Tensor]:
-        """Rows of input | translated | cycled for both directions."""
-        real_a, real_b = batch.a, batch.other()
-        fake_b, fake_a = self.generator_AtoB(real_a), self.generator_BtoA(real_b)
-        return {
-            "AtoB": side_by_side(real_a, fake_b, self.generator_BtoA(fake_b)),
-            "BtoA": side_by_side(real_b, fake_a, self.generator_AtoB(fake_a)),
-        }
