@@ -35,6 +35,8 @@ PENALTY = 10.0
 DEPTH, WIDTH, BATCH, MEASURED = 12, 128, 128, 1000
 AT_THE_LIMIT = 0.99
 """A weight counts as driven to the limit from this share of it on."""
+SHOWN = 0.6
+"""The reach of the histogram where nothing is clipped."""
 
 
 @dataclass(frozen=True)
@@ -132,8 +134,9 @@ def _picture(critics: list[Trained]) -> Figure:
     )
     left.legend(fontsize="small")
     for axes, critic in zip(others, (critics[0], critics[-1]), strict=True):
-        axes.hist(critic.weights, 81, color="tab:blue", label="trained")
-        axes.hist(critic.weights_before, 81, color="black", histtype="step", label="before")
-        axes.set(title=f"weights under {critic.name}", xlabel="weight", yscale="log")
-        axes.legend(fontsize="small")
+        reach = critic.clip or SHOWN
+        axes.hist(critic.weights, 81, range=(-reach, reach), color="tab:blue", label="trained")
+        axes.hist(critic.weights_before, 81, range=(-reach, reach), color="black", histtype="step", label="before")
+        axes.set(title=f"weights under {critic.name}", xlabel="weight", xticks=(-reach, 0, reach), yscale="log")
+        axes.legend(fontsize="small", loc="upper center")
     return picture
