@@ -452,6 +452,9 @@ def _resume(root: Path, steps: int | None, dry_run: bool) -> Any:
 
 
 def _finish_training(outcome: Any) -> NoReturn:
+    from i2i.training.start import leave_processes
+
+    leave_processes()
     i2i, root = _as_called("i2i"), shlex.quote(str(outcome.run.root))
     if outcome.interrupted:
         lines = [f"stopped at step {outcome.step:,} and saved; continue with: {i2i} train --resume {root}"]

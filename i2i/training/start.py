@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from i2i.config import Config
 from i2i.device import raise_if_out_of_memory
 from i2i.display import say, warn
@@ -63,6 +65,13 @@ def resume(root: str | Path, steps: int | None = None) -> Outcome:
     if trainer.is_main:
         run.write_config(trainer.config)
     return _fit(trainer, run)
+
+
+def leave_processes() -> None:
+    """Ends the exchange between processes, as a program's last step: one that just goes may take the others along."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.barrier()
+        torch.distributed.destroy_process_group()
 
 
 def _fit(trainer: Trainer, run: RunFolder) -> Outcome:
