@@ -287,11 +287,12 @@ def demo(seconds: float, run: Path | None, seed: int) -> None:
 @click.option("-o", "--output", type=click.Path(path_type=Path), default="lab", show_default=True, help="The folder.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Decides every random draw.")
 def lab(name: str, output: Path, seed: int) -> None:
-    r"""Run the theory, and draw it: nash, divergences or gradients.
+    r"""Run the theory, and draw it: nash, divergences, modes or gradients.
 
     \b
     nash         the first GAN's equilibrium, and its best discriminator
     divergences  Jensen-Shannon against earth mover, as two lines move apart
+    modes        who finds all of eight Gaussians: GAN, unrolled GAN, WGAN-GP
     gradients    a deep critic under weight clipping and under the penalty
     """
     from i2i.lab.run import run_lab

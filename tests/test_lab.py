@@ -13,11 +13,13 @@ import torch
 from PIL import Image
 
 from i2i.cli import lab as lab_command
+from i2i.data.points import ring_centres
 from i2i.lab import run
 from i2i.lab.divergences import divergences, earth_mover, jensen_shannon, trained_earth_mover, trained_jensen_shannon
 from i2i.lab.drawing import to_pixels
 from i2i.lab.findings import Findings
 from i2i.lab.gradients import gradients
+from i2i.lab.modes import COVERED, good_points_by_mode, modes
 from i2i.lab.nash import LINE, best_discriminator, closed_form, nash, where_mass_is
 
 from .conftest import Run
@@ -26,6 +28,7 @@ SHARED_KEYS = {"lab", "seed"}
 KEYS = {
     "nash": {"data", "end", "moments", "fixed_generator"},
     "divergences": {"distances", "largest_difference"},
+    "modes": {"end", "moments", "measure"},
     "gradients": {"critics"},
 }
 
@@ -35,6 +38,7 @@ def short(seed: int) -> dict[str, Findings]:
     return {
         "nash": nash(seed, steps=50, critic_steps=20),
         "divergences": divergences(seed, steps=4),
+        "modes": modes(seed, shorter=100),
         "gradients": gradients(seed, steps=4),
     }
 
@@ -100,10 +104,23 @@ def test_clipping_shrinks_gradients_and_the_penalty_does_not(shown: dict[str, Fi
     assert critics["gradient penalty"]["growth_per_layer"] > 0.5
 
 
+def test_points_count_for_the_centre_that_they_are_close_to() -> None:
+    centres = ring_centres()
+    close, far = [0.04, 0.04], [0.05, 0.05]  # 2.8 and 3.5 standard deviations
+    points = np.concatenate([np.tile(centres[1] + close, (COVERED, 1)), centres[3:4] - close, centres[5:6] + far])
+    assert good_points_by_mode(points.astype(np.float32)).tolist() == [0, COVERED, 0, 1, 0, 0, 0, 0]
+
+
+def test_the_unrolled_generator_covers_what_the_plain_one_does_not() -> None:
+    # A fifth of the experiment's steps: nobody has settled, but only the plain GAN is a small cloud somewhere.
+    end = modes(0, shorter=5).figures["end"]
+    assert end["unrolled GAN"]["spread"] > 2 * end["GAN"]["spread"]
+
+
 def test_mistakes_are_one_line(i2i: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     unknown = i2i("lab", "nahs", "-o", tmp_path)
     assert (unknown.code, unknown.err.count("\n")) == (2, 1)
-    assert "known: divergences, gradients, nash" in unknown.err
+    assert "known: divergences, gradients, modes, nash" in unknown.err
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     missing = i2i("lab", "nash", "-o", tmp_path)
     assert (missing.code, missing.err.count("\n")) == (2, 1)

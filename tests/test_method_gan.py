@@ -188,7 +188,7 @@ def test_the_generator_sees_the_unrolled_discriminator() -> None:
     (gradient,) = torch.autograd.grad(update.losses["gan"], [method.generator.get_parameter("head.weight")])
 
     def loss_of(head: Tensor) -> Tensor:
-        """The same by hand: D(x) = v tanh(w x + b) + c, two gradient steps, then -log D."""
+        """The same by hand: D(x) = v tanh(w x + b) + c, two gradient steps, then the value of the game."""
         fake = torch.func.functional_call(method.generator, {"head.weight": head}, (z,)).flatten(1)
         layer, linear = (
             method.discriminator.get_submodule("hidden.0"),
@@ -200,12 +200,14 @@ def test_the_generator_sees_the_unrolled_discriminator() -> None:
             w, b, v, c = parameters
             return torch.tanh(x @ w.T + b) @ v.T + c
 
-        for _ in range(2):
+        def value() -> Tensor:
             d_real, d_fake = torch.sigmoid(score(real.flatten(1))), torch.sigmoid(score(fake))
-            loss = -(d_real.log().mean() + (1 - d_fake).log().mean())
-            steps = torch.autograd.grad(loss, parameters, create_graph=True)
-            parameters = [p - 0.5 * g for p, g in zip(parameters, steps, strict=True)]
-        return -torch.sigmoid(score(fake)).log().mean()
+            return d_real.log().mean() + (1 - d_fake).log().mean()
+
+        for _ in range(2):
+            steps = torch.autograd.grad(value(), parameters, create_graph=True)
+            parameters = [p + 0.5 * g for p, g in zip(parameters, steps, strict=True)]
+        return value()
 
     head = method.generator.get_parameter("head.weight").detach().clone().requires_grad_()
     loss = loss_of(head)
@@ -216,16 +218,19 @@ def test_the_generator_sees_the_unrolled_discriminator() -> None:
 def test_no_unrolled_steps_are_a_plain_gan() -> None:
     plain, looking = unrolled(0), unrolled(5)
     real = torch.randn(6, 2, 1, 1)
-    losses = []
+    gradients: list[Tensor] = []
     for method in (plain, looking):
         torch.manual_seed(1)
         _, update = method.updates(iter([Batch(real)]))
-        losses.append(update.losses["gan"])
+        gradients += torch.autograd.grad(update.losses["gan"], [method.generator.get_parameter("head.weight")])
     torch.manual_seed(1)
     torch.randn(6, 4)
     score = plain.discriminator(plain.generator(torch.randn(6, 4)))
-    torch.testing.assert_close(losses[0], -torch.sigmoid(score).log().mean())
-    assert losses[0] != losses[1]
+    minimax = (1 - torch.sigmoid(score)).log().mean()
+    torch.testing.assert_close(
+        gradients[0], torch.autograd.grad(minimax, [plain.generator.get_parameter("head.weight")])[0]
+    )
+    assert not torch.allclose(gradients[0], gradients[1])
 
 
 def test_latents_do_not_depend_on_the_number_of_processes() -> None:

@@ -1,7 +1,8 @@
 """Unrolled GAN: the generator sees how the discriminator will answer (Metz et al. 2017, arXiv:1611.02163).
 
-The generator's loss is taken at the discriminator's parameters after K further gradient steps on the same batch, and
-its gradient goes through these steps (equations 7 and 9). The discriminator itself learns as in any GAN.
+The generator minimises the value of the game, both of its terms, at the discriminator's parameters after K further
+gradient steps on the same batch; its gradient goes through these steps (equations 7 and 9). The real term matters: its
+gradient is not zero once the discriminator answers. The discriminator itself learns as in any GAN.
 Differs from the paper's experiments: the unrolled steps are plain gradient steps with their own rate, not Adam's.
 """
 
@@ -17,7 +18,7 @@ from torch.func import functional_call
 
 from i2i.batch import Batch, DataSpec
 from i2i.components import Count
-from i2i.losses.adversarial import Objective, discriminator_loss, generator_loss
+from i2i.losses.adversarial import discriminator_loss
 from i2i.methods.base import Update
 from i2i.methods.gan import GAN
 from i2i.methods.generative import Prior
@@ -28,7 +29,7 @@ StepSize = Annotated[float, Field(gt=0, le=1e3)]
 
 
 class UnrolledGAN(GAN, name="unrolled"):
-    """GAN whose generator looks ``unrolled_steps`` steps of size ``unrolled_rate`` ahead; 0 steps are plain GAN."""
+    """Minimax GAN whose generator looks ``unrolled_steps`` steps of size ``unrolled_rate`` ahead; 0 are plain GAN."""
 
     def __init__(
         self,
@@ -36,17 +37,16 @@ class UnrolledGAN(GAN, name="unrolled"):
         *,
         generator: Callable[..., Generator],
         discriminator: Callable[..., Discriminator],
-        objective: Objective = "non_saturating",
         latent: Count = 256,
         prior: Prior = "normal",
         unrolled_steps: Unrolling = 10,
-        unrolled_rate: StepSize = 0.1,
+        unrolled_rate: StepSize = 0.02,
     ) -> None:
         super().__init__(
             data,
             generator=generator,
             discriminator=discriminator,
-            objective=objective,
+            objective="minimax",
             latent=latent,
             prior=prior,
         )
@@ -60,8 +60,8 @@ class UnrolledGAN(GAN, name="unrolled"):
 
         fake = self.generator(self.latents_for(batch))
         answering = self._unrolled(batch.a, fake)
-        score = functional_call(self.discriminator, answering, (fake,))
-        yield Update("generator", {"gan": generator_loss(score, self.objective)})
+        scores = [functional_call(self.discriminator, answering, (pictures,)) for pictures in (batch.a, fake)]
+        yield Update("generator", {"gan": -discriminator_loss(scores[0], scores[1], self.objective)})
 
     def _unrolled(self, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
         """The discriminator's parameters after K steps, as a function of ``fake``."""
