@@ -10,12 +10,11 @@ import torch
 from torch.nn.functional import log_softmax, softplus
 
 from i2i.batch import Batch, DataSpec
-from i2i.methods.infogan import InfoGAN
+from i2i.methods.infogan import Deviation, InfoGAN
 from i2i.networks.dcgan import DCGANDiscriminator, DCGANGenerator
 
 
-@pytest.fixture
-def method() -> InfoGAN:
+def infogan(deviation: Deviation = "learned") -> InfoGAN:
     torch.manual_seed(0)
     return InfoGAN(
         DataSpec(16, 1, 1),
@@ -26,7 +25,13 @@ def method() -> InfoGAN:
         continuous=2,
         categorical_weight=2.0,
         continuous_weight=0.1,
+        deviation=deviation,
     )
+
+
+@pytest.fixture
+def method() -> InfoGAN:
+    return infogan()
 
 
 def test_latents_are_noise_one_hot_codes_and_uniform_codes(method: InfoGAN) -> None:
@@ -63,6 +68,19 @@ def test_losses_are_the_papers(method: InfoGAN) -> None:
     torch.testing.assert_close(discriminator.losses["gan"], adversarial)
     assert generator.losses.keys() == discriminator.losses.keys()
     assert (discriminator.player, generator.player) == ("discriminator", "generator")
+
+
+def test_a_fixed_deviation_is_a_squared_error() -> None:
+    method, real = infogan("fixed"), torch.rand(6, 1, 16, 16)
+    torch.manual_seed(1)
+    z = method.draw_latents(6)
+    torch.manual_seed(1)
+    update = next(method.updates(iter([Batch(real)])))
+    _, mean, log_variance = method.recognise(method.generator(z).detach())
+    squares = (method.codes(z)[1] - mean).square().sum(1).mean()
+    torch.testing.assert_close(update.losses["continuous"], 0.1 * (squares / 2 + math.log(2 * math.pi)))
+    assert torch.equal(log_variance, torch.zeros(6, 2))
+    assert method.recognition.head.out_features == infogan().recognition.head.out_features - 2
 
 
 def test_a_code_changes_alone(method: InfoGAN) -> None:

@@ -4,12 +4,15 @@ The latent is noise, categorical codes and continuous codes. Q reads the codes o
 discriminator's trunk and has its own small head. Both players minimise -weight * L_I beside the vanilla objective, and
 Q's head steps with the discriminator, as in the authors' released training (the paper's equation 6 writes min over G
 and Q). The discriminator sees real and generated pictures in separate batches.
+
+Q of the continuous codes is a Gaussian. The paper learns its deviation; the authors' released training fixes it at 1.
+A learnt deviation rewards ever finer readings, and then a continuous code takes over what tells two digits apart.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Annotated
+from typing import Annotated, Literal
 
 import torch
 from pydantic import Field
@@ -28,6 +31,7 @@ from i2i.networks.layers import initialize
 
 Values = Annotated[tuple[Annotated[int, Field(ge=2, le=10_000, strict=True)], ...], Field(max_length=100)]
 Codes = Annotated[int, Field(ge=0, le=1000, strict=True)]
+Deviation = Literal["learned", "fixed"]
 HIDDEN = 128
 TRAVERSED = 2.0
 """Previews vary continuous codes from minus to plus this (the paper's figure 2), beyond the [-1, 1] of training."""
@@ -36,20 +40,21 @@ TRAVERSED = 2.0
 class Recognition(nn.Module):
     """Q's head: features (N, F) to the logits of each categorical code, and mean and log variance of the others."""
 
-    def __init__(self, features: int, categories: Sequence[int], continuous: int) -> None:
+    def __init__(self, features: int, categories: Sequence[int], continuous: int, deviation: Deviation) -> None:
         super().__init__()
         self.categories, self.continuous = categories, continuous
+        self.log_variances = continuous if deviation == "learned" else 0
         self.hidden = nn.Sequential(
             nn.Linear(features, HIDDEN, bias=False), nn.BatchNorm1d(HIDDEN), nn.LeakyReLU(0.1, inplace=True)
         )
-        self.head = nn.Linear(HIDDEN, sum(categories) + 2 * continuous)
+        self.head = nn.Linear(HIDDEN, sum(categories) + continuous + self.log_variances)
         initialize(self, "normal")
 
     def forward(self, features: Tensor) -> tuple[list[Tensor], Tensor, Tensor]:
         """Maps (N, F) to the logits [(N, values), ...], and two of (N, continuous)."""
         read = self.head(self.hidden(features))
-        *logits, mean, log_variance = torch.split(read, [*self.categories, self.continuous, self.continuous], dim=1)
-        return logits, mean, log_variance
+        *logits, mean, log_variance = torch.split(read, [*self.categories, self.continuous, self.log_variances], dim=1)
+        return logits, mean, log_variance if self.log_variances else torch.zeros_like(mean)
 
 
 class InfoGAN(GenerativeMethod, name="infogan"):
@@ -66,6 +71,7 @@ class InfoGAN(GenerativeMethod, name="infogan"):
         continuous: how many continuous codes there are, uniform in [-1, 1].
         categorical_weight: weight of the information in the categorical codes (the paper's lambda).
         continuous_weight: weight of that in the continuous codes.
+        deviation: whether Q learns how sure it is of the continuous codes, or its standard deviation is 1.
     """
 
     def __init__(
@@ -81,11 +87,12 @@ class InfoGAN(GenerativeMethod, name="infogan"):
         continuous: Codes = 2,
         categorical_weight: Weight = 1.0,
         continuous_weight: Weight = 0.1,
+        deviation: Deviation = "learned",
     ) -> None:
         latent = noise + sum(categories) + continuous
         super().__init__(data, generator(data, latent), discriminator(data), latent, prior)
         require_lipschitz(objective, [self.discriminator])
-        self.recognition = Recognition(self.discriminator.feature_count, categories, continuous)
+        self.recognition = Recognition(self.discriminator.feature_count, categories, continuous, deviation)
         self.objective: Objective = objective
         self.noise, self.categories, self.continuous = noise, categories, continuous
         self.categorical_weight, self.continuous_weight = categorical_weight, continuous_weight
