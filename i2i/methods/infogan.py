@@ -6,7 +6,7 @@ Q's head steps with the discriminator, as in the authors' released training (the
 and Q). The discriminator sees real and generated pictures in separate batches.
 
 Q of the continuous codes is a Gaussian. The paper learns its deviation; the authors' released training fixes it at 1.
-A learnt deviation rewards ever finer readings, and then a continuous code takes over what tells two digits apart.
+A learnt deviation rewards ever finer readings, and a continuous code may then take over what tells two digits apart.
 """
 
 from __future__ import annotations
