@@ -122,9 +122,11 @@ def test_recipes_that_cannot_work_are_refused(arch: str, settings: list[str], re
 
 
 def test_spectral_norm_bounds_a_wasserstein_critic() -> None:
-    discriminator = partial(DCGANDiscriminator, width=4, norm="none", spectral=True)
-    generator = partial(DCGANGenerator, width=4)
-    GAN(DataSpec(16, 1, 1), generator=generator, discriminator=discriminator, objective="wasserstein")
+    make = partial(GAN, DataSpec(16, 1, 1), generator=partial(DCGANGenerator, width=4), objective="wasserstein")
+    critic = partial(DCGANDiscriminator, width=4, norm="none")
+    assert make(discriminator=partial(critic, spectral=True)).objective == "wasserstein"
+    with pytest.raises(ConfigError, match="nothing bounds"):
+        make(discriminator=critic)
 
 
 @pytest.mark.parametrize("labels", ["concatenate", "project"])

@@ -134,13 +134,16 @@ class CUT(TranslationMethod, name="cut"):
 
     def _contrast(self, output: Tensor, source: Tensor, flipped: bool) -> Tensor:
         """The contrastive loss between an output and its source, mean over stages; ``output`` may be mirrored."""
-        query, key = self._encode(output), self._encode(source)
+        query = self._encode(output)
         if flipped:
             query = {stage: maps.flip(3) for stage, maps in query.items()}
         places = {
-            stage: torch.randperm(maps[0, 0].numel(), device=maps.device)[: self.patches] for stage, maps in key.items()
+            stage: torch.randperm(maps[0, 0].numel(), device=maps.device)[: self.patches]
+            for stage, maps in query.items()
         }
-        queries, keys = self.heads(query, places), self.heads(key, places)
+        queries = self.heads(query, places)
+        with torch.no_grad():
+            keys = self.heads(self._encode(source), places)
         return torch.stack([patch_nce(queries[s], keys[s], self.temperature) for s in self.stages]).mean()
 
     def _encode(self, pictures: Tensor) -> dict[str, Tensor]:

@@ -60,18 +60,21 @@ class UnrolledGAN(GAN, name="unrolled"):
 
         fake = self.generator(self.latents_for(batch))
         answering = self._unrolled(batch.a, fake)
-        scores = [functional_call(self.discriminator, answering, (pictures,)) for pictures in (batch.a, fake)]
-        yield Update("generator", {"gan": -discriminator_loss(scores[0], scores[1], self.objective)})
+        yield Update("generator", {"gan": -self._loss_under(answering, batch.a, fake)})
 
     def _unrolled(self, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
         """The discriminator's parameters after K steps, as a function of ``fake``."""
         parameters: dict[str, Tensor] = dict(self.discriminator.named_parameters())
         for _ in range(self.unrolled_steps):
-            scores = [functional_call(self.discriminator, parameters, (pictures,)) for pictures in (real, fake)]
-            loss = discriminator_loss(scores[0], scores[1], self.objective)
+            loss = self._loss_under(parameters, real, fake)
             gradients = torch.autograd.grad(loss, list(parameters.values()), create_graph=True)
             parameters = {
                 name: parameter - self.unrolled_rate * gradient
                 for (name, parameter), gradient in zip(parameters.items(), gradients, strict=True)
             }
         return parameters
+
+    def _loss_under(self, parameters: dict[str, Tensor], real: Tensor, fake: Tensor) -> Tensor:
+        """The discriminator's loss if it had these ``parameters``."""
+        scores = [functional_call(self.discriminator, parameters, (points,)) for points in (real, fake)]
+        return discriminator_loss(scores[0], scores[1], self.objective)
