@@ -67,17 +67,13 @@ def kernel_distance(x: Features, y: Features) -> float:
     return within - 2 * float(kernel(x, y).mean())
 
 
-def measure(fake: Path, truth: Path, features: FeatureNet) -> dict[str, float]:
-    """Compares pictures of equal stems."""
-    fakes = {path.stem: read_image(path) for path in list_images(fake)}
-    truths = {path.stem: read_image(path) for path in list_images(truth)}
-    names = sorted(truths)
-    pairs = [(fakes[name], truths[name]) for name in names]
+def measure(pairs: list[tuple[Pixels, Pixels]], features: FeatureNet) -> dict[str, float]:
+    """Compares translations with their true partners."""
     ssim = [structural_similarity(f, t, channel_axis=2) for f, t in pairs]
     off = [np.abs(f.astype(float) - t).mean(2) / 255 for f, t in pairs]
     drawn = [(t < 255).any(2) for _, t in pairs]
     return {
-        "n": len(names),
+        "n": len(pairs),
         "l1": float(np.mean(off)),
         "l1_not_white": float(np.concatenate([o[d] for o, d in zip(off, drawn, strict=True)]).mean()),
         "ssim": float(np.mean(ssim)),
@@ -90,10 +86,18 @@ def i2i(*arguments: object) -> None:
     subprocess.run([sys.executable, "-m", "i2i", *map(str, arguments)], check=True)
 
 
-def report(features: FeatureNet, fake: Path, truth: Path, **labels: object) -> None:
-    """Prints one JSON line."""
-    figures = {key: round(value, 5) for key, value in measure(fake, truth, features).items()}
-    print(json.dumps(labels | figures), flush=True)
+def report(features: FeatureNet, fake: Path, truth: Path, apart: str | None, **labels: object) -> None:
+    """Prints one JSON line of pictures of equal stems, and two more if some are to be told ``apart``."""
+    fakes = {path.stem: path for path in list_images(fake)}
+    pairs = {path.stem: (read_image(fakes[path.stem]), read_image(path)) for path in list_images(truth)}
+    groups = {"all": list(pairs)}
+    if apart:
+        groups[f"{apart}..."] = [name for name in pairs if name.startswith(apart)]
+        groups["others"] = [name for name in pairs if not name.startswith(apart)]
+    for group, names in groups.items():
+        figures = measure([pairs[name] for name in names], features)
+        rounded = {key: round(value, 5) for key, value in figures.items()}
+        print(json.dumps(labels | {"pictures": group} | rounded), flush=True)
 
 
 def main() -> None:
@@ -105,10 +109,12 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--runs", type=Path, default=Path(tempfile.gettempdir()))
     parser.add_argument("--set", dest="assignments", action="append", default=[])
+    parser.add_argument("--apart")
     arguments = parser.parse_args()
-    features = FeatureNet()
+    features, apart = FeatureNet(), arguments.apart
     for direction, (source, truth) in DIRECTIONS.items():
-        report(features, arguments.data / source, arguments.data / truth, arch="copy the input", direction=direction)
+        labels = {"arch": "copy the input", "direction": direction}
+        report(features, arguments.data / source, arguments.data / truth, apart, **labels)
     settings = [part for assignment in arguments.assignments for part in ("--set", assignment)]
     for seed in arguments.seeds:
         run = arguments.runs / f"{arguments.arch}-seed{seed}"
@@ -127,7 +133,7 @@ def main() -> None:
             output = run / direction
             i2i("translate", arguments.data / source, "-o", output, "--model", run, "--direction", direction)
             labels = {"arch": arguments.arch, "seed": seed, "direction": direction}
-            report(features, output, arguments.data / truth, **labels, **cost)
+            report(features, output, arguments.data / truth, apart, **labels, **cost)
 
 
 if __name__ == "__main__":
