@@ -67,11 +67,11 @@ def by_hand(method: CUT, output: Tensor, source: Tensor) -> Tensor:
 
 def test_losses_are_the_papers() -> None:
     method = make()
-    assert method.stages == ("pixels", "down1", "down2", "block1", "block5")
+    assert method.stages == ("pixels", "down1_conv", "down2_conv", "block1", "block5")
     a, b = torch.rand(2, 3, 16, 16) * 2 - 1, torch.rand(2, 3, 16, 16) * 2 - 1
     discriminator, generator = method.updates(iter([Batch(a, b)]))
     g, d = method.generator, method.discriminator
-    halved = 0.5 * (0.5 * (d(b) - 1).square().mean() + 0.5 * d(g(a)).square().mean())
+    halved = 0.5 * ((d(b) - 1).square().mean() + d(g(a)).square().mean())
     torch.testing.assert_close(discriminator.losses["gan"], halved)
     torch.testing.assert_close(generator.losses["gan"], (d(g(a)) - 1).square().mean())
     torch.testing.assert_close(generator.losses["nce"], 0.5 * by_hand(method, g(a), a))
@@ -107,7 +107,7 @@ def test_as_many_patches_as_asked_are_compared() -> None:
 
 def test_stages_are_named_and_not_counted() -> None:
     assert make(stages=("down2",)).stages == ("down2",)
-    with pytest.raises(ConfigError, match="no stage 'block7'; it has pixels, stem, down1"):
+    with pytest.raises(ConfigError, match="no stage 'block7'; it has pixels, stem_conv, stem, down1_conv"):
         make(stages=("block7",))
 
 

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from i2i.networks.layers import ReflectionPad2d, initialize
+from i2i.networks.layers import BlurDown, Downsampling, ReflectionPad2d, initialize
 from i2i.networks.patchgan import PatchGAN
 from i2i.networks.resnet import ResNetGenerator
 from i2i.networks.unet import UNetGenerator
@@ -109,6 +109,15 @@ def test_patches_have_the_papers_size(layers: int, field: int) -> None:
     assert rows[-1] - rows[0] + 1 == field
 
 
+def test_a_blurred_patchgan_gives_as_many_scores() -> None:
+    kinds: tuple[Downsampling, ...] = ("strided", "blurred")
+    strided, blurred = (PatchGAN(3, width=4, layers=3, downsample=kind) for kind in kinds)
+    x = torch.rand(1, 3, 24, 40)
+    assert blurred(x).shape == strided(x).shape
+    assert [p.shape for p in blurred.parameters()] == [p.shape for p in strided.parameters()]
+    assert sum(isinstance(module, BlurDown) for module in blurred.modules()) == 3
+
+
 def test_unet_computes_what_the_paper_describes() -> None:
     network = randomized(UNetGenerator(3, 2, width=4, depth=3))
     x = torch.randn(2, 3, 16, 8)
@@ -133,10 +142,17 @@ def test_unet_depth_follows_the_image_size() -> None:
 def test_unet_keeps_running_at_a_bottleneck_of_one_pixel() -> None:
     network = UNetGenerator(3, 1, width=2, depth=4, norm="instance", dropout=0.5)
     assert network(torch.randn(1, 3, 16, 16)).shape == (1, 1, 16, 16)
-    dropouts = [name for name, module in network.named_modules() if isinstance(module, nn.Dropout)]
-    assert dropouts == []  # depth 4 has no inner layer of full width on both sides
-    deep = UNetGenerator(3, 1, width=2, depth=8, dropout=0.5)
-    assert sum(isinstance(module, nn.Dropout) for module in deep.modules()) == 3
+
+
+@pytest.mark.parametrize(
+    ("depth", "first", "inner"),
+    [(8, ["up6", "up7", "up8"], ["up5", "up6", "up7"]), (6, ["up4", "up5", "up6"], ["up5"]), (2, ["up2"], [])],
+)
+def test_unet_drops_out_where_the_paper_does_at_any_depth(depth: int, first: list[str], inner: list[str]) -> None:
+    for places, expected in (("first", first), ("inner", inner)):
+        unet = UNetGenerator(3, 1, width=2, depth=depth, dropout=0.5, dropout_in=places)  # type: ignore[arg-type]
+        found = [name.split(".")[0] for name, module in unet.named_modules() if isinstance(module, nn.Dropout)]
+        assert sorted(found) == expected
 
 
 @pytest.mark.parametrize("upsample", ["transposed", "resize"])
@@ -156,6 +172,9 @@ def test_stages_have_names() -> None:
     assert list(found) == ["down1", "block2", "head"]
     assert found["block2"].shape == (1, 8, 4, 4)
     torch.testing.assert_close(found["head"], network(x))
+    assert network.stage_names()[:4] == ["stem_conv", "stem", "down1_conv", "down1"]
+    convolved = network.features(x, ["down1_conv", "down1"])
+    torch.testing.assert_close(F.relu(F.instance_norm(convolved["down1_conv"])), convolved["down1"])
     with pytest.raises(KeyError, match="block9"):
         network.features(x, ["block9"])
     unet = UNetGenerator(3, 3, width=2, depth=3)

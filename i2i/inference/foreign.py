@@ -3,7 +3,7 @@
 There a ResNet is one flat sequence ``model`` and a U-Net a nest of blocks, each inside the one before; here both are
 chains of named stages. The layers and their order are the same, so the foreign names follow from the network itself:
 layers without weights (dropout, anti-aliasing) shift the numbers by being there. Fixed filters are buffers there.
-What no name tells is taken to be as that code has it: reflection padding, and a rate of dropout of 0.5.
+What no name tells is taken to be as that code has it: reflection padding, and dropout's rate of 0.5 and its places.
 """
 
 from __future__ import annotations
@@ -121,7 +121,8 @@ def _recognize_resnet(state: State) -> Recognized:
 def _recognize_unet(state: State) -> Recognized:
     width, channels_in = _convolution(state, UNET_START)
     depth = max(key.count("model.") for key in state) - 1
-    settings = {"name": "unet", "width": width, "depth": depth, "norm": _norm(state), "dropout": 0.0}
+    dropout = {"dropout": 0.0, "dropout_in": "inner"}
+    settings = {"name": "unet", "width": width, "depth": depth, "norm": _norm(state), **dropout}
     return Recognized(settings, (channels_in, _convolution(state, "model.model.3.weight")[1]))
 
 

@@ -5,8 +5,8 @@ of the generator's own encoder. CUT adds the same on pictures of the target doma
 weight in its place, and flips its input in every second step, with features flipped back (appendix C.1).
 
 The projection heads are built with the networks, where the released training builds them on its first batch; they step
-with the generator, whose settings they share there too. As in that training, the discriminator steps first, its loss is
-halved, and the weights of CUT's two contrastive terms are halved.
+with the generator, whose settings they share there too. As in that training, the discriminator steps first, and the
+weights of CUT's two contrastive terms are halved.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class ProjectionHeads(nn.Module):
         for stage, count in channels.items():
             head = nn.Sequential(nn.Linear(count, features), nn.ReLU(), nn.Linear(features, features))
             self.add_module(stage, head)
-        initialize(self, "normal")
+        initialize(self, "xavier")
 
     def forward(self, maps: dict[str, Tensor], places: dict[str, Tensor]) -> dict[str, Tensor]:
         """Maps (N, C, H, W) of each stage, at places (P,) of H * W, to (N, P, features)."""
@@ -66,7 +66,7 @@ class CUT(TranslationMethod, name="cut"):
         identity_weight: lambda_Y, of the same between pictures of B and what the generator makes of them.
         flip_equivariance: translate the mirrored input in half of the steps (FastCUT).
         stages: where features are compared; "pixels" is the picture itself. By default the paper's for ResNet: pixels,
-            both downsampling stages, the first residual block, and the fifth (or the last of fewer).
+            both downsampling convolutions, the first residual block, and the fifth (or the last of fewer).
         patches: how many places of each stage are compared.
         features: length of the projections.
         temperature: tau.
@@ -96,7 +96,7 @@ class CUT(TranslationMethod, name="cut"):
         self.generator = generator(data.channels_a, data.channels_b)
         self.discriminator = discriminator(data.channels_b)
         require_lipschitz(objective, [self.discriminator])
-        known = [PIXELS, *(name for name, _ in self.generator.named_children())]
+        known = [PIXELS, *self.generator.stage_names()]
         self.stages = tuple(stages) if stages else _stages_of_the_paper(known)
         unknown = [stage for stage in self.stages if stage not in known]
         if unknown:
@@ -120,7 +120,7 @@ class CUT(TranslationMethod, name="cut"):
         fake_b = outputs[: len(real_a)]
 
         score_real, score_fake = self.discriminator(torch.cat([real_b, fake_b.detach()])).chunk(2)
-        loss = 0.5 * discriminator_loss(score_real, score_fake, self.objective)
+        loss = discriminator_loss(score_real, score_fake, self.objective)
         scores = {"real": score_real.detach().float().mean(), "fake": score_fake.detach().float().mean()}
         yield Update("discriminator", {"gan": loss}, scores)
 
@@ -161,7 +161,7 @@ class CUT(TranslationMethod, name="cut"):
 
 
 def _stages_of_the_paper(known: list[str]) -> tuple[str, ...]:
-    """Those of appendix C.1 that the generator has. Here each ends after norm and ReLU, there before them."""
+    """Those of appendix C.1 that the generator has; they see 1, 9, 15, 35 and 99 pixels of the input."""
     blocks = [stage for stage in known if stage.startswith("block")]
-    wanted = [PIXELS, "down1", "down2", *blocks[:1], *blocks[:5][-1:]]
+    wanted = [PIXELS, "down1_conv", "down2_conv", *blocks[:1], *blocks[:5][-1:]]
     return tuple(dict.fromkeys(stage for stage in wanted if stage in known))

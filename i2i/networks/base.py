@@ -46,18 +46,33 @@ class StagedNetwork(Network):
             x = stage(x)
         return x
 
+    def stage_names(self) -> list[str]:
+        """What ``features`` knows, in order.
+
+        ``<stage>_conv`` is the output of the stage's convolution, before norm, activation and anti-aliasing.
+        """
+        names: list[str] = []
+        for name, stage in self.named_children():
+            if isinstance(stage, nn.Sequential) and any(isinstance(layer, nn.Conv2d) for layer in stage):
+                names.append(f"{name}_conv")
+            names.append(name)
+        return names
+
     def features(self, x: Tensor, stages: Collection[str]) -> dict[str, Tensor]:
-        """The outputs of the named ``stages`` for x: (N, C, H, W); runs no further than the last of them.
+        """The outputs of the named ``stages`` for x: (N, C, H, W); runs no further than the stage of the last of them.
 
         Raises:
             KeyError: a stage that this network does not have.
         """
-        missing = set(stages) - {name for name, _ in self.named_children()}
+        missing = set(stages) - set(self.stage_names())
         if missing:
             raise KeyError(f"no stage {', '.join(sorted(missing))} in {type(self).__name__}")
         found: dict[str, Tensor] = {}
         for name, stage in self.named_children():
-            x = stage(x)
+            for layer in stage.children() if f"{name}_conv" in stages else [stage]:
+                x = layer(x)
+                if isinstance(layer, nn.Conv2d) and layer is not stage:
+                    found[f"{name}_conv"] = x.clone()  # an activation behind it may work in place
             if name in stages:
                 found[name] = x
             if len(found) == len(stages):

@@ -48,7 +48,8 @@ def needs_bias(norm: Norm) -> bool:
 def initialize(module: nn.Module, init: Init, std: float = 0.02) -> None:
     """Draws the weights of ``module`` in place: convolutions and linear layers by ``init``, norm scales from N(1, std).
 
-    ``normal`` with std 0.02 is the choice of DCGAN, pix2pix and CycleGAN. Biases and norm shifts become zero.
+    ``normal`` with std 0.02 is the choice of DCGAN, pix2pix and CycleGAN; ``xavier`` with that gain is the one of CUT's
+    released networks. Biases and norm shifts become zero.
     """
     for layer in module.modules():
         if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
@@ -56,7 +57,7 @@ def initialize(module: nn.Module, init: Init, std: float = 0.02) -> None:
                 case "normal":
                     nn.init.normal_(layer.weight, 0.0, std)
                 case "xavier":
-                    nn.init.xavier_normal_(layer.weight)
+                    nn.init.xavier_normal_(layer.weight, gain=std)
                 case "kaiming":
                     nn.init.kaiming_normal_(layer.weight, a=0.2)
                 case "orthogonal":

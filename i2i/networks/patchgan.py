@@ -13,7 +13,7 @@ from torch import nn
 
 from i2i.components import Count
 from i2i.networks.base import PatchDiscriminator, StagedNetwork
-from i2i.networks.layers import Init, Norm, initialize, needs_bias, normalization
+from i2i.networks.layers import BlurDown, Downsampling, Init, Norm, initialize, needs_bias, normalization
 
 Layers = Annotated[int, Field(ge=0, le=8, strict=True)]
 
@@ -22,7 +22,8 @@ class PatchGAN(StagedNetwork, PatchDiscriminator, name="patchgan"):
     """Maps (N, in_channels, H, W) to a map of logits (N, 1, H', W'), one for each overlapping patch.
 
     ``layers`` strided layers see patches of 16 (1), 34 (2), 70 (3) or 142 (4) pixels; 0 looks at single pixels.
-    Stages: ``layer1`` (no norm), ``layer2`` and so on, ``head``.
+    Stages: ``layer1`` (no norm), ``layer2`` and so on, ``head``. With ``downsample="blurred"``, as CUT's released
+    networks have it, the strided convolutions go in steps of one and are blurred and halved after their activation.
     """
 
     def __init__(
@@ -32,23 +33,27 @@ class PatchGAN(StagedNetwork, PatchDiscriminator, name="patchgan"):
         width: Count = 64,
         layers: Layers = 3,
         norm: Norm = "instance",
+        downsample: Downsampling = "strided",
         init: Init = "normal",
     ) -> None:
         kernel, padding = (1, 0) if layers == 0 else (4, 1)
+        blurred = downsample == "blurred"
 
-        def layer(channels: int, out_channels: int, stride: int) -> nn.Sequential:
+        def layer(channels: int, out_channels: int, *, halved: bool, normed: bool = True) -> nn.Sequential:
+            stride = 2 if halved and not blurred else 1
+            bias = needs_bias(norm) or not normed
             return nn.Sequential(
-                nn.Conv2d(channels, out_channels, kernel, stride, padding, bias=needs_bias(norm)),
-                normalization(norm, out_channels),
+                nn.Conv2d(channels, out_channels, kernel, stride, padding, bias=bias),
+                *([normalization(norm, out_channels)] if normed else []),
                 nn.LeakyReLU(0.2, inplace=True),
+                *([BlurDown(out_channels)] if halved and blurred else []),
             )
 
-        first = nn.Conv2d(in_channels, width, kernel, stride=1 if layers == 0 else 2, padding=padding)
-        stages: dict[str, nn.Module] = {"layer1": nn.Sequential(first, nn.LeakyReLU(0.2, inplace=True))}
+        stages: dict[str, nn.Module] = {"layer1": layer(in_channels, width, halved=layers > 0, normed=False)}
         channels = width
         for i in range(1, max(layers, 1) + 1):
             wider = width * min(2**i, 8)
-            stages[f"layer{i + 1}"] = layer(channels, wider, stride=2 if i < layers else 1)
+            stages[f"layer{i + 1}"] = layer(channels, wider, halved=i < layers)
             channels = wider
         # The 1x1 version follows the reference: no bias in its head under batch norm.
         head = nn.Conv2d(channels, 1, kernel, 1, padding, bias=layers > 0 or needs_bias(norm))

@@ -23,8 +23,9 @@ Depth = Annotated[int, Field(ge=2, le=12, strict=True)]
 class UNetGenerator(Translator, name="unet"):
     """Maps (N, in_channels, H, W) to (N, out_channels, H, W) in [-1, 1]; H and W are multiples of 2**depth.
 
-    Stages: ``down1`` to ``down<depth>``, then ``up<depth>`` to ``up1``; ``dropout`` is applied in the three decoder
-    layers after the innermost that are 8 x width wide, as in the paper.
+    Stages: ``down1`` to ``down<depth>``, then ``up<depth>`` to ``up1``. ``dropout`` follows the norm of the first three
+    decoder layers (``dropout_in="first"``, the paper's CD512-CD1024-CD1024), or, as in the widely used PyTorch code, of
+    those between the innermost and the first four levels (``"inner"``).
     """
 
     def __init__(
@@ -37,6 +38,7 @@ class UNetGenerator(Translator, name="unet"):
         norm: Norm = "batch",
         upsample: Literal["transposed", "resize"] = "transposed",
         dropout: Dropout = 0.0,
+        dropout_in: Literal["first", "inner"] = "first",
         init: Init = "normal",
     ) -> None:
         super().__init__()
@@ -65,7 +67,8 @@ class UNetGenerator(Translator, name="unet"):
                 up.append(nn.Tanh())
             else:
                 up.append(normalization(norm, leaving))
-                if dropout and not innermost and inner == outer:
+                drops = level > depth - 3 if dropout_in == "first" else 4 < level < depth
+                if dropout and drops:
                     up.append(nn.Dropout(dropout))
             self.add_module(f"up{level}", nn.Sequential(*up))
         initialize(self, init)
