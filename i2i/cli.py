@@ -19,6 +19,28 @@ DONE, SKIPPED, WRONG_INPUT, INTERRUPTED = 0, 1, 2, 130
 VIEWS = ("walk", "arithmetic", "traverse", "drop_feature")
 
 
+class FilledText(click.ParamType[str]):
+    """Any text but none: an empty one is most often a script's variable that was not set."""
+
+    name = "text"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The text itself."""
+        if not str(value):
+            self.fail("is empty; leave it out, or name something")
+        return str(value)
+
+
+class FileName(FilledText):
+    """A file or folder, which may not be there yet."""
+
+    name = "path"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The name as a ``Path``."""
+        return Path(super().convert(value, param, ctx))
+
+
 class Duration(click.ParamType[float]):
     """A time like 90s, 10m or 1.5h; a plain number means seconds."""
 
@@ -53,11 +75,11 @@ def cli() -> None:
 
 @cli.command()
 @click.option("--arch", help="The recipe, see i2i archs.")
-@click.option("--data", help="A folder, or a built-in set; by default the recipe's built-in set.")
-@click.option("--config", "config_file", type=click.Path(path_type=Path), help="A YAML file of settings.")
+@click.option("--data", type=FilledText(), help="A folder, or a built-in set; by default the recipe's built-in set.")
+@click.option("--config", "config_file", type=FileName(), help="A YAML file of settings.")
 @click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="One setting, e.g. training.ema=0.999.")
-@click.option("--run", type=click.Path(path_type=Path), help="The folder of the run; by default a new one in runs/.")
-@click.option("--resume", type=click.Path(path_type=Path), help="Continue this run; only --steps may be added.")
+@click.option("--run", type=FileName(), help="The folder of the run; by default a new one in runs/.")
+@click.option("--resume", type=FileName(), help="Continue this run; only --steps may be added.")
 @click.option("--steps", type=click.IntRange(1), help="Length in optimiser steps.")
 @click.option("--epochs", type=click.IntRange(1), help="Length in passes over the larger domain.")
 @click.option("--max-time", type=Duration(), help="Stop after this time, e.g. 10m.")
@@ -121,9 +143,9 @@ def train(
 
 
 @cli.command()
-@click.argument("source", metavar="INPUT", type=click.Path(path_type=Path))
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="By default INPUT-translated.")
-@click.option("--model", type=click.Path(path_type=Path), help="A run or weight file; by default the newest run.")
+@click.argument("source", metavar="INPUT", type=FileName())
+@click.option("-o", "--output", type=FileName(), help="By default INPUT-translated.")
+@click.option("--model", type=FileName(), help="A run or weight file; by default the newest run.")
 @click.option("--direction", type=click.Choice(["AtoB", "BtoA"]), help="By default AtoB.")
 @click.option("--seed", type=click.IntRange(0), help="Another draw of the noise, of a translator that has some.")
 @click.option("--format", "image_format", type=click.Choice(["png", "jpg", "webp", "bmp", "tiff"]), default="png")
@@ -154,10 +176,8 @@ def translate(
 
 
 @cli.command()
-@click.option("--model", type=click.Path(path_type=Path), help="A run or weight file; by default the newest run.")
-@click.option(
-    "-o", "--output", type=click.Path(path_type=Path), default="samples.png", show_default=True, help="PNG or folder."
-)
+@click.option("--model", type=FileName(), help="A run or weight file; by default the newest run.")
+@click.option("-o", "--output", type=FileName(), default="samples.png", show_default=True, help="PNG or folder.")
 @click.option("--count", type=click.IntRange(1), default=100, show_default=True, help="How many pictures.")
 @click.option("--label", help="Only this label, of a conditional model.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Decides every draw.")
@@ -219,13 +239,13 @@ def sample(
 
 
 @cli.command()
-@click.argument("path", metavar="DATA")
-@click.option("--model", type=click.Path(path_type=Path), help="A run or weight file; by default the newest run.")
+@click.argument("path", metavar="DATA", type=FilledText())
+@click.option("--model", type=FileName(), help="A run or weight file; by default the newest run.")
 @click.option(
     "--per-label", type=click.IntRange(2), default=100, show_default=True, help="Training pictures of each label."
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Decides which.")
-@click.option("--json", "report_file", type=click.Path(path_type=Path), help="Write the figures to this file too.")
+@click.option("--json", "report_file", type=FileName(), help="Write the figures to this file too.")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda", "mps"]), default="auto", help="Where to compute.")
 def features(path: str, model: Path | None, per_label: int, seed: int, report_file: Path | None, device: Any) -> None:
     """Measure how well a discriminator's features tell the labels of DATA apart."""
@@ -243,9 +263,9 @@ def features(path: str, model: Path | None, per_label: int, seed: int, report_fi
 
 
 @cli.command()
-@click.argument("path", metavar="DATA")
-@click.option("-o", "--output", type=click.Path(path_type=Path), default="filters.png", show_default=True)
-@click.option("--model", type=click.Path(path_type=Path), help="A run or weight file; by default the newest run.")
+@click.argument("path", metavar="DATA", type=FilledText())
+@click.option("-o", "--output", type=FileName(), default="filters.png", show_default=True)
+@click.option("--model", type=FileName(), help="A run or weight file; by default the newest run.")
 @click.option("--stage", help="A stage of the discriminator, such as layer2; by default the last.")
 @click.option("--units", type=Units(), default="6", show_default=True, help="How many, or numbers like 0,5,9.")
 @click.option("--pictures", is_flag=True, help="Show each picture beside its gradient.")
@@ -269,7 +289,7 @@ def filters(
 
 @cli.command()
 @click.option("--time", "seconds", type=Duration(), default="3m", show_default=True, help="How long to train.")
-@click.option("--run", type=click.Path(path_type=Path), help="The folder of the run; by default a new one in runs/.")
+@click.option("--run", type=FileName(), help="The folder of the run; by default a new one in runs/.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Decides every random draw.")
 def demo(seconds: float, run: Path | None, seed: int) -> None:
     """Train a small CycleGAN on line drawings, colour held-out ones, and show them."""
@@ -284,7 +304,7 @@ def demo(seconds: float, run: Path | None, seed: int) -> None:
 
 @cli.command()
 @click.argument("name")
-@click.option("-o", "--output", type=click.Path(path_type=Path), default="lab", show_default=True, help="The folder.")
+@click.option("-o", "--output", type=FileName(), default="lab", show_default=True, help="The folder.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Decides every random draw.")
 def lab(name: str, output: Path, seed: int) -> None:
     r"""Run the theory, and draw it: nash, divergences, modes or gradients.
@@ -306,7 +326,7 @@ def data() -> None:
 
 
 @data.command("check")
-@click.argument("path", metavar="DATA")
+@click.argument("path", metavar="DATA", type=FilledText())
 @click.option("--size", type=click.IntRange(8), default=64, help="The side at which a built-in set is rendered.")
 @click.option("--unpaired", is_flag=True, help="Equal names in A and B mean nothing.")
 def data_check(path: str, size: int, unpaired: bool) -> None:
@@ -320,8 +340,8 @@ def data_check(path: str, size: int, unpaired: bool) -> None:
 
 @data.command("get")
 @click.argument("name", required=False)
-@click.option("--to", type=click.Path(path_type=Path), help="The folder that it becomes; by default NAME, here.")
-@click.option("--url", help="Another address of the archive, or a local archive.")
+@click.option("--to", type=FileName(), help="The folder that it becomes; by default NAME, here.")
+@click.option("--url", type=FilledText(), help="Another address of the archive, or a local archive.")
 def data_get(name: str | None, to: Path | None, url: str | None) -> None:
     """Fetch a classic public data set and check it; without NAME, list them."""
     if name is None:
@@ -345,8 +365,8 @@ def data_get(name: str | None, to: Path | None, url: str | None) -> None:
 
 
 @cli.command("import")
-@click.argument("source", metavar="FILE", type=click.Path(path_type=Path))
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="A new run, or a file that ends in .safetensors.")
+@click.argument("source", metavar="FILE", type=FileName())
+@click.option("-o", "--output", type=FileName(), help="A new run, or a file that ends in .safetensors.")
 @click.option("--as", "wanted", metavar="NETWORK", help="What the file must hold, like resnet-9 or unet-256.")
 @click.option(
     "--statistics",
@@ -368,8 +388,8 @@ def import_(source: Path, output: Path | None, wanted: str | None, statistics: A
 
 
 @cli.command("export-state")
-@click.argument("model", type=click.Path(path_type=Path))
-@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="A file that ends in .pth.")
+@click.argument("model", type=FileName())
+@click.option("-o", "--output", type=FileName(), required=True, help="A file that ends in .pth.")
 @click.option("--direction", type=click.Choice(["AtoB", "BtoA"]), help="Which generator; by default the first.")
 def export_state_(model: Path, output: Path, direction: str | None) -> None:
     """Write a generator of MODEL (a run or weight file) for the PyTorch code of CycleGAN, pix2pix or CUT."""
@@ -390,7 +410,7 @@ def archs() -> None:
 
 
 @cli.command()
-@click.option("--model", type=click.Path(path_type=Path), help="A run or weight file; by default the newest run.")
+@click.option("--model", type=FileName(), help="A run or weight file; by default the newest run.")
 def info(model: Path | None) -> None:
     """Show versions, devices, and a summary of a run."""
     from i2i.info import describe_machine, describe_model

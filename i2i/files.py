@@ -12,8 +12,10 @@ def write_atomically(path: Path, content: bytes) -> None:
     """Writes a file that is seen whole or not at all: temporary name, flush, rename.
 
     Raises:
-        DataError: the folder cannot be written.
+        DataError: the folder cannot be written, or ``path`` is there and no file, such as a device.
     """
+    if path.exists() and not path.is_file():
+        raise DataError(f"cannot write {path}: it is there, and no file")
     temporary = path.with_name(f".{path.name}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

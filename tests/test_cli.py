@@ -97,6 +97,19 @@ def test_mistakes_are_one_line_and_exit_2(i2i: Run, arguments: list[str], named:
     assert named in result.err
 
 
+def test_an_empty_name_is_not_the_current_folder(tmp_path: Path, i2i: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for arguments in (
+        ("data", "check", ""),
+        ("translate", ""),
+        ("translate", "in", "-o", ""),
+        ("train", "--arch", "cyclegan", "--data", ""),
+    ):
+        result = i2i(*arguments)
+        assert (result.code, "is empty" in result.err) == (2, True), arguments
+    assert not list(tmp_path.iterdir())
+
+
 def test_one_bad_picture_among_good_ones_is_named_and_training_goes_on(tmp_path: Path, i2i: Run) -> None:
     data = make_set(tmp_path / "data", trainA=3, trainB=3)
     whole = draw(data / "trainA/cut.jpg", 7).read_bytes()

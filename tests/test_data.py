@@ -54,6 +54,14 @@ def test_pairs_are_matched_by_stem_and_never_by_order(tmp_path: Path) -> None:
     assert sorted(path.name for path in layout.unmatched) == ["1.png", "3.png"]
 
 
+def test_two_partners_of_one_picture_are_named(tmp_path: Path) -> None:
+    for name in ("trainA/x.png", "trainA/x.jpg", "trainB/x.png"):
+        draw_picture(tmp_path / name, 0)
+    assert len(find_layout(tmp_path, paired=False).train.a) == 2
+    with pytest.raises(DataError, match=r"x\.jpg and .*x\.png would both be the partner of x"):
+        find_layout(tmp_path, paired=True)
+
+
 def test_side_by_side_pictures_are_cut_in_the_middle(tmp_path: Path) -> None:
     strip = np.zeros((4, 10, 3), np.uint8)
     strip[:, 5:] = 255

@@ -303,6 +303,14 @@ def test_the_same_command_goes_on_with_what_an_earlier_one_left(
     assert left_in(tmp_path) == ["out"]
 
 
+def test_somebody_elses_file_is_not_taken_for_a_download(tmp_path: Path, i2i: Run, site: Site, unpaired: bytes) -> None:
+    site.content = unpaired
+    (tmp_path / "out.partial").write_text("mine")
+    result = i2i("data", "get", "horse2zebra", "--url", site.url, "--to", tmp_path / "out")
+    assert (result.code, "is no download of i2i" in result.err) == (2, True)
+    assert (tmp_path / "out.partial").read_text() == "mine"
+
+
 @pytest.mark.parametrize("believes_if_range", [True, False])
 def test_a_file_that_changed_in_between_is_fetched_again(
     tmp_path: Path, i2i: Run, site: Site, unpaired: bytes, believes_if_range: bool

@@ -16,7 +16,8 @@ import i2i as package
 from i2i.build import build_method
 from i2i.config import resolve_config
 from i2i.data.images import read_image
-from i2i.errors import ConfigError
+from i2i.errors import ConfigError, DataError
+from i2i.files import write_atomically
 from i2i.inference.exchange import export_state, import_state
 from i2i.inference.translator import Translator
 from i2i.networks.inference import SeededDropout
@@ -389,6 +390,10 @@ UNUSABLE: dict[str, tuple[Callable[[], Any], str]] = {
     "not finite": (changed("resnet-6", "model.4.bias", torch.full((12,), torch.nan)), "model.4.bias is not finite"),
     "filter": (changed("cut", "model.7.filt", torch.ones(8, 1, 3, 3)), "model.7.filt is another filter"),
     "half blurred": (changed("cut", "model.11.filt", None), "model.11.filt is missing"),
+    "twice": (changed("resnet-6", "module.model.4.bias", torch.ones(12)), "model.4.bias is there twice"),
+    "whole numbers": (changed("resnet-6", "model.4.bias", torch.ones(12, dtype=torch.int64)), "torch.int64"),
+    "no content": (changed("resnet-6", "model.4.bias", torch.ones(12, device="meta")), "'model.4.bias' is no plain"),
+    "long number": (changed("resnet-6", f"model.{'9' * 5000}.bias", torch.ones(12)), "is unknown"),
     "channels": (lambda: resnet(1, channels=(19, 3)).state_dict(), "takes 19 channels and makes 3"),
     "no blocks": (lambda: {"model.1.weight": torch.ones(4, 3, 7, 7)}, "a ResNet has residual blocks"),
     "no end": (lambda: {"model.model.0.weight": torch.ones(4, 3, 4, 4)}, "model.model.3.weight is missing"),
@@ -425,6 +430,7 @@ def test_damaged_files_are_named(tmp_path: Path, i2i: Run) -> None:
             assert (result.code, result.err.count("\n")) == (2, 1), name
             assert f"{name}.{suffix}: damaged" in result.err
     assert "no such file" in i2i("import", tmp_path / "missing.pth", "-o", tmp_path / "run").err
+    assert "a folder; give the file" in i2i("import", tmp_path, "-o", tmp_path / "run").err
 
 
 @pytest.mark.parametrize(
@@ -502,6 +508,32 @@ def test_nothing_is_written_over(tmp_path: Path, i2i: Run) -> None:
     assert file.read_bytes() == before
     assert "ends in .safetensors" in i2i("import", file, "-o", tmp_path / "new.pth").err
     assert "of i2i already" in i2i("import", model, "-o", tmp_path / "new").err
+    assert "ends in .pth" in i2i("export-state", model, "-o", tmp_path / "new.png").err
+
+
+def test_an_output_that_is_no_file_is_left_alone(tmp_path: Path, i2i: Run) -> None:
+    assert i2i("import", saved(original("resnet-grey"), tmp_path / "G.pth"), "-o", tmp_path / "run").code == 0
+    os.mkfifo(tmp_path / "pipe.pth")
+    (tmp_path / "link.pth").symlink_to(tmp_path / "nowhere.pth")
+    for name in ("pipe.pth", "link.pth"):
+        result = i2i("export-state", tmp_path / "run", "-o", tmp_path / name)
+        assert (result.code, "exists: choose another" in result.err) == (2, True)
+    with pytest.raises(DataError, match="no file"):
+        write_atomically(tmp_path / "pipe.pth", b"")
+    assert (tmp_path / "pipe.pth").is_fifo()
+
+
+@pytest.mark.parametrize(("tensor", "said"), [(None, "is missing"), (torch.ones(2), "has the shape (2,)")])
+def test_damaged_weights_are_not_exported(tensor: Tensor | None, said: str, tmp_path: Path, i2i: Run) -> None:
+    assert i2i("import", saved(original("resnet-grey"), tmp_path / "G.pth"), "-o", tmp_path / "run").code == 0
+    config, _, weights = load_weights(tmp_path / "run/model.safetensors")
+    key = next(key for key in weights if key.endswith(".bias"))
+    kept = {name: value for name, value in weights.items() if name != key}
+    save_weights(tmp_path / "bad.safetensors", kept if tensor is None else kept | {key: tensor}, config, 0)
+    result = i2i("export-state", tmp_path / "bad.safetensors", "-o", tmp_path / "out.pth")
+    assert (result.code, result.err.count("\n"), said in result.err) == (2, 1, True)
+    assert "bad.safetensors" in result.err
+    assert not (tmp_path / "out.pth").exists()
 
 
 def drawn(tmp_path: Path, arch: str, *settings: str) -> Path:

@@ -11,12 +11,14 @@ import torch
 from torch import Tensor, nn
 
 from i2i.batch import Batch, DataSpec
+from i2i.config import resolve_config
 from i2i.errors import ConfigError
 from i2i.losses.contrastive import patch_nce
 from i2i.methods.cut import CUT
 from i2i.networks.layers import BlurDown, BlurUp
 from i2i.networks.patchgan import PatchGAN
 from i2i.networks.resnet import ResNetGenerator
+from i2i.networks.unet import UNetGenerator
 
 
 def make(**settings: Any) -> CUT:
@@ -49,7 +51,7 @@ def test_keys_get_no_gradient_and_pictures_are_apart() -> None:
 
 
 def by_hand(method: CUT, output: Tensor, source: Tensor) -> Tensor:
-    """The paper's equations 3 and 4 in plain words."""
+    """The paper's equations 2 and 3 in plain words."""
     total = torch.zeros(())
     for stage in method.stages:
         if stage == "pixels":
@@ -109,6 +111,13 @@ def test_stages_are_named_and_not_counted() -> None:
     assert make(stages=("down2",)).stages == ("down2",)
     with pytest.raises(ConfigError, match="no stage 'block7'; it has pixels, stem_conv, stem, down1_conv"):
         make(stages=("block7",))
+
+
+def test_what_has_no_stages_or_no_negatives_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"set networks\.generator\.name to resnet"):
+        CUT(DataSpec(16, 3, 3), generator=partial(UNetGenerator, width=4, depth=3), discriminator=PatchGAN)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match=r"method\.patches"):
+        resolve_config("cut", assignments=["method.patches=1"])
 
 
 def test_anti_aliased_layers_keep_a_constant_and_blur_a_point() -> None:

@@ -83,6 +83,18 @@ def test_unreadable_files_are_named_and_the_rest_is_done(tmp_path: Path, run: Pa
     assert [entry["output"] is None for entry in report["files"]] == [True, False, True]
 
 
+def test_pictures_that_are_no_translations_are_not_written_over(tmp_path: Path, run: Path, i2i: Run) -> None:
+    draw(tmp_path / "in/a.png", 0)
+    truth = draw(tmp_path / "truth/a.png", 1)
+    before = truth.read_bytes()
+    result = i2i("translate", tmp_path / "in", "-o", tmp_path / "truth", "--model", run)
+    assert (result.code, "choose another folder with -o" in result.err) == (2, True)
+    assert truth.read_bytes() == before
+    draw(tmp_path / "truth/b.png", 2)
+    (tmp_path / "in/a.png").rename(tmp_path / "in/c.png")
+    assert i2i("translate", tmp_path / "in", "-o", tmp_path / "truth", "--model", run).code == 0
+
+
 def test_equal_stems_get_different_names(tmp_path: Path, run: Path, i2i: Run) -> None:
     draw(tmp_path / "in/a.jpg", 0)
     draw(tmp_path / "in/a.png", 1)

@@ -88,6 +88,8 @@ class Download:
         Raises:
             DataError: names the address and the reason, and says what is kept for the next time.
         """
+        if self.path.exists() and not self._record.exists():
+            raise DataError(f"{self.path} is there and is no download of i2i: move it away, or choose another name")
         try:
             for pause in (*PAUSES, None):
                 try:
@@ -103,8 +105,8 @@ class Download:
 
     def remove(self) -> None:
         """Deletes what was downloaded."""
-        self._record.unlink(missing_ok=True)
         self.path.unlink(missing_ok=True)
+        self._record.unlink(missing_ok=True)
 
     def _go_on(self) -> None:
         known = self._known()

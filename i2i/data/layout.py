@@ -69,7 +69,8 @@ def find_layout(root: Path, *, paired: bool) -> Layout:
         paired: whether items must be matched by file stem; unmatched files are then left out and listed.
 
     Raises:
-        DataError: no such folder, no known layout, an empty domain, or no pairs; says what was expected.
+        DataError: no such folder, no known layout, an empty domain, no pairs, or two files of one stem in a domain of
+            pairs; says what was expected.
     """
     if not root.exists():
         raise DataError(f"{root}: no such data folder, and not a built-in set")
@@ -85,7 +86,7 @@ def find_layout(root: Path, *, paired: bool) -> Layout:
 def _two_folders(root: Path, paired: bool) -> Layout:
     for name in ("trainA", "trainB"):
         if not (root / name).is_dir():
-            raise DataError(f"{root}: {name}/ is missing; an unpaired set needs trainA/ and trainB/")
+            raise DataError(f"{root}: {name}/ is missing; a set of two domains needs trainA/ and trainB/")
         if not list_images(root / name):
             raise DataError(f"{root / name}: no pictures (jpg, png, webp, bmp, tiff) in it")
     train, test = _pair_up(root, "train", paired), _pair_up(root, "test", paired)
@@ -95,17 +96,25 @@ def _two_folders(root: Path, paired: bool) -> Layout:
 
 
 def _pair_up(root: Path, split: str, paired: bool) -> tuple[Split, list[Path]]:
-    sides = []
-    for domain in "AB":
-        folder = root / f"{split}{domain}"
-        sides.append({path.relative_to(folder).with_suffix(""): path for path in list_images(folder)})
-    a, b = sides
     if not paired:
         files = [list_images(root / f"{split}{domain}") for domain in "AB"]
         return Split([Picture(p) for p in files[0]], [Picture(p) for p in files[1]], paired=False), []
-    common = sorted(a.keys() & b.keys())
-    unmatched = [path for side in sides for stem, path in side.items() if stem not in common]
-    return Split([Picture(a[stem]) for stem in common], [Picture(b[stem]) for stem in common], paired=True), unmatched
+    a, b = (_by_stem(root / f"{split}{domain}") for domain in "AB")
+    common = a.keys() & b.keys()
+    items = sorted(common)
+    unmatched = [path for side in (a, b) for stem, path in side.items() if stem not in common]
+    return Split([Picture(a[stem]) for stem in items], [Picture(b[stem]) for stem in items], paired=True), unmatched
+
+
+def _by_stem(folder: Path) -> dict[Path, Path]:
+    """The pictures of ``folder`` by what pairs are matched by."""
+    found: dict[Path, Path] = {}
+    for path in list_images(folder):
+        stem = path.relative_to(folder).with_suffix("")
+        if stem in found:
+            raise DataError(f"{found[stem]} and {path} would both be the partner of {stem}: remove or rename one")
+        found[stem] = path
+    return found
 
 
 def _side_by_side(root: Path) -> Layout:

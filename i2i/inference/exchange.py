@@ -7,6 +7,7 @@ dropout both modes are one.
 
 from __future__ import annotations
 
+import os
 import re
 import warnings
 from collections.abc import Mapping
@@ -41,6 +42,7 @@ from i2i.networks.inference import Statistics
 from i2i.runs import new_run, weight_file
 from i2i.weights import load_weights, save_weights
 
+STATE_SUFFIXES = (".pth", ".pt", ".ckpt")
 TRAINED_AT = 256
 """The side of training crops in that code, in pixels; a U-Net's depth says it."""
 WANTS_CODE = re.compile(r"GLOBAL (?P<name>\S+)|reduce for|Can only (?:create|build)")
@@ -81,7 +83,7 @@ def import_state(
     """
     wanted = None if wanted is None else parse_label(wanted)
     _require_free(output)
-    if output is not None and output.suffix in (".pth", ".pt", ".ckpt"):
+    if output is not None and output.suffix in STATE_SUFFIXES:
         raise ConfigError(f"-o {output}: give a folder, or a name that ends in .safetensors")
     try:
         state = plain(read_state(source))
@@ -112,7 +114,10 @@ def export_state(model: Path | None, output: Path, direction: str | None = None)
         DataError: the output exists or cannot be written.
     """
     _require_free(output)
-    config, _, weights = load_weights(weight_file(model))
+    if output.suffix not in STATE_SUFFIXES:
+        raise ConfigError(f"-o {output}: give a name that ends in .pth")
+    path = weight_file(model)
+    config, _, weights = load_weights(path)
     with torch.device("meta"):
         method = build_method(config)
     if not isinstance(method, TranslationMethod):
@@ -123,7 +128,10 @@ def export_state(model: Path | None, output: Path, direction: str | None = None)
     network = method.generator_for(direction)
     role = next(name for name, child in method.named_children() if child is network)
     own = {name.removeprefix(f"{role}."): weights[name] for name in weights if name.startswith(f"{role}.")}
-    state, content = hand_over(own, network), BytesIO()
+    try:
+        state, content = hand_over(own, network), BytesIO()
+    except WeightsError as error:
+        raise WeightsError(f"{path}: {error}") from None
     torch.save(state, content)
     write_atomically(output, content.getvalue())
     return Exchanged(output, describe(config.networks["generator"]))
@@ -135,6 +143,8 @@ def read_state(path: Path) -> dict[str, Tensor]:
     Raises:
         WeightsError: the file is missing or damaged, wants to run code, or holds anything else.
     """
+    if path.is_dir():
+        raise WeightsError("a folder; give the file of a generator in it, such as latest_net_G.pth")
     if not path.is_file():
         raise WeightsError("no such file")
     tree = _read_safetensors(path) if path.suffix == ".safetensors" else _read_pickle(path)
@@ -143,7 +153,7 @@ def read_state(path: Path) -> dict[str, Tensor]:
     if not isinstance(tree, Mapping) or not tree:
         raise WeightsError("holds no state dict; ask its maker for a plain one")
     for key, value in tree.items():
-        if not isinstance(value, Tensor) or value.layout is not torch.strided or value.is_complex():
+        if not isinstance(value, Tensor) or value.layout is not torch.strided or value.is_complex() or value.is_meta:
             raise WeightsError(f"entry {key!r} is no plain tensor; ask its maker for the state dict of a generator")
     return {str(key): value for key, value in tree.items()}
 
@@ -218,7 +228,9 @@ def _describe_inference(config: Config) -> str:
 
 
 def _require_free(output: Path | None) -> None:
-    if output is not None and (output.is_file() or (output.is_dir() and any(output.iterdir()))):
+    if output is None or not os.path.lexists(output):
+        return
+    if not output.is_dir() or any(output.iterdir()):
         raise DataError(f"{output} exists: choose another with -o")
 
 

@@ -100,7 +100,7 @@ def recognize(state: State, wanted: str | None = None) -> Recognized:
 
 def _recognize_resnet(state: State) -> Recognized:
     width, channels_in = _convolution(state, RESNET_START)
-    blocks = _positions(state, r"model\.(\d+)\.conv_block\.")
+    blocks = _positions(state, r"model\.(\d{1,4})\.conv_block\.")
     if not blocks:
         raise WeightsError("no model.10.conv_block: a ResNet has residual blocks after two downsampling layers")
     dropout = state.get(f"model.{min(blocks)}.conv_block.6.weight")
@@ -114,7 +114,7 @@ def _recognize_resnet(state: State) -> Recognized:
         # The second convolution of a block: a norm's weight at this place has one dimension.
         "dropout": DROPOUT if dropout is not None and dropout.ndim == 4 else 0.0,
     }
-    last = max(_positions(state, r"model\.(\d+)\."))
+    last = max(_positions(state, r"model\.(\d{1,4})\."))
     return Recognized(settings, (channels_in, _convolution(state, f"model.{last}.weight")[0]))
 
 
@@ -148,8 +148,16 @@ def plain(state: State) -> dict[str, Tensor]:
 
     Prefixes of wrappers (DataParallel, compile) go, and so do the statistics that instance norm kept in old versions
     and did not use: those of a layer without a scale.
+
+    Raises:
+        WeightsError: two tensors have one name.
     """
-    bare = {re.sub(r"^(?:module\.|_orig_mod\.)+", "", key): tensor for key, tensor in state.items()}
+    bare: dict[str, Tensor] = {}
+    for key, tensor in state.items():
+        name = re.sub(r"^(?:module\.|_orig_mod\.)+", "", key)
+        if name in bare:
+            raise WeightsError(f"{name} is there twice, with and without a prefix such as module.")
+        bare[name] = tensor
     return {
         key: tensor
         for key, tensor in bare.items()
@@ -228,6 +236,8 @@ def take_over(state: State, network: nn.Module, name: str = "network") -> dict[s
             continue
         if theirs not in state:
             raise WeightsError(f"{theirs} is missing: a {name} has it")
+        if not (theirs.endswith("num_batches_tracked") or state[theirs].is_floating_point()):
+            raise WeightsError(f"{theirs} holds {state[theirs].dtype}, and weights are floating-point numbers")
         tensor = state[theirs] if theirs.endswith("num_batches_tracked") else state[theirs].float()
         expected = own[ours] if ours in own else _fixed_filter(network, ours)
         if tensor.shape != expected.shape:
@@ -247,7 +257,14 @@ def hand_over(weights: State, network: nn.Module) -> dict[str, Tensor]:
 
     Raises:
         ConfigError: that code has no such network.
+        WeightsError: a tensor is missing or has another shape than in ``network``.
     """
+    for ours, expected in network.state_dict().items():
+        if ours not in weights:
+            raise WeightsError(f"{ours} is missing")
+        if weights[ours].shape != expected.shape:
+            shapes = f"{tuple(weights[ours].shape)}, and in this network it has {tuple(expected.shape)}"
+            raise WeightsError(f"{ours} has the shape {shapes}")
     if isinstance(network, UNetGenerator) and network.depth < FEWEST_LEVELS:
         raise ConfigError(f"networks.generator.depth {network.depth} {NOT_THERE}: a U-Net has 5 levels or more there")
     state = {}

@@ -21,8 +21,12 @@ from i2i.files import write_atomically
 from i2i.inference.translator import Translator
 
 Format = Literal["png", "jpg", "webp", "bmp", "tiff"]
+REPORT = "report.json"
+"""Its presence tells a folder of translations, which may be written again, from a folder of somebody's pictures."""
 AHEAD = 16
 """How many files are decoded in advance."""
+UNREACHED = "not reached: the translation was interrupted"
+"""What the report says of every file until the end."""
 BATCH_PIXELS = 1 << 20
 """Pictures of equal size go through the network together up to this many pixels."""
 
@@ -56,7 +60,8 @@ def plan(source: Path, output: Path | None, image_format: Format) -> tuple[list[
         The jobs, and the folder that gets the report (None for a single file).
 
     Raises:
-        DataError: nothing to translate, or outputs that would lie in or over the input.
+        DataError: nothing to translate, or outputs that would lie in or over the input, or over pictures that are no
+            outputs.
     """
     if not source.exists():
         raise DataError(f"{source}: no such file or folder")
@@ -77,6 +82,9 @@ def plan(source: Path, output: Path | None, image_format: Format) -> tuple[list[
         place = path.resolve()
         if place in inputs or whole in (place, *place.parents):
             raise DataError(f"the output {path} would lie in or over the input: choose an output outside of {source}")
+    taken = [job.target for job in jobs if job.target.exists()]
+    if taken and not (folder / REPORT).exists():
+        raise DataError(f"{taken[0]} exists, and no earlier translation wrote {folder}: choose another folder with -o")
     return jobs, folder
 
 
@@ -119,6 +127,8 @@ def translate_files(
     if translator.channels(direction)[1] == 4 and any(job.target.suffix.lower() in (".jpg", ".jpeg") for job in jobs):
         raise ConfigError("this model writes four channels, and JPEG has no transparency: use --format png")
     results: dict[Path, FileResult] = {}
+    if report is not None:
+        _write_report(report, translator, direction, [FileResult(str(job.source), None, UNREACHED) for job in jobs])
     with ThreadPoolExecutor() as readers, ThreadPoolExecutor() as writers:
         writing: deque[tuple[Job, Future[None]]] = deque()
         items = tracked("translating", len(jobs))(_decoded(jobs, translator, direction, readers, results))
@@ -206,4 +216,4 @@ def _write_report(folder: Path, translator: Translator, direction: str, results:
         "skipped": sum(result.error is not None for result in results),
         "files": [asdict(result) for result in results],
     }
-    write_atomically(folder / "report.json", json.dumps(report, indent=1).encode())
+    write_atomically(folder / REPORT, json.dumps(report, indent=1).encode())

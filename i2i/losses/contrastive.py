@@ -1,4 +1,4 @@
-"""The patch-wise contrastive loss of CUT (Park, Efros, Zhang, Zhu 2020, arXiv:2007.15651, equations 3 and 4)."""
+"""The patch-wise contrastive loss of CUT (Park, Efros, Zhang, Zhu 2020, arXiv:2007.15651, equations 2 and 3)."""
 
 from __future__ import annotations
 

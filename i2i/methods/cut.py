@@ -1,7 +1,7 @@
 """CUT and FastCUT: one-sided unpaired translation (Park, Efros, Zhang, Zhu 2020, arXiv:2007.15651).
 
 A patch of the output shall be closer to the input's patch at the same place than to its other patches, in the features
-of the generator's own encoder. CUT adds the same on pictures of the target domain (section 3.3); FastCUT has a larger
+of the generator's own encoder. CUT adds the same on pictures of the target domain (equation 5); FastCUT has a larger
 weight in its place, and flips its input in every second step, with features flipped back (appendix C.1).
 
 The projection heads are built with the networks, where the released training builds them on its first batch; they step
@@ -32,12 +32,14 @@ from i2i.networks.layers import initialize
 
 Stages = Annotated[tuple[str, ...], Field(min_length=1)] | None
 Temperature = Annotated[float, Field(gt=0, le=10)]
+Patches = Annotated[int, Field(ge=2, strict=True)]
+"""With one patch there would be no other to tell it from."""
 PIXELS = "pixels"
 """The name of the stage before all others: the picture itself."""
 
 
 class ProjectionHeads(nn.Module):
-    """For each stage a two-layer perceptron whose outputs have length 1 (section 3.2)."""
+    """For each stage a two-layer perceptron whose outputs have length 1 (section 3)."""
 
     def __init__(self, channels: dict[str, int], features: int) -> None:
         super().__init__()
@@ -83,7 +85,7 @@ class CUT(TranslationMethod, name="cut"):
         identity_weight: Weight = 1.0,
         flip_equivariance: bool = False,
         stages: Stages = None,
-        patches: Count = 256,
+        patches: Patches = 256,
         features: Count = 256,
         temperature: Temperature = 0.07,
     ) -> None:
@@ -94,6 +96,8 @@ class CUT(TranslationMethod, name="cut"):
                 f"{data.channels_b} in B must be equal"
             )
         self.generator = generator(data.channels_a, data.channels_b)
+        if not isinstance(self.generator, StagedTranslator):
+            raise ConfigError("cut compares features of a chain of stages: set networks.generator.name to resnet")
         self.discriminator = discriminator(data.channels_b)
         require_lipschitz(objective, [self.discriminator])
         known = [PIXELS, *self.generator.stage_names()]

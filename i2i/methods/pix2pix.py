@@ -2,7 +2,7 @@
 
 The discriminator sees the input and the output together; beside it, L1 to the true partner. As in the paper the
 discriminator steps first, its loss is halved, and the only noise is dropout in the generator, which stays at inference
-(section 3.4; ``inference`` in the recipe).
+(sections 3.1 and 3.3; ``inference`` in the recipe).
 """
 
 from __future__ import annotations

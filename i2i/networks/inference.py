@@ -1,6 +1,6 @@
 """What batch norm, dropout and noise do at inference: a stated choice of the recipe, and never of who calls ``eval``.
 
-pix2pix keeps dropout and the statistics of the test picture itself (Isola et al. 2017, section 3.4), DualGAN its
+pix2pix keeps dropout and the statistics of the test picture itself (Isola et al. 2017, section 3.3), DualGAN its
 dropout noise. Here both are functions of the picture and a seed: pictures of one batch do not touch each other.
 """
 

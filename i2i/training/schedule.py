@@ -1,6 +1,7 @@
 """Optimisers and their learning rates: Adam, RMSprop or SGD for each player, constant and then linear to zero.
 
-The shape is CycleGAN's and pix2pix's (Zhu et al. 2017, section 4): constant for the first half, linear over the second.
+The shape is CycleGAN's (Zhu et al. 2017, section 4) and that of the authors' PyTorch training of pix2pix and CUT:
+constant for the first half, linear over the second.
 """
 
 from __future__ import annotations
