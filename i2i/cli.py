@@ -166,6 +166,8 @@ def translate(
 
     jobs, report = plan(source, output, image_format)
     translator = load_translator(model, device=device, seed=seed)
+    if seed is not None and not translator.has_noise:
+        warn(f"--seed changes nothing: {translator.config.arch} draws no noise at translation")
     results = translate_files(translator, jobs, direction, report)
     failed = [result for result in results if result.error is not None]
     for result in failed:

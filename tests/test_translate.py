@@ -95,6 +95,11 @@ def test_pictures_that_are_no_translations_are_not_written_over(tmp_path: Path, 
     assert i2i("translate", tmp_path / "in", "-o", tmp_path / "truth", "--model", run).code == 0
 
 
+def test_a_seed_without_noise_is_no_silent_wish(tmp_path: Path, run: Path, i2i: Run) -> None:
+    result = i2i("translate", draw(tmp_path / "a.png", 0), "--model", run, "--seed", 3)
+    assert (result.code, "--seed changes nothing" in result.err) == (0, True)
+
+
 def test_equal_stems_get_different_names(tmp_path: Path, run: Path, i2i: Run) -> None:
     draw(tmp_path / "in/a.jpg", 0)
     draw(tmp_path / "in/a.png", 1)

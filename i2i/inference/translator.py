@@ -17,6 +17,7 @@ from i2i.data.transforms import stack
 from i2i.errors import ConfigError, DataError
 from i2i.inference.trained import build_trained
 from i2i.methods.translation import TranslationMethod
+from i2i.networks.inference import SeededDropout, SeededNoise
 
 Picture = TypeVar("Picture", Image.Image, Pixels, Tensor)
 
@@ -36,6 +37,11 @@ class Translator:
     def directions(self) -> tuple[str, ...]:
         """The directions that this translator knows; the first is the default."""
         return self.method.directions
+
+    @property
+    def has_noise(self) -> bool:
+        """Whether another seed gives another translation."""
+        return any(isinstance(layer, SeededDropout | SeededNoise) for layer in self.method.modules())
 
     def channels(self, direction: str) -> tuple[int, int]:
         """Input and output channels in ``direction``."""
