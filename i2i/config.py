@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from i2i.components import Component, Count, Weight, without
 from i2i.errors import ConfigError
 
-Channels = Literal[1, 3, 4]
+Channels = Literal[1, 2, 3, 4]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Rate = Annotated[float, Field(ge=0, lt=1)]
 Byte = Annotated[int, Field(ge=0, le=255, strict=True)]

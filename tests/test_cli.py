@@ -97,6 +97,14 @@ def test_mistakes_are_one_line_and_exit_2(i2i: Run, arguments: list[str], named:
     assert named in result.err
 
 
+def test_channels_that_pictures_do_not_have_are_refused(tmp_path: Path, toy_set: Path, i2i: Run) -> None:
+    command = ("train", "--arch", "dualgan", "--data", toy_set, "--run", tmp_path / "run")
+    for setting in ("data.channels_a=2", "data.channels_b=2"):
+        result = i2i(*command, "--set", setting)
+        assert (result.code, result.err.count("\n"), "pictures have 1, 3 or 4" in result.err) == (2, 1, True)
+    assert not (tmp_path / "run").exists()
+
+
 def test_an_empty_name_is_not_the_current_folder(tmp_path: Path, i2i: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for arguments in (

@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from PIL import Image
 
-from i2i.data.images import Pixels, from_pil, to_pil
-from i2i.errors import DataError
+from i2i.data.images import MODES, Pixels, from_pil, to_pil
+from i2i.errors import ConfigError, DataError
 
 Fit = Literal["square", "shorter"]
 Progress = Callable[[Iterable[Pixels | DataError]], Iterable[Pixels | DataError]]
@@ -37,12 +37,19 @@ class Loading:
 
     ``fit``: "square" squeezes it to load_size x load_size as the papers do; "shorter" keeps the aspect ratio and
     brings the shorter side to load_size.
+
+    Raises:
+        ConfigError: a number of channels that pictures do not have.
     """
 
     channels: int
     load_size: int
     fit: Fit
     background: tuple[int, int, int]
+
+    def __post_init__(self) -> None:
+        if self.channels not in MODES:
+            raise ConfigError(f"data.channels_a or channels_b is {self.channels}: pictures have 1, 3 or 4 channels")
 
     def read(self, picture: Picture) -> Pixels:
         """Decodes and resizes (bicubic, antialiased) to (H, W, C).
