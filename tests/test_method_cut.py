@@ -113,6 +113,20 @@ def test_stages_are_named_and_not_counted() -> None:
         make(stages=("block7",))
 
 
+def test_stages_see_as_many_pixels_as_the_papers_do() -> None:
+    network = ResNetGenerator(1, 1, width=2, blocks=6, norm="none", downsample="blurred")
+    for parent in [module for module in network.modules() if not isinstance(module, nn.ReLU)]:
+        for name, layer in parent.named_children():
+            if isinstance(layer, nn.ReLU):  # which could hide a pixel
+                parent.register_module(name, nn.Identity())
+    x = torch.randn(1, 1, 160, 160, requires_grad=True)
+    for stage, field in (("down1_conv", 9), ("down2_conv", 15), ("block1", 35), ("block5", 99)):
+        maps = network.features(x, [stage])[stage]
+        (gradient,) = torch.autograd.grad(maps[0, :, maps.shape[2] // 2, maps.shape[3] // 2].sum(), x)
+        rows = gradient[0, 0].abs().sum(1).nonzero().flatten()
+        assert rows[-1] - rows[0] + 1 == field
+
+
 def test_what_has_no_stages_or_no_negatives_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"set networks\.generator\.name to resnet"):
         CUT(DataSpec(16, 3, 3), generator=partial(UNetGenerator, width=4, depth=3), discriminator=PatchGAN)  # type: ignore[arg-type]
