@@ -98,9 +98,11 @@ def test_pixel_discriminator_sees_single_pixels() -> None:
     assert differs.nonzero().tolist() == [[2, 3]]
 
 
-@pytest.mark.parametrize(("layers", "field"), [(1, 16), (2, 34), (3, 70)])
-def test_patches_have_the_papers_size(layers: int, field: int) -> None:
-    network = PatchGAN(1, width=2, layers=layers, norm="none")
+@pytest.mark.parametrize(
+    ("layers", "downsample", "field"), [(1, "strided", 16), (2, "strided", 34), (3, "strided", 70), (3, "blurred", 84)]
+)
+def test_patches_have_the_papers_size(layers: int, downsample: Downsampling, field: int) -> None:
+    network = PatchGAN(1, width=2, layers=layers, norm="none", downsample=downsample)
     x = torch.randn(1, 1, 128, 128, requires_grad=True)
     scores = network(x)
     scores[0, 0, scores.shape[2] // 2, scores.shape[3] // 2].backward()

@@ -23,7 +23,8 @@ class PatchGAN(StagedNetwork, PatchDiscriminator, name="patchgan"):
 
     ``layers`` strided layers see patches of 16 (1), 34 (2), 70 (3) or 142 (4) pixels; 0 looks at single pixels.
     Stages: ``layer1`` (no norm), ``layer2`` and so on, ``head``. With ``downsample="blurred"``, as CUT's released
-    networks have it, the strided convolutions go in steps of one and are blurred and halved after their activation.
+    networks have it, the strided convolutions go in steps of one and are blurred and halved after their activation;
+    three layers then see 84 pixels.
     """
 
     def __init__(
