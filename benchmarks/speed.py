@@ -13,8 +13,6 @@ import json
 from pathlib import Path
 from statistics import median
 
-import yaml
-
 from i2i import resolve_config
 from i2i.training.trainer import Trainer
 
@@ -28,9 +26,8 @@ def main() -> None:
     parser.add_argument("--turns", type=int, default=5)
     parser.add_argument("--set", dest="assignments", action="append", default=[])
     arguments = parser.parse_args()
-    pairs = (assignment.split("=", 1) for assignment in arguments.assignments)
-    options = {"data.path": str(arguments.data)} | {key: yaml.safe_load(value) for key, value in pairs}
-    trainers = {arch: Trainer(resolve_config(arch, options=options)) for arch in arguments.arch}
+    settings = {"options": {"data.path": str(arguments.data)}, "assignments": arguments.assignments}
+    trainers = {arch: Trainer(resolve_config(arch, **settings)) for arch in arguments.arch}
     seconds: dict[str, list[float]] = {arch: [] for arch in trainers}
     for _ in range(arguments.turns):
         for arch, trainer in trainers.items():
