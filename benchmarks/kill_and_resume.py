@@ -21,7 +21,7 @@ SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 def command(run: Path, steps: int) -> list[str]:
     """A small CycleGAN that writes a checkpoint after every step."""
     settings = [
-        *("training.checkpoint_seconds=0", "training.log_every=5", "training.ema=0.99"),
+        *("training.checkpoint_seconds=0", "training.log_every=5", "training.ema.half_life=100"),
         *("networks.generator.width=8", "networks.generator.blocks=2", "networks.discriminator.width=8"),
     ]
     return [

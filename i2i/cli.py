@@ -14,6 +14,7 @@ import click
 
 from i2i import __version__
 from i2i.errors import UserError
+from i2i.needs import is_built_in, require_data, require_packages, require_path
 
 DONE, SKIPPED, WRONG_INPUT, INTERRUPTED = 0, 1, 2, 130
 VIEWS = ("walk", "arithmetic", "traverse", "drop_feature")
@@ -77,7 +78,9 @@ def cli() -> None:
 @click.option("--arch", help="The recipe, see i2i archs.")
 @click.option("--data", type=FilledText(), help="A folder, or a built-in set; by default the recipe's built-in set.")
 @click.option("--config", "config_file", type=FileName(), help="A YAML file of settings.")
-@click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="One setting, e.g. training.ema=0.999.")
+@click.option(
+    "--set", "assignments", multiple=True, metavar="KEY=VALUE", help="One setting, e.g. training.log_every=10."
+)
 @click.option("--run", type=FileName(), help="The folder of the run; by default a new one in runs/.")
 @click.option("--resume", type=FileName(), help="Continue this run; only --steps may be added.")
 @click.option("--steps", type=click.IntRange(1), help="Length in optimiser steps.")
@@ -123,15 +126,16 @@ def train(
     if resume is not None:
         _refuse_changes(options | {"arch": arch, "--config": config_file, "--run": run}, assignments)
         _finish_training(_resume(resume, steps, dry_run))
-    from i2i.config import read_config, resolve_config
-    from i2i.data.load import is_built_in
-    from i2i.display import say
-    from i2i.training.start import train as train_run
-
     if arch is None and config_file is None:
         raise click.UsageError("give --arch (see i2i archs), or --resume to continue a run")
+    if data is not None:
+        require_data(data)
+    from i2i.config import read_config, resolve_config
+    from i2i.display import say
+
     file = None if config_file is None else read_config(config_file)
     config = resolve_config(arch, file=file, options=options, assignments=assignments)
+    require_data(config.data.path)
     if data is None and is_built_in(config.data.path):
         say(f"no --data given: using the built-in set {config.data.path}")
     if dry_run:
@@ -139,6 +143,8 @@ def train(
 
         click.echo(describe_run(config))
         return
+    from i2i.training.start import train as train_run
+
     _finish_training(train_run(config, run))
 
 
@@ -160,6 +166,8 @@ def translate(
     device: Any,
 ) -> None:
     """Translate a picture, or a folder of any depth."""
+    require_path(source)
+    _require_model(model)
     from i2i.display import warn
     from i2i.inference.load import load_translator
     from i2i.inference.translate import plan, translate_files
@@ -210,6 +218,7 @@ def sample(
         raise click.UsageError(f"give one of {', '.join('--' + view.replace('_', '-') for view in views)}")
     if views and output.suffix != ".png":
         raise click.UsageError(f"-o {output}: --{views[0].replace('_', '-')} writes one picture; end the name in .png")
+    _require_model(model)
     from i2i.data.images import write_image
     from i2i.inference import sample as views_of
     from i2i.inference.load import load_sampler
@@ -251,6 +260,9 @@ def sample(
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda", "mps"]), default="auto", help="Where to compute.")
 def features(path: str, model: Path | None, per_label: int, seed: int, report_file: Path | None, device: Any) -> None:
     """Measure how well a discriminator's features tell the labels of DATA apart."""
+    require_data(path)
+    require_packages("i2i features", "sklearn")
+    _require_model(model)
     from i2i.display import warn
     from i2i.evaluation.features import measure_features
     from i2i.inference.load import load_sampler
@@ -295,6 +307,7 @@ def filters(
 @click.option("--seed", type=int, default=0, show_default=True, help="Decides every random draw.")
 def demo(seconds: float, run: Path | None, seed: int) -> None:
     """Train a small CycleGAN on line drawings, colour held-out ones, and show them."""
+    require_data("openmoji")
     from i2i.demo import run_demo
 
     shown = run_demo(seconds, run, seed)
@@ -457,6 +470,13 @@ def _fail(message: str, code: int) -> NoReturn:
     sys.exit(code)
 
 
+def _require_model(model: Path | None) -> None:
+    """Refuses a model that is not there, before torch is imported."""
+    from i2i.runs import weight_file
+
+    weight_file(model)
+
+
 def _refuse_changes(options: dict[str, Any], assignments: tuple[str, ...]) -> None:
     given = [name for name, value in options.items() if value is not None and name != "training.steps"]
     given += [assignment.partition("=")[0] for assignment in assignments]
@@ -467,10 +487,13 @@ def _refuse_changes(options: dict[str, Any], assignments: tuple[str, ...]) -> No
 
 
 def _resume(root: Path, steps: int | None, dry_run: bool) -> Any:
-    from i2i.training.start import resume
-
     if dry_run:
         raise click.UsageError("--dry-run is for new runs; see i2i info --model RUN for this one")
+    from i2i.runs import RunFolder
+
+    RunFolder(root).require()
+    from i2i.training.start import resume
+
     return resume(root, steps)
 
 

@@ -89,8 +89,26 @@ class ScheduleConfig(Section):
     over: Literal["steps", "budget"] = "steps"
 
 
+class AverageConfig(Section):
+    """The moving average of the generators' weights, whose lengths are in images that the generator has trained on.
+
+    ``half_life``: weights that lie so far back count half. ``start``: until then the average is a copy of the weights.
+    ``ramp``: the half-life is at most this fraction of the images so far, so that the average of a short run does not
+    remember its start; None leaves it as it is.
+    """
+
+    half_life: Annotated[float, Field(gt=0, le=1e12)]
+    start: Weight = 0.0
+    ramp: Annotated[float, Field(gt=0, le=1)] | None = None
+
+
 class TrainingConfig(Section):
-    """The loop: length, batch, precision, averaging and cadences. Times are in seconds."""
+    """The loop: length, batch, precision, averaging and cadences. Times are in seconds.
+
+    ``accumulate``: micro-batches of ``batch_size`` whose gradients are added up before an optimiser steps. Batch norm
+    and DRAGAN's penalty see each micro-batch alone. ``deterministic``: only operations that give the same bits each
+    time are used; without it, an accelerator is faster and a resumed run on it is no longer exact.
+    """
 
     epochs: Count | None = None
     steps: Count | None = None
@@ -100,8 +118,9 @@ class TrainingConfig(Section):
     seed: Annotated[int, Field(ge=0, le=2**63, strict=True)] = 0
     device: Device = "auto"
     precision: Precision = "auto"
+    deterministic: bool = True
     clip_norm: Annotated[float, Field(gt=0)] | None = None
-    ema: Rate | None = None
+    ema: AverageConfig | None = None
     schedule: ScheduleConfig = ScheduleConfig()
     log_every: Count = 50
     sample_every: Count = 500

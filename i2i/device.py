@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 
 from i2i.config import Device, Precision
@@ -43,10 +49,16 @@ def resolve_precision(wanted: Precision, device: torch.device) -> Precision:
     return "bf16" if device.type == "cpu" and cpu_computes_in_bf16() else "fp32"
 
 
+_OUT_OF_MEMORY = re.compile(
+    r"out of memory|not enough memory|can't allocate memory|cannot allocate memory|failed to allocate memory"
+    r"|Storage size calculation overflowed",  # a size beyond any machine
+    re.IGNORECASE,
+)
+
+
 def is_out_of_memory(error: RuntimeError) -> bool:
-    """Whether memory was the problem, however the device says it."""
-    told = str(error)  # the last is for sizes beyond any machine
-    return isinstance(error, torch.OutOfMemoryError) or "memory" in told or "Storage size calculation" in told
+    """Whether memory ran out, however the device says it; illegal access and memory formats are other faults."""
+    return isinstance(error, torch.OutOfMemoryError) or _OUT_OF_MEMORY.search(str(error)) is not None
 
 
 def raise_if_out_of_memory(error: RuntimeError, more: str = "") -> None:
@@ -56,6 +68,48 @@ def raise_if_out_of_memory(error: RuntimeError, more: str = "") -> None:
             "out of memory: lower training.batch_size (and raise training.accumulate in its place), image_size, "
             f"or networks.generator.width{more}"
         ) from None
+
+
+def peak_memory(device: torch.device) -> float:
+    """Peak use so far, in GiB: of the GPU on CUDA, of the whole process elsewhere."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**30
+    if sys.platform == "win32":
+        import psutil
+
+        return float(psutil.Process().memory_info().peak_wset) / 2**30
+    import resource
+
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30
+
+
+@contextmanager
+def determinism(wanted: bool, device: torch.device) -> Iterator[None]:
+    """On CUDA, only operations that give the same bits each time, where ``wanted``; a CPU has no others.
+
+    cuBLAS reads its workspace setting when it starts, so that it is set for the rest of the process.
+
+    Raises:
+        ConfigError: an operation that has no such form on this device.
+    """
+    if not wanted or device.type != "cuda":
+        yield
+        return
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    before, benchmark = torch.are_deterministic_algorithms_enabled(), torch.backends.cudnn.benchmark
+    torch.use_deterministic_algorithms(True)
+    torch.backends.cudnn.benchmark = False
+    try:
+        yield
+    except RuntimeError as error:
+        if "deterministic" not in str(error):
+            raise
+        first = str(error).partition(",")[0].partition(". ")[0]
+        raise ConfigError(f"{first}; set training.deterministic=false to train without exact resume") from None
+    finally:
+        torch.use_deterministic_algorithms(before)
+        torch.backends.cudnn.benchmark = benchmark
 
 
 def cpu_computes_in_bf16() -> bool:

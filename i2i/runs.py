@@ -61,6 +61,15 @@ class RunFolder:
         """
         write_atomically(self.config, to_yaml(config).encode())
 
+    def require(self) -> None:
+        """Refuses a folder that is none of a run.
+
+        Raises:
+            DataError: it has no config.yaml.
+        """
+        if not self.config.is_file():
+            raise DataError(f"{self.root} is not a run folder: it has no config.yaml")
+
     def read_config(self) -> Config:
         """The configuration that this run was started with.
 
@@ -68,8 +77,7 @@ class RunFolder:
             DataError: this is not a run folder.
             ConfigError: its configuration was edited into something invalid.
         """
-        if not self.config.is_file():
-            raise DataError(f"{self.root} is not a run folder: it has no config.yaml")
+        self.require()
         try:
             return parse_config(read_config(self.config))
         except ConfigError as error:

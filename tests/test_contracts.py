@@ -104,7 +104,7 @@ def test_a_player_changes_only_itself(arch: str, data_for: DataFor) -> None:
 @every_recipe
 def test_saving_and_loading_between_steps_changes_nothing(arch: str, data_for: DataFor, tmp_path: Path) -> None:
     history = ["method.history=3"] if "history" in read_recipe(arch)["method"] else []
-    config, data = prepare(arch, data_for(arch), "training.ema=0.9", *history)
+    config, data = prepare(arch, data_for(arch), "training.ema.half_life=10", *history)
     straight = Engine(config, CPU)
     stream = stream_of(config, data)
     for i in range(5):

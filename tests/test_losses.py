@@ -16,7 +16,7 @@ REAL_LOGIT, FAKE_LOGIT = math.log(0.8 / 0.2), math.log(0.4 / 0.6)
 BY_HAND: dict[str, tuple[float, float, float, float]] = {
     "non_saturating": (REAL_LOGIT, FAKE_LOGIT, -math.log(0.8) - math.log(0.6), -math.log(0.4)),
     "minimax": (REAL_LOGIT, FAKE_LOGIT, -math.log(0.8) - math.log(0.6), math.log(0.6)),
-    "lsgan": (1.5, -0.25, 0.5 * 0.25 + 0.5 * 0.0625, 1.5625),
+    "lsgan": (1.5, -0.25, 0.25 + 0.0625, 1.5625),
     "hinge": (1.5, -0.25, 0.0 + 0.75, 0.25),
     "wasserstein": (1.5, -0.25, -0.25 - 1.5, 0.25),
 }

@@ -50,8 +50,16 @@ def test_keys_get_no_gradient_and_pictures_are_apart() -> None:
     torch.testing.assert_close(loss, torch.stack(each).mean())
 
 
-def by_hand(method: CUT, output: Tensor, source: Tensor) -> Tensor:
-    """The paper's equations 2 and 3 in plain words."""
+def test_similarities_are_float32_under_autocast() -> None:
+    torch.manual_seed(0)
+    query, key = (nn.functional.normalize(torch.randn(1, 8, 16), dim=2) for _ in range(2))
+    plain = patch_nce(query, key)
+    with torch.autocast("cpu", torch.bfloat16):
+        torch.testing.assert_close(patch_nce(query, key), plain, rtol=1e-6, atol=0)
+
+
+def by_hand(method: CUT, output: Tensor, source: Tensor, flipped: bool = False) -> Tensor:
+    """The paper's equations 2 and 3 in plain words; the features of a mirrored output are mirrored back."""
     total = torch.zeros(())
     for stage in method.stages:
         if stage == "pixels":
@@ -60,6 +68,7 @@ def by_hand(method: CUT, output: Tensor, source: Tensor) -> Tensor:
             one, other = (method.generator.features(x, [stage])[stage] for x in (output, source))
             maps = one, other
         head = method.heads.get_submodule(stage)
+        maps = maps[0].flip(3) if flipped else maps[0], maps[1]
         query, key = (nn.functional.normalize(head(x.flatten(2).mT), dim=2) for x in maps)
         for q, k in zip(query, key, strict=True):
             logits = q @ k.T / 0.07
@@ -92,10 +101,30 @@ def test_fastcut_flips_its_input_and_the_features_back() -> None:
         assert set(generator.losses) == {"gan", "nce"}
         output = method.generator(a.flip(3) if flipped else a)
         torch.testing.assert_close(generator.losses["gan"], (method.discriminator(output) - 1).square().mean())
-        if not flipped:
-            torch.testing.assert_close(generator.losses["nce"], 10 * by_hand(method, output, a))
+        torch.testing.assert_close(generator.losses["nce"], 10 * by_hand(method, output, a, flipped))
         seen.add(flipped)
     assert seen == {True, False}
+
+
+def test_the_discriminators_loss_is_halved_whatever_the_objective() -> None:
+    method = make(objective="non_saturating")
+    a, b = torch.rand(2, 3, 16, 16) * 2 - 1, torch.rand(2, 3, 16, 16) * 2 - 1
+    discriminator, _ = method.updates(iter([Batch(a, b)]))
+    real, fake = (torch.sigmoid(method.discriminator(x)) for x in (b, method.generator(a)))
+    halved = -0.5 * (real.log().mean() + (1 - fake).log().mean())
+    torch.testing.assert_close(discriminator.losses["gan"], halved)
+
+
+def test_an_input_is_encoded_once_and_with_its_translation() -> None:
+    method, calls = make(), 0
+
+    def count(*_: object) -> None:
+        nonlocal calls
+        calls += 1
+
+    method.generator.get_submodule("stem").register_forward_hook(count)
+    list(method.updates(iter([Batch(torch.rand(1, 3, 16, 16), torch.rand(1, 3, 16, 16))])))
+    assert calls == 2  # inputs on their way to the outputs, and the outputs
 
 
 def test_as_many_patches_as_asked_are_compared() -> None:

@@ -10,18 +10,25 @@ from torch import Tensor
 
 from i2i.batch import Batch, DataSpec
 from i2i.errors import ConfigError
+from i2i.losses.adversarial import Objective
 from i2i.methods.cyclegan import CycleGAN
 from i2i.methods.history import ImageHistory
 from i2i.networks.patchgan import PatchGAN
 from i2i.networks.resnet import ResNetGenerator
 
 
-def make(identity_weight: float = 0.5, history: int = 0, channels: tuple[int, int] = (3, 3)) -> CycleGAN:
+def make(
+    identity_weight: float = 0.5,
+    history: int = 0,
+    channels: tuple[int, int] = (3, 3),
+    objective: Objective = "lsgan",
+) -> CycleGAN:
     torch.manual_seed(0)
     return CycleGAN(
         DataSpec(16, *channels),
         generator=partial(ResNetGenerator, width=4, blocks=1),
         discriminator=partial(PatchGAN, width=4, layers=1),
+        objective=objective,
         cycle_weight=10.0,
         identity_weight=identity_weight,
         history=history,
@@ -59,6 +66,15 @@ def test_losses_are_the_papers(identity_weight: float) -> None:
         torch.testing.assert_close(discriminator.scores[f"real_{domain}"], network(real).mean().detach())
         torch.testing.assert_close(discriminator.scores[f"fake_{domain}"], network(fake).mean().detach())
     assert (generator.player, discriminator.player) == ("generator", "discriminator")
+
+
+def test_the_discriminators_losses_are_halved_whatever_the_objective() -> None:
+    method = make(objective="non_saturating")
+    a, b = torch.rand(2, 3, 16, 16) * 2 - 1, torch.rand(2, 3, 16, 16) * 2 - 1
+    _, discriminator = list(method.updates(iter([Batch(a, b)])))
+    real, fake = (torch.sigmoid(method.discriminator_B(x)) for x in (b, method.generator_AtoB(a)))
+    halved = -0.5 * (real.log().mean() + (1 - fake).log().mean())
+    torch.testing.assert_close(discriminator.losses["gan_B"], halved)
 
 
 def test_the_discriminator_does_not_reach_the_generator() -> None:

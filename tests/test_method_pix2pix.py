@@ -60,6 +60,26 @@ def test_losses_are_the_papers(direction: str) -> None:
     assert method.directions == (direction,)
 
 
+def test_least_squares_are_halved_once() -> None:
+    method = make(objective="lsgan")
+    x, y = torch.rand(2, 1, 16, 16) * 2 - 1, torch.rand(2, 3, 16, 16) * 2 - 1
+    discriminator, _ = method.updates(iter([Batch(x, y)]))
+    real, fake = (method.discriminator(torch.cat([x, z], 1)) for z in (y, method.generator(x)))
+    halved = 0.5 * ((real - 1).square().mean() + fake.square().mean())
+    torch.testing.assert_close(discriminator.losses["gan"], halved)
+
+
+def test_an_unconditional_discriminator_sees_the_output_alone() -> None:
+    method = make(conditional=False)
+    x, y = torch.rand(2, 1, 16, 16) * 2 - 1, torch.rand(2, 3, 16, 16) * 2 - 1
+    discriminator, generator = method.updates(iter([Batch(x, y)]))
+    fake = torch.sigmoid(method.discriminator(method.generator(x)))
+    torch.testing.assert_close(generator.losses["gan"], -fake.log().mean())
+    real = torch.sigmoid(method.discriminator(y))
+    halved = -0.5 * (real.log().mean() + (1 - fake).log().mean())
+    torch.testing.assert_close(discriminator.losses["gan"], halved)
+
+
 def test_weights_of_zero_are_the_papers_ablation() -> None:
     batch = Batch(torch.rand(2, 1, 16, 16), torch.rand(2, 3, 16, 16))
     for settings, losses in (({"l1_weight": 0.0}, {"gan"}), ({"adversarial_weight": 0.0}, {"l1"})):

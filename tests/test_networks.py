@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import pytest
@@ -9,7 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from i2i.networks.layers import BlurDown, Downsampling, ReflectionPad2d, initialize
+from i2i.config import resolve_config
+from i2i.networks.layers import BlurDown, Downsampling, Init, ReflectionPad2d, initialize, reflect, reflect_by_flips
 from i2i.networks.patchgan import PatchGAN
 from i2i.networks.resnet import ResNetGenerator
 from i2i.networks.unet import UNetGenerator
@@ -203,3 +205,52 @@ def test_padding_stays_in_the_precision_of_its_input() -> None:
         padded = ReflectionPad2d(2)(x)
     assert padded.dtype == torch.bfloat16
     torch.testing.assert_close(padded, mirrored(x, 2))
+
+
+@pytest.mark.parametrize("padding", [1, 3])
+def test_reflection_by_flips_is_reflection(padding: int) -> None:
+    x = torch.randn(2, 3, 4, 7, dtype=torch.float64, requires_grad=True)
+    weight = torch.randn(2, 3, 4 + 2 * padding, 7 + 2 * padding, dtype=torch.float64)
+    gradients = []
+    for padded in (reflect_by_flips(x, padding), nn.functional.pad(x, (padding,) * 4, mode="reflect")):
+        (gradient,) = torch.autograd.grad((padded * weight).sum(), x)
+        gradients.append(gradient)
+        assert torch.equal(padded, reflect(x, padding))
+    torch.testing.assert_close(gradients[0], gradients[1])
+
+
+def test_other_devices_than_a_cpu_reflect_by_flips() -> None:
+    assert reflect(torch.empty(1, 3, 8, 6, device="meta"), 2).shape == (1, 3, 12, 10)
+
+
+@pytest.mark.parametrize(
+    ("init", "gain", "expected"),
+    [
+        ("normal", None, 0.02),
+        ("normal", 0.1, 0.1),
+        ("xavier", None, math.sqrt(2 / (400 + 100))),
+        ("xavier", 0.02, 0.02 * math.sqrt(2 / (400 + 100))),
+        ("orthogonal", None, math.sqrt(1 / 400)),
+        ("orthogonal", 0.8, 0.8 * math.sqrt(1 / 400)),
+        ("kaiming", None, math.sqrt(2 / 1.04 / 400)),
+    ],
+)
+def test_initial_weights_have_the_spread_of_their_papers(init: Init, gain: float | None, expected: float) -> None:
+    torch.manual_seed(0)
+    layers = nn.Sequential(nn.Linear(400, 100), nn.BatchNorm1d(100))
+    initialize(layers, init, gain)
+    linear, norm = layers
+    assert isinstance(linear, nn.Linear)
+    assert isinstance(norm, nn.BatchNorm1d)
+    assert linear.weight.std().item() == pytest.approx(expected, rel=0.02)
+    # DCGAN's choice is for its own initialisation; elsewhere scales start at 1.
+    assert norm.weight.std().item() == pytest.approx(expected if init == "normal" else 0.0, rel=0.3)
+
+
+def test_sagan_starts_with_glorots_spread_and_cut_with_a_fiftieth() -> None:
+    def spread(arch: str) -> float:
+        config = resolve_config(arch)
+        assert config.networks["generator"]["init"] == "xavier"
+        return float(config.networks["generator"]["init_gain"] or 1.0)
+
+    assert (spread("sagan"), spread("cut"), spread("fastcut")) == (1.0, 0.02, 0.02)

@@ -92,6 +92,13 @@ def test_orthogonal_penalty_counts_the_products_of_different_rows() -> None:
     assert orthogonal_penalty([layer]).item() == 0
 
 
+def test_orthogonal_filters_of_a_transposed_convolution_cost_nothing() -> None:
+    layer = nn.ConvTranspose2d(4, 2, 2, bias=False)  # its weight has the input channels first
+    with torch.no_grad():
+        layer.weight.copy_(nn.init.orthogonal_(torch.empty(2, 16)).reshape(2, 4, 2, 2).transpose(0, 1))
+    assert orthogonal_penalty([layer]).item() == pytest.approx(0, abs=1e-10)
+
+
 def test_clipping_holds_every_parameter() -> None:
     network = nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4))
     clip_weights([network], 0.01)

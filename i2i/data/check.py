@@ -15,9 +15,9 @@ from i2i.data.builtin import BUILTIN, load_layout
 from i2i.data.collection import ArrayPicture, Collection, find_collection
 from i2i.data.images import read_image
 from i2i.data.layout import Layout, Picture
-from i2i.data.load import is_built_in
 from i2i.display import tracked
 from i2i.errors import DataError
+from i2i.needs import is_built_in
 
 
 @dataclass

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from i2i.batch import Needs
 from i2i.config import Config
-from i2i.data.builtin import BUILTIN, BUILTIN_PICTURES
 from i2i.data.one_domain import OneDomain
 from i2i.data.points import POINTS, Points
 from i2i.data.training_set import TrainingData
@@ -25,8 +22,3 @@ def load_training_set(config: Config, needs: Needs) -> TrainingData:
     if config.data.path in POINTS:
         raise DataError(f"{config.data.path} holds points, and {config.arch} translates pictures: give a folder")
     return TwoDomains.read(config, paired=needs == "paired")
-
-
-def is_built_in(data: str) -> bool:
-    """Whether ``data`` names a built-in set and no folder."""
-    return data in {*BUILTIN, *BUILTIN_PICTURES, *POINTS} and not Path(data).is_dir()

@@ -6,6 +6,8 @@
 - ``wasserstein``: Arjovsky et al. 2017, equation 2
 
 Every function takes scores of any shape (patch maps included) and returns their mean as a scalar to be minimised.
+Factors belong to the recipes: the 1/2 of LSGAN's equation is left out, and CycleGAN, pix2pix and CUT halve their
+discriminators' losses themselves, whatever the objective.
 """
 
 from __future__ import annotations
@@ -19,16 +21,13 @@ Objective = Literal["non_saturating", "minimax", "lsgan", "hinge", "wasserstein"
 
 
 def discriminator_loss(real: Tensor, fake: Tensor, objective: Objective) -> Tensor:
-    """What the discriminator minimises, given its scores of real and of generated pictures.
-
-    For ``lsgan`` this is the half sum of both squares, as in the paper and in CycleGAN's training.
-    """
+    """What the discriminator minimises, given its scores of real and of generated pictures."""
     real, fake = real.float(), fake.float()
     match objective:
         case "non_saturating" | "minimax":  # -log D(x) - log(1 - D(G(z))), with D = sigmoid of the logit
             return softplus(-real).mean() + softplus(fake).mean()
-        case "lsgan":  # 1/2 (D(x) - 1)^2 + 1/2 D(G(z))^2
-            return 0.5 * (real - 1).square().mean() + 0.5 * fake.square().mean()
+        case "lsgan":  # (D(x) - 1)^2 + D(G(z))^2
+            return (real - 1).square().mean() + fake.square().mean()
         case "hinge":
             return relu(1 - real).mean() + relu(1 + fake).mean()
         case "wasserstein":
@@ -38,10 +37,7 @@ def discriminator_loss(real: Tensor, fake: Tensor, objective: Objective) -> Tens
 
 
 def generator_loss(fake: Tensor, objective: Objective) -> Tensor:
-    """What the generator minimises, given the discriminator's scores of generated pictures.
-
-    For ``lsgan`` the factor 1/2 is left out, as in CycleGAN (Zhu et al. 2017, section 4).
-    """
+    """What the generator minimises, given the discriminator's scores of generated pictures."""
     fake = fake.float()
     match objective:
         case "non_saturating":  # -log D(G(z))

@@ -13,6 +13,7 @@ def patch_nce(query: Tensor, key: Tensor, temperature: float = 0.07) -> Tensor:
     query, key: (N, P, F), of length 1 along F; the p-th patches of both lie at the same place. The key gets no
     gradient. Returns the mean cross-entropy of P classes over all patches.
     """
-    similarity = query.float() @ key.detach().float().mT / temperature  # (N, P, P)
+    with torch.autocast(query.device.type, enabled=False):  # it would take the product in its own precision
+        similarity = query.float() @ key.detach().float().mT / temperature  # (N, P, P)
     place = torch.arange(similarity.shape[1], device=query.device).expand(len(query), -1)
     return cross_entropy(similarity.flatten(0, 1), place.flatten())

@@ -45,22 +45,24 @@ def orthogonal_penalty(modules: Iterable[nn.Module]) -> Tensor:
     """Sum over weight matrices of |W W^T * (1 - I)|_F^2 (Brock et al. 2019, equation 3): rows apart, norms free.
 
     Takes the weights of convolutions and linear layers, each as (out channels, all others); under spectral norm those
-    before the division, as in the authors' released training.
+    before the division, as in the authors' released training, which leaves out a factor of 2 in the gradient.
     """
     layers = [layer for module in modules for layer in module.modules()]
-    weights = [_own_weight(layer) for layer in layers if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d | nn.Linear)]
+    weights = [_filters(layer) for layer in layers if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d | nn.Linear)]
     total = torch.zeros((), device=weights[0].device)
     with torch.autocast(weights[0].device.type, enabled=False):
         for weight in weights:
-            rows = weight.flatten(1)
+            rows = weight.flatten(1)  # one for each output channel
             gram = rows @ rows.T
             total = total + (gram - torch.diag(gram.diagonal())).square().sum()
     return total
 
 
-def _own_weight(layer: nn.Module) -> Tensor:
+def _filters(layer: nn.Module) -> Tensor:
+    """The weight before parametrizations, output channels first."""
     name = "parametrizations.weight.original" if is_parametrized(layer, "weight") else "weight"
-    return layer.get_parameter(name)
+    weight = layer.get_parameter(name)
+    return weight.transpose(0, 1) if isinstance(layer, nn.ConvTranspose2d) else weight
 
 
 @torch.no_grad()

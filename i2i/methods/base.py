@@ -6,15 +6,18 @@ The trainer owns everything else: optimisers, backward, precision, schedules, av
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from i2i.batch import Batch, Needs
 from i2i.components import Component
+from i2i.networks.recompute import recomputed
+
+Output = TypeVar("Output")
 
 
 class Update(NamedTuple):
@@ -39,10 +42,12 @@ class Method(Component, nn.Module, family="method"):
     Attributes:
         needs: what it learns from.
         batches_per_step: how many batches one call of ``updates`` takes.
+        recomputes: whether ``kept_over_updates`` saves memory; set by the engine while it accumulates gradients.
     """
 
     needs: ClassVar[Needs] = "unpaired"
     batches_per_step: int = 1
+    recomputes: bool = False
 
     @abstractmethod
     def players(self) -> dict[str, list[nn.Module]]:
@@ -66,6 +71,14 @@ class Method(Component, nn.Module, family="method"):
     @abstractmethod
     def preview(self, batch: Batch) -> dict[str, Tensor]:
         """Named pictures (rows, 3, H, W') in [-1, 1] for TensorBoard."""
+
+    def kept_over_updates(self, network: nn.Module, compute: Callable[[Tensor], Output], x: Tensor) -> Output:
+        """``compute(x)``, a call of ``network`` whose graph is needed after another player's update.
+
+        While gradients accumulate, one such graph for each micro-batch would be in memory at once; it then keeps no
+        activations, and the backward pass computes them again, with the same result.
+        """
+        return recomputed(network, compute, x) if self.recomputes else compute(x)
 
     def inference_state(self) -> dict[str, Any]:
         """The part of the state dict that a weight file carries."""

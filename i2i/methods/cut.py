@@ -5,13 +5,18 @@ of the generator's own encoder. CUT adds the same on pictures of the target doma
 weight in its place, and flips its input in every second step, with features flipped back (appendix C.1).
 
 The projection heads are built with the networks, where the released training builds them on its first batch; they step
-with the generator, whose settings they share there too. As in that training, the discriminator steps first, and the
-weights of CUT's two contrastive terms are halved.
+with the generator, whose settings they share there too. As in that training, the discriminator steps first, its loss is
+halved whatever the objective, and the weights of CUT's two contrastive terms are halved.
+
+Differs in how it computes, not in what: the keys are features of the pass that made the outputs (but for a mirrored
+input), both terms are encoded in one call, and so are real and fake by the discriminator. Under instance norm that is
+the same; batch norm and dropout would see other batches and masks.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
+from functools import partial
 from typing import Annotated
 
 import torch
@@ -36,6 +41,10 @@ Patches = Annotated[int, Field(ge=2, strict=True)]
 """With one patch there would be no other to tell it from."""
 PIXELS = "pixels"
 """The name of the stage before all others: the picture itself."""
+Features = dict[str, Tensor]
+"""By stage: maps (N, C, H, W), or their projections (N, P, features)."""
+Places = dict[str, Tensor]
+"""By stage: numbers (P,) of places in its maps."""
 
 
 class ProjectionHeads(nn.Module):
@@ -46,7 +55,7 @@ class ProjectionHeads(nn.Module):
         for stage, count in channels.items():
             head = nn.Sequential(nn.Linear(count, features), nn.ReLU(), nn.Linear(features, features))
             self.add_module(stage, head)
-        initialize(self, "xavier")
+        initialize(self, "xavier", 0.02)
 
     def forward(self, maps: dict[str, Tensor], places: dict[str, Tensor]) -> dict[str, Tensor]:
         """Maps (N, C, H, W) of each stage, at places (P,) of H * W, to (N, P, features)."""
@@ -102,11 +111,12 @@ class CUT(TranslationMethod, name="cut"):
         require_lipschitz(objective, [self.discriminator])
         known = [PIXELS, *self.generator.stage_names()]
         self.stages = tuple(stages) if stages else _stages_of_the_paper(known)
+        self.output = known[-1]
         unknown = [stage for stage in self.stages if stage not in known]
         if unknown:
             raise ConfigError(f"method.stages: the generator has no stage {unknown[0]!r}; it has {', '.join(known)}")
         with torch.no_grad():
-            maps = self._encode(torch.zeros(1, data.channels_a, data.image_size, data.image_size))
+            maps = self._encode(torch.zeros(1, data.channels_a, data.image_size, data.image_size), self.stages)
         self.heads = ProjectionHeads({stage: x.shape[1] for stage, x in maps.items()}, features)
         self.objective: Objective = objective
         self.contrastive_weight, self.identity_weight = contrastive_weight, identity_weight
@@ -118,42 +128,59 @@ class CUT(TranslationMethod, name="cut"):
     def updates(self, batches: Iterator[Batch]) -> Iterator[Update]:
         batch = next(batches)
         real_a, real_b = batch.a, batch.other()
+        sources = torch.cat([real_a, real_b]) if self.identity_weight else real_a
         flipped = self.flip_equivariance and bool(torch.rand(()) < 0.5)
-        inputs = torch.cat([real_a, real_b]) if self.identity_weight else real_a
-        outputs = self.generator(inputs.flip(3) if flipped else inputs)
+        outputs, places, keys = self._translate_with_keys(sources, flipped)
         fake_b = outputs[: len(real_a)]
 
         score_real, score_fake = self.discriminator(torch.cat([real_b, fake_b.detach()])).chunk(2)
-        loss = discriminator_loss(score_real, score_fake, self.objective)
+        loss = 0.5 * discriminator_loss(score_real, score_fake, self.objective)
         scores = {"real": score_real.detach().float().mean(), "fake": score_fake.detach().float().mean()}
         yield Update("discriminator", {"gan": loss}, scores)
 
-        share = 0.5 if self.identity_weight else 1.0
+        query_maps = self._encode(outputs, self.stages)
+        if flipped:
+            query_maps = {stage: maps.flip(3) for stage, maps in query_maps.items()}
+        nce = [self._contrast(*term) for term in zip(self._project(query_maps, places), keys, strict=True)]
         losses = {"gan": generator_loss(self.discriminator(fake_b), self.objective)}
-        losses["nce"] = share * self.contrastive_weight * self._contrast(fake_b, real_a, flipped)
         if self.identity_weight:
-            same_b = outputs[len(real_a) :]
-            losses["nce_identity"] = share * self.identity_weight * self._contrast(same_b, real_b, flipped)
+            losses["nce"] = 0.5 * self.contrastive_weight * nce[0]
+            losses["nce_identity"] = 0.5 * self.identity_weight * nce[1]
+        else:
+            losses["nce"] = self.contrastive_weight * nce[0]
         yield Update("generator", losses)
 
-    def _contrast(self, output: Tensor, source: Tensor, flipped: bool) -> Tensor:
-        """The contrastive loss between an output and its source, mean over stages; ``output`` may be mirrored."""
-        query = self._encode(output)
-        if flipped:
-            query = {stage: maps.flip(3) for stage, maps in query.items()}
-        places = {
-            stage: torch.randperm(maps[0, 0].numel(), device=maps.device)[: self.patches]
-            for stage, maps in query.items()
-        }
-        queries = self.heads(query, places)
+    def _translate_with_keys(self, sources: Tensor, flipped: bool) -> tuple[Tensor, list[Places], list[Features]]:
+        """G(sources), and the places and keys of each contrastive term; ``sources`` are translated mirrored or not."""
+        encode = partial(self._encode, stages=[*self.stages, self.output])
+        maps = self.kept_over_updates(self.generator, encode, sources.flip(3) if flipped else sources)
         with torch.no_grad():
-            keys = self.heads(self._encode(source), places)
+            key_maps = self._encode(sources, self.stages) if flipped else maps
+            places = [self._draw_places(key_maps) for _ in range(2 if self.identity_weight else 1)]
+            return maps[self.output], places, self._project(key_maps, places)
+
+    def _draw_places(self, maps: Features) -> Places:
+        return {
+            stage: torch.randperm(maps[stage][0, 0].numel(), device=maps[stage].device)[: self.patches]
+            for stage in self.stages
+        }
+
+    def _project(self, maps: Features, places: list[Places]) -> list[Features]:
+        """The projections (N, P, features) of every stage, for each term's part of the batch and its places."""
+        terms = zip(*(maps[stage].chunk(len(places)) for stage in self.stages), strict=True)
+        return [
+            self.heads(dict(zip(self.stages, term, strict=True)), chosen)
+            for term, chosen in zip(terms, places, strict=True)
+        ]
+
+    def _contrast(self, queries: Features, keys: Features) -> Tensor:
+        """The contrastive loss of one term, mean over stages."""
         return torch.stack([patch_nce(queries[s], keys[s], self.temperature) for s in self.stages]).mean()
 
-    def _encode(self, pictures: Tensor) -> dict[str, Tensor]:
-        """The maps of every stage for pictures (N, C, H, W)."""
-        maps = {PIXELS: pictures} if PIXELS in self.stages else {}
-        return maps | self.generator.features(pictures, [stage for stage in self.stages if stage != PIXELS])
+    def _encode(self, images: Tensor, stages: Collection[str]) -> Features:
+        """The maps of ``stages`` for images (N, C, H, W)."""
+        maps = {PIXELS: images} if PIXELS in stages else {}
+        return maps | self.generator.features(images, [stage for stage in stages if stage != PIXELS])
 
     def generator_for(self, direction: str) -> StagedTranslator:
         return self.generator

@@ -1,6 +1,7 @@
 """CycleGAN: unpaired translation with cycle consistency (Zhu, Park, Isola, Efros 2017, arXiv:1703.10593).
 
-Follows the paper and its released training: least squares, both discriminators' losses halved, a history of 50 fakes.
+Follows the paper and its released training: least squares, both discriminators' losses halved whatever the objective,
+a history of 50 fakes.
 Differs in how it computes, not in what: each generator is called once on its concatenated inputs and each
 discriminator once on real and fake, which is the same under instance norm (not under batch norm).
 """
@@ -88,7 +89,7 @@ class CycleGAN(TwoWayTranslation, name="cyclegan"):
             ("B", self.discriminator_B, real_b, self.history_B.exchange(fake_b)),
         ):
             score_real, score_fake = discriminator(torch.cat([real, fake])).chunk(2)
-            losses[f"gan_{domain}"] = discriminator_loss(score_real, score_fake, self.objective)
+            losses[f"gan_{domain}"] = 0.5 * discriminator_loss(score_real, score_fake, self.objective)
             scores[f"real_{domain}"] = score_real.detach().float().mean()
             scores[f"fake_{domain}"] = score_fake.detach().float().mean()
         yield Update("discriminator", losses, scores)

@@ -27,8 +27,9 @@ from i2i.networks.base import PatchDiscriminator, Translator
 class Pix2Pix(TranslationMethod, name="pix2pix"):
     """One generator and one discriminator of pairs.
 
-    Weights of 0 take a term away, for the paper's ablation: ``l1_weight=0`` is a conditional GAN alone,
-    ``adversarial_weight=0`` is L1 alone (the discriminator then learns, and nobody listens).
+    The rows of the paper's table 1: L1 is ``adversarial_weight=0`` (the discriminator still trains, without effect),
+    cGAN ``l1_weight=0``, GAN that with ``conditional=false`` (the discriminator does not see the input, equation 2),
+    L1+GAN ``conditional=false`` alone, and L1+cGAN the default.
     """
 
     needs: ClassVar[Needs] = "paired"
@@ -41,6 +42,7 @@ class Pix2Pix(TranslationMethod, name="pix2pix"):
         discriminator: Callable[..., PatchDiscriminator],
         objective: Objective = "non_saturating",
         direction: Literal["AtoB", "BtoA"] = "AtoB",
+        conditional: bool = True,
         adversarial_weight: Weight = 1.0,
         l1_weight: Weight = 100.0,
     ) -> None:
@@ -50,9 +52,10 @@ class Pix2Pix(TranslationMethod, name="pix2pix"):
         self.directions = (direction,)
         channels = (data.channels_a, data.channels_b) if direction == "AtoB" else (data.channels_b, data.channels_a)
         self.generator = generator(*channels)
-        self.discriminator = discriminator(sum(channels))
+        self.discriminator = discriminator(sum(channels) if conditional else channels[1])
         require_lipschitz(objective, [self.discriminator])
         self.objective: Objective = objective
+        self.conditional = conditional
         self.adversarial_weight, self.l1_weight = adversarial_weight, l1_weight
 
     def players(self) -> dict[str, list[nn.Module]]:
@@ -60,7 +63,7 @@ class Pix2Pix(TranslationMethod, name="pix2pix"):
 
     def updates(self, batches: Iterator[Batch]) -> Iterator[Update]:
         source, target = self._sides(next(batches))
-        fake = self.generator(source)
+        fake = self.kept_over_updates(self.generator, self.generator, source)
         score_real, score_fake = self._judge(source, target), self._judge(source, fake.detach())
         loss = 0.5 * discriminator_loss(score_real, score_fake, self.objective)
         scores = {"real": score_real.detach().float().mean(), "fake": score_fake.detach().float().mean()}
@@ -74,7 +77,7 @@ class Pix2Pix(TranslationMethod, name="pix2pix"):
         yield Update("generator", losses)
 
     def _judge(self, source: Tensor, output: Tensor) -> Tensor:
-        scores: Tensor = self.discriminator(torch.cat([source, output], dim=1))
+        scores: Tensor = self.discriminator(torch.cat([source, output], dim=1) if self.conditional else output)
         return scores
 
     def _sides(self, batch: Batch) -> tuple[Tensor, Tensor]:

@@ -19,6 +19,7 @@ from i2i.components import Count
 from i2i.errors import ConfigError
 from i2i.networks.base import Discriminator, Generator
 from i2i.networks.layers import (
+    Gain,
     Init,
     LabelUse,
     Norm,
@@ -68,6 +69,7 @@ class DCGANGenerator(Generator, name="dcgan"):
         hidden: Units = 0,
         norm: Norm = "batch",
         init: Init = "normal",
+        init_gain: Gain | None = None,
     ) -> None:
         super().__init__()
         self.classes = data.classes
@@ -90,7 +92,7 @@ class DCGANGenerator(Generator, name="dcgan"):
             channels //= 2
             self.add_module(f"up{i}", nn.Sequential(up, normalization(norm, channels), nn.ReLU(inplace=True)))
         self.head = nn.Sequential(nn.ConvTranspose2d(channels, data.channels_a, 4, 2, 1, bias=False), nn.Tanh())
-        initialize(self, init)
+        initialize(self, init, init_gain)
 
     def forward(self, z: Tensor, label: Tensor | None = None) -> Tensor:
         x = beside(z, label, self.classes)
@@ -120,6 +122,7 @@ class DCGANDiscriminator(Discriminator, name="dcgan"):
         pooling: Literal["none", "average"] = "none",
         labels: LabelUse = "concatenate",
         init: Init = "normal",
+        init_gain: Gain | None = None,
     ) -> None:
         super().__init__()
         count, base = halvings(data.image_size)
@@ -146,7 +149,7 @@ class DCGANDiscriminator(Discriminator, name="dcgan"):
         self.flatten = nn.Sequential(pool, nn.Flatten(), *dense)
         self.feature_count = hidden or flat
         self.head = ScoreHead(self.feature_count, 0 if labels == "concatenate" else data.classes)
-        initialize(self, init)
+        initialize(self, init, init_gain)
         if spectral:
             add_spectral_norm(self)
 

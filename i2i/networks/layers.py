@@ -18,6 +18,8 @@ LabelUse = Literal["concatenate", "project"]
 """How a discriminator sees labels: beside its input (Mirza and Osindero 2014), or in an inner product with its features
 (Miyato and Koyama 2018)."""
 Dropout = Annotated[float, Field(ge=0, lt=1)]
+Gain = Annotated[float, Field(gt=0, le=100)]
+"""The standard deviation of normal weights, or what other initial weights are multiplied by; see ``initialize``."""
 
 
 def normalization(norm: Norm, channels: int) -> nn.Module:
@@ -45,28 +47,41 @@ def needs_bias(norm: Norm) -> bool:
     return norm != "batch"
 
 
-def initialize(module: nn.Module, init: Init, std: float = 0.02) -> None:
-    """Draws the weights of ``module`` in place: convolutions and linear layers by ``init``, norm scales from N(1, std).
+def initialize(module: nn.Module, init: Init, gain: float | None = None) -> None:
+    """Draws the weights of convolutions and linear layers in ``module``, in place; biases and norm shifts become zero.
 
-    ``normal`` with std 0.02 is the choice of DCGAN, pix2pix and CycleGAN; ``xavier`` with that gain is the one of CUT's
-    released networks. Biases and norm shifts become zero.
+    Args:
+        module: changed in place.
+        init: ``normal`` is N(0, gain) as in DCGAN, pix2pix and CycleGAN, where norm scales are drawn from N(1, gain)
+            too. ``xavier``, ``kaiming`` (for LeakyReLU 0.2) and ``orthogonal`` are those of Glorot and Bengio 2010, He
+            et al. 2015 and Saxe et al. 2014, times ``gain``; norm scales are then 1.
+        gain: 0.02 for ``normal`` and 1 for the others by default.
     """
+    scale = gain if gain is not None else 0.02 if init == "normal" else 1.0
     for layer in module.modules():
         if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
-            match init:
-                case "normal":
-                    nn.init.normal_(layer.weight, 0.0, std)
-                case "xavier":
-                    nn.init.xavier_normal_(layer.weight, gain=std)
-                case "kaiming":
-                    nn.init.kaiming_normal_(layer.weight, a=0.2)
-                case "orthogonal":
-                    nn.init.orthogonal_(layer.weight)
+            _draw(layer.weight, init, scale)
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)
         elif isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d) and layer.affine:
-            nn.init.normal_(layer.weight, 1.0, std)
+            if init == "normal":
+                nn.init.normal_(layer.weight, 1.0, scale)
+            else:
+                nn.init.ones_(layer.weight)
             nn.init.zeros_(layer.bias)
+
+
+@torch.no_grad()
+def _draw(weight: Tensor, init: Init, scale: float) -> None:
+    match init:
+        case "normal":
+            weight.normal_(0.0, scale)
+        case "xavier":
+            nn.init.xavier_normal_(weight, gain=scale)
+        case "kaiming":
+            nn.init.kaiming_normal_(weight, a=0.2).mul_(scale)
+        case "orthogonal":
+            nn.init.orthogonal_(weight, gain=scale)
 
 
 def add_spectral_norm(module: nn.Module) -> None:
@@ -136,16 +151,36 @@ class NoiseInput(nn.Module):
         return torch.cat([x, noise], dim=1)
 
 
-class ReflectionPad2d(nn.ReflectionPad2d):
-    """Reflection padding in the precision of its input: autocast would copy to float32 and back for no gain."""
+class ReflectionPad2d(nn.Module):
+    """Reflection padding by ``reflect``, in the precision of its input."""
 
-    def forward(self, input: Tensor) -> Tensor:  # noqa: A002
+    def __init__(self, padding: int) -> None:
+        super().__init__()
+        self.padding = padding
+
+    def forward(self, x: Tensor) -> Tensor:
         """Maps (N, C, H, W) to (N, C, H + 2p, W + 2p)."""
-        if input.is_meta:  # a device without autocast, on which only shapes are asked for
-            return super().forward(input)
-        with torch.autocast(input.device.type, enabled=False):
-            padded: Tensor = super().forward(input)
-            return padded
+        return reflect(x, self.padding)
+
+
+def reflect(x: Tensor, padding: int) -> Tensor:
+    """Pads (N, C, H, W) by its mirror image on all sides, without the edge itself: (N, C, H + 2p, W + 2p).
+
+    torch's own padding is faster on a CPU, in the precision of ``x`` (autocast would copy to float32). On an
+    accelerator it adds up its gradient in any order, so that no run could be repeated; ``reflect_by_flips`` does not.
+    """
+    if x.device.type != "cpu":
+        return reflect_by_flips(x, padding)
+    with torch.autocast("cpu", enabled=False):
+        return pad(x, (padding,) * 4, mode="reflect")
+
+
+def reflect_by_flips(x: Tensor, padding: int) -> Tensor:
+    """What ``reflect`` computes, put together from flipped slices, whose gradient has one order."""
+    top, bottom = x[:, :, 1 : padding + 1].flip(2), x[:, :, -padding - 1 : -1].flip(2)
+    x = torch.cat([top, x, bottom], dim=2)
+    left, right = x[:, :, :, 1 : padding + 1].flip(3), x[:, :, :, -padding - 1 : -1].flip(3)
+    return torch.cat([left, x, right], dim=3)
 
 
 class ResizeConv2d(nn.Module):
@@ -176,7 +211,7 @@ class BlurDown(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Maps x: (N, C, H, W) to (N, C, H / 2, W / 2)."""
         weight = self.filter.to(x).expand(self.channels, 1, -1, -1)
-        return nn.functional.conv2d(pad(x, (1, 1, 1, 1), mode="reflect"), weight, stride=2, groups=self.channels)
+        return nn.functional.conv2d(reflect(x, 1), weight, stride=2, groups=self.channels)
 
 
 class BlurUp(nn.Module):

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from i2i.batch import DataSpec
 from i2i.components import Count
 from i2i.networks.base import Discriminator, Generator
-from i2i.networks.layers import Dropout, Init, LabelUse, ScoreHead, beside, initialize
+from i2i.networks.layers import Dropout, Gain, Init, LabelUse, ScoreHead, beside, initialize
 
 Activation = Literal["relu", "leaky_relu", "tanh"]
 
@@ -43,6 +43,7 @@ class MLPGenerator(Generator, name="mlp"):
         activation: Activation = "relu",
         output: Literal["tanh", "linear"] = "tanh",
         init: Init = "kaiming",
+        init_gain: Gain | None = None,
     ) -> None:
         super().__init__()
         self.classes, self.shape = data.classes, (data.channels_a, data.image_size, data.image_size)
@@ -55,7 +56,7 @@ class MLPGenerator(Generator, name="mlp"):
         self.hidden = nn.Sequential(*layers)
         self.head = nn.Linear(width, data.channels_a * data.image_size**2)
         self.output = nn.Tanh() if output == "tanh" else nn.Identity()
-        initialize(self, init)
+        initialize(self, init, init_gain)
 
     def forward(self, z: Tensor, label: Tensor | None = None) -> Tensor:
         flat: Tensor = self.output(self.head(self.hidden(beside(z, label, self.classes))))
@@ -75,6 +76,7 @@ class MLPDiscriminator(Discriminator, name="mlp"):
         dropout: Dropout = 0.0,
         labels: LabelUse = "concatenate",
         init: Init = "kaiming",
+        init_gain: Gain | None = None,
     ) -> None:
         super().__init__()
         self.classes = data.classes if labels == "concatenate" else 0
@@ -91,7 +93,7 @@ class MLPDiscriminator(Discriminator, name="mlp"):
         ]
         self.hidden = nn.Sequential(*layers)
         self.head = ScoreHead(width, 0 if labels == "concatenate" else data.classes)
-        initialize(self, init)
+        initialize(self, init, init_gain)
 
     def trunk(self, x: Tensor, label: Tensor | None = None) -> Tensor:
         features: Tensor = self.hidden(beside(x.flatten(1), label, self.classes))

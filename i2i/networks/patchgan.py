@@ -13,7 +13,7 @@ from torch import nn
 
 from i2i.components import Count
 from i2i.networks.base import PatchDiscriminator, StagedNetwork
-from i2i.networks.layers import BlurDown, Downsampling, Init, Norm, initialize, needs_bias, normalization
+from i2i.networks.layers import BlurDown, Downsampling, Gain, Init, Norm, initialize, needs_bias, normalization
 
 Layers = Annotated[int, Field(ge=0, le=8, strict=True)]
 
@@ -36,6 +36,7 @@ class PatchGAN(StagedNetwork, PatchDiscriminator, name="patchgan"):
         norm: Norm = "instance",
         downsample: Downsampling = "strided",
         init: Init = "normal",
+        init_gain: Gain | None = None,
     ) -> None:
         kernel, padding = (1, 0) if layers == 0 else (4, 1)
         blurred = downsample == "blurred"
@@ -61,4 +62,4 @@ class PatchGAN(StagedNetwork, PatchDiscriminator, name="patchgan"):
         super().__init__(stages | {"head": head})
         # Two unstrided 4x4 layers with padding 1 each take one pixel away.
         self.minimum = 2 if layers == 0 else 3 * 2**layers
-        initialize(self, init)
+        initialize(self, init, init_gain)

@@ -26,7 +26,7 @@ from i2i.components import Count
 from i2i.errors import ConfigError
 from i2i.networks.attention import SelfAttention
 from i2i.networks.base import Discriminator, Generator
-from i2i.networks.layers import Init, ScoreHead, add_spectral_norm, beside, initialize
+from i2i.networks.layers import Gain, Init, ScoreHead, add_spectral_norm, beside, initialize
 
 Side = Annotated[int, Field(ge=0, le=4096, strict=True)]
 Conditioning = Literal["class", "shared"]
@@ -141,6 +141,7 @@ class ResidualGenerator(Generator, name="residual"):
         skip_z: bool = False,
         spectral: bool = True,
         init: Init = "orthogonal",
+        init_gain: Gain | None = None,
     ) -> None:
         super().__init__()
         channels = _channels(GENERATOR_CHANNELS, data.image_size, width)
@@ -171,7 +172,7 @@ class ResidualGenerator(Generator, name="residual"):
             nn.Conv2d(channels[-1], data.channels_a, 3, padding=1),
             nn.Tanh(),
         )
-        initialize(self, init)
+        initialize(self, init, init_gain)
         if self.embedding is not None:
             nn.init.orthogonal_(self.embedding.weight)
         if spectral:
@@ -213,6 +214,7 @@ class ResidualDiscriminator(Discriminator, name="residual"):
         attention: Side = 32,
         spectral: bool = True,
         init: Init = "orthogonal",
+        init_gain: Gain | None = None,
     ) -> None:
         super().__init__()
         channels = [data.channels_a, *_channels(DISCRIMINATOR_CHANNELS, data.image_size, width)]
@@ -229,7 +231,7 @@ class ResidualDiscriminator(Discriminator, name="residual"):
         _require_side("discriminator", attention, sides)
         self.feature_count = channels[-1]
         self.head = ScoreHead(self.feature_count, data.classes)
-        initialize(self, init)
+        initialize(self, init, init_gain)
         if spectral:
             add_spectral_norm(self)
 

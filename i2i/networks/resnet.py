@@ -18,6 +18,7 @@ from i2i.networks.layers import (
     BlurUp,
     Downsampling,
     Dropout,
+    Gain,
     Init,
     Norm,
     ReflectionPad2d,
@@ -72,6 +73,7 @@ class ResNetGenerator(StagedTranslator, name="resnet"):
         downsample: Downsampling = "strided",
         dropout: Dropout = 0.0,
         init: Init = "normal",
+        init_gain: Gain | None = None,
     ) -> None:
         bias = needs_bias(norm)
 
@@ -102,7 +104,7 @@ class ResNetGenerator(StagedTranslator, name="resnet"):
         stages |= {"up1": up(4 * width), "up2": up(2 * width)}
         stages["head"] = nn.Sequential(ReflectionPad2d(3), nn.Conv2d(width, out_channels, 7), nn.Tanh())
         super().__init__(stages)
-        initialize(self, init)
+        initialize(self, init, init_gain)
 
     @classmethod
     def settings_for(cls, image_size: int) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from i2i.components import Count
 from i2i.networks.base import Translator
-from i2i.networks.layers import Dropout, Init, Norm, ResizeConv2d, initialize, needs_bias, normalization
+from i2i.networks.layers import Dropout, Gain, Init, Norm, ResizeConv2d, initialize, needs_bias, normalization
 
 Depth = Annotated[int, Field(ge=2, le=12, strict=True)]
 
@@ -40,6 +40,7 @@ class UNetGenerator(Translator, name="unet"):
         dropout: Dropout = 0.0,
         dropout_in: Literal["first", "inner"] = "first",
         init: Init = "normal",
+        init_gain: Gain | None = None,
     ) -> None:
         super().__init__()
         self.depth = depth
@@ -71,7 +72,7 @@ class UNetGenerator(Translator, name="unet"):
                 if dropout and drops:
                     up.append(nn.Dropout(dropout))
             self.add_module(f"up{level}", nn.Sequential(*up))
-        initialize(self, init)
+        initialize(self, init, init_gain)
 
     def forward(self, x: Tensor) -> Tensor:
         """Maps x: (N, in_channels, H, W) to (N, out_channels, H, W)."""

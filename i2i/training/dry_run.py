@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import resource
-import sys
-
-import torch
-
 from i2i.config import Config, to_yaml
+from i2i.device import peak_memory
 from i2i.display import duration
 from i2i.training.schedule import describe
 from i2i.training.trainer import Trainer
@@ -37,14 +33,6 @@ def describe_run(config: Config) -> str:
     seconds = trainer.probe(PROBE_STEPS)
     left = trainer.total_steps * seconds
     limit = f", stopped after {duration(training.max_time)}" if training.max_time and training.max_time < left else ""
-    lines.append(f"{'memory':<18} {_peak_memory(trainer.device):.1f} GiB at peak in {PROBE_STEPS} steps")
+    lines.append(f"{'memory':<18} {peak_memory(trainer.device):.1f} GiB at peak in {PROBE_STEPS} steps")
     lines.append(f"{'time':<18} {seconds:.2f} s a step, {duration(left)} for {trainer.total_steps:,} steps{limit}")
     return "\n".join(lines)
-
-
-def _peak_memory(device: torch.device) -> float:
-    """Peak use in GiB: of the GPU on CUDA, of the whole process elsewhere."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device) / 2**30
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30

@@ -6,6 +6,7 @@ The engine knows nothing of files and displays. Its state is everything that the
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
 from typing import Any
@@ -14,7 +15,7 @@ import torch
 from accelerate import PartialState
 from accelerate.utils import reduce
 from torch import Tensor, nn
-from torch.nn.utils import clip_grad_norm_
+from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
 from i2i.batch import Batch
 from i2i.build import build_method
@@ -41,6 +42,7 @@ class Engine:
         except RuntimeError as error:
             raise_if_out_of_memory(error)
             raise
+        self.method.recomputes = training.accumulate > 1
         self.parameters = trained_parameters(self.method.players())
         if set(self.parameters) != set(config.optimizers):
             raise ConfigError(
@@ -52,14 +54,16 @@ class Engine:
             for player, parameters in self.parameters.items()
         }
         self.scaler = torch.amp.GradScaler(device.type, enabled=training.precision == "fp16")
-        self.average = None if training.ema is None else WeightAverage(self.method.averaged(), training.ema)
+        images = training.batch_size * training.accumulate
+        self.average = None if training.ema is None else WeightAverage(self.method.averaged(), training.ema, images)
         self.step_count = 0
 
     def step(self, batches: Iterator[Batch], progress: float) -> dict[str, Tensor]:
-        """Runs one training step; ``progress`` is the share of the run that is done.
+        """Runs one training step; ``progress`` is the fraction of the run that is done.
 
         Returns:
-            Every loss and score, and the norm of each player's gradient, by its TensorBoard tag, as detached scalars.
+            Every loss and score, and the norm of each player's gradient, by its TensorBoard tag, as detached scalars:
+            means over the micro-batches, and over the updates where a player has several in a step.
 
         Raises:
             TrainingStopped: a loss is not finite (noticed at once on a CPU, at the logging cadence elsewhere).
@@ -69,10 +73,11 @@ class Engine:
             rate = self.config.optimizers[player].lr * rate_factor(progress, self.config.training.schedule)
             for group in optimizer.param_groups:
                 group["lr"] = rate
-        values: dict[str, Tensor] = {}
+        recorded: defaultdict[str, list[Tensor]] = defaultdict(list)
         streams = [self.method.updates(batches) for _ in range(self.config.training.accumulate)]
-        while self._update_one_player(streams, values):
+        while self._update_one_player(streams, recorded):
             pass
+        values = {tag: torch.stack(each).mean() for tag, each in recorded.items()}
         if self.average is not None:
             self.average.update(self.step_count)
         self.step_count += 1
@@ -120,22 +125,29 @@ class Engine:
         with averaged, as_at_inference([self.method], **wanted):
             return self.method.preview(batch)
 
-    def _update_one_player(self, streams: list[Iterator[Update]], values: dict[str, Tensor]) -> bool:
+    def _update_one_player(self, streams: list[Iterator[Update]], recorded: defaultdict[str, list[Tensor]]) -> bool:
         """Takes the next update of every micro-batch, all of the same player, and steps once; False at the end."""
-        player = None
+        players: list[str | None] = []
         for stream in streams:
             with torch.autocast(self.device.type, self._dtype, enabled=self._dtype != torch.float32):
                 update = next(stream, None)
+            players.append(None if update is None else update.player)
+            if players[-1] != players[0]:
+                raise ValueError(f"{self.method.name}: micro-batches of one step update {players[0]} and {players[-1]}")
             if update is None:
-                return False
-            if player is None:
-                player = update.player
-                self.optimizers[player].zero_grad(set_to_none=True)
+                continue
+            if len(players) == 1:
+                self.optimizers[update.player].zero_grad(set_to_none=True)
             loss = torch.stack(list(update.losses.values())).sum() / len(streams)
-            torch.autograd.backward(self.scaler.scale(loss), inputs=self.parameters[player])
-            _record(update, len(streams), values)
-        assert player is not None
-        values[f"health/gradient_norm_{player}"] = self._apply(player)
+            torch.autograd.backward(self.scaler.scale(loss), inputs=self.parameters[update.player])
+            for name, value in update.losses.items():
+                recorded[f"loss/{update.player}/{name}"].append(value.detach().float())
+            for name, value in update.scores.items():
+                recorded[f"score/{name}"].append(value.detach().float())
+        player = players[0]
+        if player is None:
+            return False
+        recorded[f"health/gradient_norm_{player}"].append(self._apply(player))
         return True
 
     def _apply(self, player: str) -> Tensor:
@@ -146,7 +158,9 @@ class Engine:
                 if parameter.grad is not None:
                     parameter.grad.copy_(reduce(parameter.grad, "mean"))
         self.scaler.unscale_(optimizer)
-        norm = clip_grad_norm_(self.parameters[player], math.inf if clip_norm is None else clip_norm)
+        norm = get_total_norm([p.grad for p in self.parameters[player] if p.grad is not None])
+        if clip_norm is not None:
+            clip_grads_with_norm_(self.parameters[player], clip_norm, norm)
         self.scaler.step(optimizer)
         self.scaler.update()
         # The loss scaling of fp16 skips a step whose gradient overflows, which then moves nothing.
@@ -178,11 +192,3 @@ def require_finite(values: Mapping[str, Tensor], step: int) -> None:
     for tag, value in values.items():
         if not math.isfinite(value.item()):
             raise TrainingStopped(f"{tag} became {value.item()} at step {step}")
-
-
-def _record(update: Update, micro_batches: int, values: dict[str, Tensor]) -> None:
-    tagged = {f"loss/{update.player}/{name}": value for name, value in update.losses.items()}
-    tagged |= {f"score/{name}": value for name, value in update.scores.items()}
-    for tag, value in tagged.items():
-        share = value.detach().float() / micro_batches
-        values[tag] = values[tag] + share if tag in values else share

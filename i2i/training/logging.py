@@ -31,32 +31,32 @@ class Meters:
 
     def __init__(self) -> None:
         self._sums: dict[str, Tensor] = {}
-        self._count = 0
+        self._counts: dict[str, int] = {}
 
     def add(self, values: Mapping[str, Tensor]) -> None:
         """Counts one step's values."""
         for tag, value in values.items():
             self._sums[tag] = self._sums[tag] + value if tag in self._sums else value
-        self._count += 1
+            self._counts[tag] = self._counts.get(tag, 0) + 1
 
     def sums(self) -> dict[str, Tensor]:
         """The sums so far: not finite as soon as one value was not."""
         return self._sums
 
     def take(self) -> dict[str, float]:
-        """The means, and a fresh start."""
-        means = {tag: (total / self._count).item() for tag, total in self._sums.items()}
-        self._sums, self._count = {}, 0
+        """The means, each over the steps that had the value, and a fresh start."""
+        means = {tag: (total / self._counts[tag]).item() for tag, total in self._sums.items()}
+        self._sums, self._counts = {}, {}
         return means
 
     def state_dict(self) -> dict[str, Any]:
-        """Sums and count, so that an interrupted run reports the same means."""
-        return {"sums": self._sums, "count": self._count}
+        """Sums and counts, so that an interrupted run reports the same means."""
+        return {"sums": self._sums, "counts": self._counts}
 
     def load_state_dict(self, state: Mapping[str, Any], device: torch.device) -> None:
         """Takes over the state of ``state_dict``."""
         self._sums = {tag: total.to(device) for tag, total in state["sums"].items()}
-        self._count = state["count"]
+        self._counts = dict(state["counts"])
 
 
 class RunLog:

