@@ -9,12 +9,12 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors.torch import save_file
 from torch import Tensor
 
 from i2i.config import Config, parse_config
-from i2i.errors import ConfigError, WeightsError
-from i2i.files import write_atomically
+from i2i.errors import ConfigError, DataError, WeightsError
+from i2i.files import replacing
 
 FORMAT = "1"
 
@@ -51,9 +51,14 @@ def save_tree(path: Path, tree: Mapping[str, Any], header: Mapping[str, Any], *,
     """
     tensors: dict[str, Tensor] = {}
     skeleton = _strip(tree, "", tensors)
+    _part_shared(tensors)
     # One entry: safetensors writes several in random order, and equal runs must give equal bytes.
     envelope = {"format": FORMAT, "kind": kind, "header": header, "tree": skeleton}
-    write_atomically(path, save(tensors, {"i2i": json.dumps(envelope)}))
+    with replacing(path) as temporary:
+        try:
+            save_file(tensors, temporary, {"i2i": json.dumps(envelope)})
+        except SafetensorError as error:  # a full disk, or a folder that cannot be written
+            raise DataError(f"cannot write {path}: {error}") from None
 
 
 def load_tree(path: Path, *, kind: str) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -82,8 +87,7 @@ def load_tree(path: Path, *, kind: str) -> tuple[dict[str, Any], dict[str, Any]]
 def _strip(value: Any, path: str, tensors: dict[str, Tensor]) -> Any:
     """The value with each tensor replaced by a reference, and the tensor put into ``tensors``."""
     if isinstance(value, Tensor):
-        # A copy: safetensors refuses tensors that share memory.
-        tensors[path] = value.detach().cpu().contiguous().clone()
+        tensors[path] = value.detach().cpu().contiguous()
         return {"tensor": path}
     if isinstance(value, Mapping):
         items = [[key, _strip(item, f"{path}/{key}" if path else str(key), tensors)] for key, item in value.items()]
@@ -91,6 +95,16 @@ def _strip(value: Any, path: str, tensors: dict[str, Tensor]) -> Any:
     if isinstance(value, list | tuple):
         return {"list": [_strip(item, f"{path}/{i}", tensors) for i, item in enumerate(value)]}
     return {"value": value}
+
+
+def _part_shared(tensors: dict[str, Tensor]) -> None:
+    """Copies tensors that share memory, which safetensors refuses; all others are written from where they are."""
+    seen: set[int] = set()
+    for key, tensor in tensors.items():
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() in seen or storage.nbytes() != tensor.nbytes:
+            tensors[key] = tensor.clone()
+        seen.add(storage.data_ptr())
 
 
 def _refill(skeleton: Any, tensors: Mapping[str, Tensor]) -> Any:

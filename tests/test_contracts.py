@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -63,7 +65,7 @@ def test_it_names_its_paper_and_resolves(arch: str) -> None:
     recipe = read_recipe(arch)
     assert recipe["arch"] == arch
     assert recipe["about"]
-    assert "20" in recipe["paper"]
+    assert re.search(r"[A-Z]\w+ 20\d\d, .*arXiv:\d{4}\.\d{4,5}", recipe["paper"])
     config = resolve_config(arch)
     assert parse_config(config.model_dump(mode="json")) == config
 
@@ -93,12 +95,25 @@ def test_every_parameter_has_one_player_and_gets_a_gradient(arch: str, data_for:
 def test_a_player_changes_only_itself(arch: str, data_for: DataFor) -> None:
     config, data = prepare(arch, data_for(arch))
     engine = Engine(config, CPU)
-    for update in engine.method.updates(stream_of(config, data)):
-        for optimizer in engine.optimizers.values():
-            optimizer.zero_grad()
-        torch.autograd.backward(list(update.losses.values()), inputs=engine.parameters[update.player])
-        for player, parameters in engine.parameters.items():
-            assert any(p.grad is not None for p in parameters) == (player == update.player)
+    before: dict[str, Tensor] = {}
+    stepped: list[str] = []
+
+    def remember(*_: object) -> None:
+        before.update({name: p.detach().clone() for name, p in engine.method.named_parameters()})
+
+    def compare(optimizer: torch.optim.Optimizer, *_: object) -> None:
+        (player,) = (player for player, own in engine.optimizers.items() if own is optimizer)
+        stepped.append(player)
+        own = {id(p) for p in engine.parameters[player]}
+        moved = {id(p) for name, p in engine.method.named_parameters() if not torch.equal(p, before[name])}
+        assert moved
+        assert moved <= own
+
+    for optimizer in engine.optimizers.values():
+        optimizer.register_step_pre_hook(remember)
+        optimizer.register_step_post_hook(compare)
+    engine.step(stream_of(config, data), 0.0)
+    assert set(stepped) == set(engine.parameters)
 
 
 @every_recipe
@@ -172,14 +187,18 @@ def test_samples_are_a_function_of_the_seed(arch: str, data_for: DataFor) -> Non
 
 @every_recipe
 def test_previews_are_rows_of_pictures(arch: str, data_for: DataFor) -> None:
-    config, data = prepare(arch, data_for(arch))
+    config, data = prepare(arch, data_for(arch), "training.ema.half_life=10")
     engine = Engine(config, CPU)
-    state = flat(engine.state_dict())
-    for rows in engine.preview(data.preview(config, CPU)).values():
+    engine.step(stream_of(config, data), 0.0)  # statistics and averages are no longer what they start as
+    state = copy.deepcopy(engine.state_dict())
+    previews = engine.preview(data.preview(config, CPU))
+    assert previews
+    for rows in previews.values():
         assert rows.shape[1:3] == (3, config.image_size)
         assert rows.shape[3] % config.image_size == 0
         assert rows.isfinite().all()
-    assert_same(state, flat(engine.state_dict()))
+    assert_same(state, engine.state_dict())
+    assert all(module.training for module in engine.method.modules())
 
 
 @every_recipe

@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TypeVar
 
-from i2i.config import Device
+from torch import Tensor
+
+from i2i.config import Config, Device
 from i2i.device import resolve_device
 from i2i.errors import WeightsError
 from i2i.inference.sampler import Sampler
@@ -16,6 +18,8 @@ from i2i.runs import weight_file
 from i2i.weights import load_weights
 
 Model = TypeVar("Model", Translator, Sampler)
+Content = tuple[Config, int, dict[str, Tensor]]
+"""Of a weight file: the configuration, the step, and the weights."""
 
 
 def load(run_or_file: str | Path | None = None, *, device: Device = "auto") -> Translator | Sampler:
@@ -30,9 +34,10 @@ def load(run_or_file: str | Path | None = None, *, device: Device = "auto") -> T
         DataError: no run under runs/.
         ConfigError: the device is not there.
     """
-    config, *_ = load_weights(weight_file(run_or_file))
-    translates = issubclass(Method.named(config.method["name"]), TranslationMethod)
-    return (load_translator if translates else load_sampler)(run_or_file, device=device)
+    path, content = _read(run_or_file)
+    if issubclass(Method.named(content[0].method["name"]), TranslationMethod):
+        return _build(Translator, path, content, device)
+    return _build(Sampler, path, content, device)
 
 
 def load_translator(
@@ -42,20 +47,24 @@ def load_translator(
 
     ``seed`` decides the noise of a translator that has some, in the place of the seed in its file.
     """
-    return _load(Translator, run_or_file, device, seed)
+    path, (config, step, weights) = _read(run_or_file)
+    if seed is not None:
+        config = config.changed("inference.seed", seed)
+    return _build(Translator, path, (config, step, weights), device)
 
 
 def load_sampler(run_or_file: str | Path | None = None, *, device: Device = "auto") -> Sampler:
     """Loads a model that draws pictures from noise; arguments and errors as ``load_translator``."""
-    return _load(Sampler, run_or_file, device)
+    return _build(Sampler, *_read(run_or_file), device)
 
 
-def _load(kind: type[Model], run_or_file: str | Path | None, device: Device, seed: int | None = None) -> Model:
+def _read(run_or_file: str | Path | None) -> tuple[Path, Content]:
     path = weight_file(run_or_file)
-    config, step, weights = load_weights(path)
-    if seed is not None:
-        config = config.changed("inference.seed", seed)
+    return path, load_weights(path)
+
+
+def _build(kind: type[Model], path: Path, content: Content, device: Device) -> Model:
     try:
-        return kind(config, step, weights, resolve_device(device))
+        return kind(*content, resolve_device(device))
     except WeightsError as error:
         raise WeightsError(f"{path}: {error}") from None

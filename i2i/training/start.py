@@ -59,6 +59,7 @@ def resume(root: str | Path, steps: int | None = None) -> Outcome:
         warn(f"{root} has no checkpoint yet: starting at step 0")
     else:
         trainer.restore(*checkpoint)
+    del checkpoint  # the run has its own copy
     if steps is not None and steps < trainer.engine.step_count:
         done = trainer.engine.step_count
         raise ConfigError(f"--steps {steps}: {root} has done {done} steps already; give a larger number")

@@ -1,0 +1,68 @@
+"""Files of tensors: written without a copy in memory, read once, whole or not at all."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+import i2i
+from i2i.errors import DataError
+from i2i.training.start import train
+from i2i.weights import load_tree, save_tree
+
+from .conftest import small_config
+
+
+def test_saving_needs_no_copy_in_memory(tmp_path: Path) -> None:
+    # In a process of its own, whose peak nothing else has raised. The tensors have 256 MiB.
+    code = (
+        "import sys, torch\n"
+        "from pathlib import Path\n"
+        "from i2i.device import peak_memory\n"
+        "from i2i.weights import save_tree\n"
+        "tree = {str(i): torch.ones(2**24) for i in range(4)}\n"
+        "before = peak_memory(torch.device('cpu'))\n"
+        f"save_tree(Path({str(tmp_path / 'tree')!r}), tree, {{}}, kind='checkpoint')\n"
+        "print(peak_memory(torch.device('cpu')) - before)"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    assert float(result.stdout) < 0.1
+
+
+def test_tensors_that_share_memory_come_back_apart(tmp_path: Path) -> None:
+    whole = torch.arange(6.0)
+    tree = {"whole": whole, "same": whole, "part": whole[2:4], "row": whole.reshape(2, 3), "turned": whole.flip(0)}
+    save_tree(tmp_path / "tree", tree, {}, kind="checkpoint")
+    again, _ = load_tree(tmp_path / "tree", kind="checkpoint")
+    for name, tensor in tree.items():
+        assert torch.equal(again[name], tensor), name
+    again["whole"].zero_()
+    assert torch.equal(again["same"], whole)
+
+
+def test_a_model_is_read_once(toy_set: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    train(small_config("cyclegan", toy_set, "training.steps=1"), tmp_path / "run")
+    reads: list[Path] = []
+
+    def counted(path: Path, *, kind: str) -> tuple[dict[str, Tensor], dict[str, object]]:
+        reads.append(path)
+        return load_tree(path, kind=kind)
+
+    monkeypatch.setattr("i2i.weights.load_tree", counted)
+    i2i.load(tmp_path / "run")
+    assert reads == [tmp_path / "run/model.safetensors"]
+
+
+def test_a_file_that_cannot_be_written_is_named_and_the_old_one_stays(tmp_path: Path) -> None:
+    path = tmp_path / "weights"
+    save_tree(path, {"a": torch.ones(1)}, {}, kind="checkpoint")
+    (tmp_path / ".weights.tmp").mkdir()
+    with pytest.raises(DataError, match=r"cannot write .*weights"):
+        save_tree(path, {"a": torch.zeros(1)}, {}, kind="checkpoint")
+    assert load_tree(path, kind="checkpoint")[0]["a"] == 1
