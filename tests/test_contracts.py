@@ -119,7 +119,7 @@ def test_a_player_changes_only_itself(arch: str, data_for: DataFor) -> None:
 @every_recipe
 def test_saving_and_loading_between_steps_changes_nothing(arch: str, data_for: DataFor, tmp_path: Path) -> None:
     history = ["method.history=3"] if "history" in read_recipe(arch)["method"] else []
-    config, data = prepare(arch, data_for(arch), "training.ema.half_life=10", *history)
+    config, data = prepare(arch, data_for(arch), "training.ema.half_life=10", "training.ema.start=0", *history)
     straight = Engine(config, CPU)
     stream = stream_of(config, data)
     for i in range(5):
@@ -212,6 +212,11 @@ def test_it_trains_and_its_weight_file_is_all_that_inference_needs(
     assert (outcome.step, model.step, model.config) == (6, 6, config)
     if isinstance(model, Translator):
         assert model.directions[0] == "AtoB"
+        image = np.random.default_rng(0).integers(0, 256, (16, 16, 3), np.uint8)
+        outputs = [model(image, direction) for direction in model.directions]
+    else:
+        outputs = list(model.sample(1))
+    assert all(output.shape == (16, 16, 3) for output in outputs)
 
 
 @pytest.mark.parametrize("arch", SAMPLERS)

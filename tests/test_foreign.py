@@ -518,7 +518,7 @@ def test_an_output_that_is_no_file_is_left_alone(tmp_path: Path, i2i: Run) -> No
     for name in ("pipe.pth", "link.pth"):
         result = i2i("export-state", tmp_path / "run", "-o", tmp_path / name)
         assert (result.code, "exists: choose another" in result.err) == (2, True)
-    with pytest.raises(DataError, match="no file"):
+    with pytest.raises(DataError, match="not a regular file"):
         write_atomically(tmp_path / "pipe.pth", b"")
     assert (tmp_path / "pipe.pth").is_fifo()
 

@@ -42,7 +42,7 @@ class Method(Component, nn.Module, family="method"):
     Attributes:
         needs: what it learns from.
         batches_per_step: how many batches one call of ``updates`` takes.
-        recomputes: whether ``kept_over_updates`` saves memory; set by the engine while it accumulates gradients.
+        recomputes: whether ``recomputable`` saves memory; set by the engine while it accumulates gradients.
     """
 
     needs: ClassVar[Needs] = "unpaired"
@@ -72,11 +72,11 @@ class Method(Component, nn.Module, family="method"):
     def preview(self, batch: Batch) -> dict[str, Tensor]:
         """Named pictures (rows, 3, H, W') in [-1, 1] for TensorBoard."""
 
-    def kept_over_updates(self, network: nn.Module, compute: Callable[[Tensor], Output], x: Tensor) -> Output:
-        """``compute(x)``, a call of ``network`` whose graph is needed after another player's update.
+    def recomputable(self, network: nn.Module, compute: Callable[[Tensor], Output], x: Tensor) -> Output:
+        """``compute(x)``, a call of ``network`` whose activations need not be kept for the backward pass.
 
-        While gradients accumulate, one such graph for each micro-batch would be in memory at once; it then keeps no
-        activations, and the backward pass computes them again, with the same result.
+        While gradients accumulate they are not, and are computed again, with the same result. What has to wait for
+        another player's update is called so: one graph for each micro-batch would be in memory at once.
         """
         return recomputed(network, compute, x) if self.recomputes else compute(x)
 

@@ -153,7 +153,7 @@ class CUT(TranslationMethod, name="cut"):
     def _translate_with_keys(self, sources: Tensor, flipped: bool) -> tuple[Tensor, list[Places], list[Features]]:
         """G(sources), and the places and keys of each contrastive term; ``sources`` are translated mirrored or not."""
         encode = partial(self._encode, stages=[*self.stages, self.output])
-        maps = self.kept_over_updates(self.generator, encode, sources.flip(3) if flipped else sources)
+        maps = self.recomputable(self.generator, encode, sources.flip(3) if flipped else sources)
         with torch.no_grad():
             key_maps = self._encode(sources, self.stages) if flipped else maps
             places = [self._draw_places(key_maps) for _ in range(2 if self.identity_weight else 1)]

@@ -63,7 +63,7 @@ class Pix2Pix(TranslationMethod, name="pix2pix"):
 
     def updates(self, batches: Iterator[Batch]) -> Iterator[Update]:
         source, target = self._sides(next(batches))
-        fake = self.kept_over_updates(self.generator, self.generator, source)
+        fake = self.recomputable(self.generator, self.generator, source)
         score_real, score_fake = self._judge(source, target), self._judge(source, fake.detach())
         loss = 0.5 * discriminator_loss(score_real, score_fake, self.objective)
         scores = {"real": score_real.detach().float().mean(), "fake": score_fake.detach().float().mean()}
