@@ -15,8 +15,9 @@ from torch import Tensor, nn
 from i2i.data.collection import find_collection
 from i2i.data.one_domain import read_pictures
 from i2i.errors import ConfigError
-from i2i.evaluation.features import batches_of, measure_features, pooled_features, with_statistics_of
+from i2i.evaluation.features import measure_features, pooled_features
 from i2i.evaluation.filters import find_filters, guided_gradients
+from i2i.evaluation.stages import batches_of, with_statistics_of
 from i2i.inference.load import load_sampler
 from i2i.inference.sampler import Sampler
 from i2i.networks.base import Discriminator

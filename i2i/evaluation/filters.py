@@ -24,7 +24,7 @@ from i2i.data.images import SUFFIXES, Pixels, is_image, write_image
 from i2i.data.one_domain import read_pictures
 from i2i.data.store import PictureStore
 from i2i.errors import ConfigError, DataError
-from i2i.evaluation.features import (
+from i2i.evaluation.stages import (
     batches_of,
     blank,
     collection_for,
