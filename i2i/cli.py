@@ -189,7 +189,12 @@ def translate(
 @click.option("--walk", type=click.IntRange(2), metavar="STOPS", help="A strip and a GIF between this many pictures.")
 @click.option("--arithmetic", metavar="EXPRESSION", help='With numbers of the sheet, e.g. "3,17 - 5,8 + 2".')
 @click.option("--traverse", metavar="CODE", help="Rows in which one code of an InfoGAN changes.")
-@click.option("--drop-feature", metavar="STAGE:MAPS", help="Pictures without these maps of the generator, below whole.")
+@click.option(
+    "--drop-feature",
+    metavar="STAGE:MAPS",
+    help="Samples without these maps of the generator, below whole ones: up2:0,5, or up2:BOXES.yaml with boxes round "
+    "what it shall forget, a list of {sample: 3, box: [x0, y0, x1, y1]}.",
+)
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda", "mps"]), default="auto", help="Where to compute.")
 def sample(
     model: Path | None,
@@ -228,9 +233,12 @@ def sample(
         write_image(output, views_of.traverse(sampler, traverse, rows=min(count, 10), seed=seed))
         click.echo(f"{traverse} along the rows of {_model_line(sampler)}: {output}")
     elif drop_feature is not None:
-        whole, without = views_of.drop_features(sampler, drop_feature, count=min(count, 10), label=label, seed=seed)
-        write_image(output, views_of.sheet([*whole, *without], len(whole)))
-        click.echo(f"whole, and without {drop_feature}, of {_model_line(sampler)}: {output}")
+        from i2i.evaluation.forget import drop_features
+
+        dropped = drop_features(sampler, drop_feature, count=min(count, 10), label=label, seed=seed)
+        write_image(output, views_of.sheet([*dropped.whole, *dropped.without], len(dropped.whole)))
+        shown = f"whole, and below without {drop_feature}, of {_model_line(sampler)}: {output}"
+        click.echo("\n".join([*dropped.lines, shown]))
     else:
         drawn = sampler.sample(count, label=label, seed=seed, truncation=truncation)
         if output.suffix == ".png":
