@@ -111,7 +111,8 @@ def test_the_report_is_printed_written_and_the_same_again(dcgan: Path, tmp_path:
     assert 0.2 < report["untrained"]["accuracy"] <= 1
     assert report["untrained"] != report["features"]
     assert 0.6 < report["pixels"]["accuracy"] <= 1
-    for part in ("dcgan (6 steps), on digits", "100 training pictures (10 of each label, seed 0)", "266 held-out"):
+    assert (report["trained_on"], report["data"]) == ("digits", "digits")
+    for part in ("digits: dcgan (6 steps)", "100 training pictures (10 of each label, seed 0)", "266 held-out"):
         assert part in result.out
     assert f"{report['features']['accuracy']:.2%} right, from 192 numbers" in result.out
     assert i2i(*arguments, "--seed", 1).out != result.out
@@ -183,7 +184,38 @@ def test_features_that_would_repeat_the_label_are_refused(cgan: Path, tmp_path: 
     run = trained("cgan", halves, tmp_path / "run", "networks.discriminator.labels=project")
     report = measure_features(load_sampler(run, device="cpu"), str(halves), per_label=4)
     assert report.trained_with_labels
-    assert "trained with labels" in report.lines()[0]
+    assert report.lines()[0] == f"trained on  {halves}: cgan (6 steps), with labels"
+
+
+@pytest.mark.parametrize(("trained_in", "evaluated_in"), [("RGB", "L"), ("L", "RGB")])
+def test_another_set_than_the_one_trained_on(tmp_path: Path, i2i: Run, trained_in: str, evaluated_in: str) -> None:
+    """Other sizes, channels and labels: what is read are the other set's pictures as the model takes them."""
+    for number in range(8):
+        draw(tmp_path / f"seen/{number}.png", number, mode=trained_in)
+    run = trained("dcgan", tmp_path / "seen", tmp_path / "run")
+    sides = {
+        "up": (slice(0, 12), slice(None)),
+        "down": (slice(12, 24), slice(None)),
+        "left": (slice(None), slice(0, 9)),
+    }
+    for part, count in (("train", 6), ("test", 4)):
+        for label, place in sides.items():
+            for number in range(count):
+                pixels = np.random.default_rng(number).integers(0, 60, (24, 30), np.uint8)
+                pixels[place] += 120
+                path = tmp_path / "other" / part / label / f"{number}.png"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                Image.fromarray(pixels).convert(evaluated_in).save(path)
+    result = i2i("features", tmp_path / "other", "--model", run, "--per-label", 6, "--json", tmp_path / "report.json")
+    assert result.code == 0, result.err
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert (report["trained_on"], report["data"]) == (str(tmp_path / "seen"), str(tmp_path / "other"))
+    assert f"trained on  {tmp_path / 'seen'}: dcgan" in result.out
+    assert f"evaluated   on {tmp_path / 'other'}: 3 labels" in result.out
+    assert (report["training"], report["held_out"]) == (18, 12)
+    assert report["pixels"]["inputs"] == 16 * 16 * (3 if trained_in == "RGB" else 1)
+    assert report["pixels"]["accuracy"] == 1.0
+    assert report["features"]["accuracy"] > 0.8
 
 
 def test_an_unreadable_picture_is_named(dcgan: Path, tmp_path: Path, i2i: Run) -> None:

@@ -1,8 +1,10 @@
 """How much a discriminator has learnt without labels: a linear classifier on its pooled features.
 
 Radford, Metz, Chintala 2016 (DCGAN, arXiv:1511.06434), section 5: the maps of every convolutional stage are max-pooled
-to a 4x4 grid, flattened and joined, and a regularised linear L2-SVM reads them; the paper has 100 training pictures of
-each label (section 5.2). The yardsticks are the same classifier on raw pixels, and on the features of the same network
+to a 4x4 grid, flattened and joined, and a regularised linear L2-SVM reads them. The paper trains on one set and reads
+the labels of another (ImageNet-1k and CIFAR-10, section 5.1), also from 100 training pictures of each label (SVHN,
+section 5.2); here too the labelled set may be any other, brought to the size and channels that the model takes. The
+yardsticks are the same classifier on raw pixels, and on the features of the same network
 before training: random convolutions alone tell much.
 
 As in the code that the authors released, batch norm takes its statistics from real training pictures. Differs from it:
@@ -66,7 +68,8 @@ class FeatureReport:
     Attributes:
         arch: the recipe of the model.
         step: how long it was trained.
-        data: the labelled set.
+        trained_on: the set that it was trained on, as its run named it.
+        data: the labelled set that is evaluated.
         stages: where the features come from; none for those of the trunk.
         trained_with_labels: whether the model's own training used labels.
         labels: how many labels there are.
@@ -82,6 +85,7 @@ class FeatureReport:
 
     arch: str
     step: int
+    trained_on: str
     data: str
     stages: tuple[str, ...]
     trained_with_labels: bool
@@ -99,10 +103,11 @@ class FeatureReport:
         """What was measured on what, in words."""
         drawn = "all there are" if self.per_label is None else f"{self.per_label:,} of each label, seed {self.seed}"
         layers = f"{self.stages[0]} to {self.stages[-1]}" if self.stages else "trunk"
-        used = " trained with labels" if self.trained_with_labels else ""
+        used = ", with labels" if self.trained_with_labels else ""
         return [
-            f"measured    {self.arch} ({self.step:,} steps){used}, on {self.data}: {self.labels} labels, a linear SVM "
-            f"of {self.training:,} training pictures ({drawn}), tried on {self.held_out:,} held-out pictures",
+            f"trained on  {self.trained_on}: {self.arch} ({self.step:,} steps){used}",
+            f"evaluated   on {self.data}: {self.labels} labels, a linear SVM of {self.training:,} training pictures "
+            f"({drawn}), tried on {self.held_out:,} held-out pictures",
             f"features    {self.features.accuracy:.2%} right, from {self.features.inputs:,} numbers of the "
             f"discriminator's {layers} (C {self.features.c:g})",
             f"untrained   {self.untrained.accuracy:.2%} right, from as many of the same network before training "
@@ -152,6 +157,7 @@ def measure_features(sampler: Sampler, data: str, *, per_label: int | None = 100
     return FeatureReport(
         arch=sampler.config.arch,
         step=sampler.step,
+        trained_on=sampler.config.data.path,
         data=data,
         stages=tuple(name for name, _ in sampler.method.discriminator.stages()),
         trained_with_labels=bool(sampler.labels),
