@@ -279,18 +279,33 @@ def features(path: str, model: Path | None, per_label: int, seed: int, report_fi
 @click.option("--stage", help="A stage of the discriminator, such as layer2; by default the last.")
 @click.option("--units", type=Units(), default="6", show_default=True, help="How many, or numbers like 0,5,9.")
 @click.option("--pictures", is_flag=True, help="Show each picture beside its gradient.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Draws the untrained weights.")
+@click.option("--json", "report_file", type=FileName(), help="Write what is shown to this file too.")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda", "mps"]), default="auto", help="Where to compute.")
 def filters(
-    path: str, output: Path, model: Path | None, stage: str | None, units: Any, pictures: bool, device: Any
+    path: str,
+    output: Path,
+    model: Path | None,
+    stage: str | None,
+    units: Any,
+    pictures: bool,
+    seed: int,
+    report_file: Path | None,
+    device: Any,
 ) -> None:
-    """Draw what excites the units of a discriminator in the pictures of DATA, by guided backpropagation."""
+    """Draw what excites the units of a discriminator in the pictures of DATA, by guided backpropagation.
+
+    On the left those of an untrained discriminator, on the right those of the model.
+    """
     from i2i.display import warn
     from i2i.evaluation.filters import find_filters, require_picture_name, write_sheet
     from i2i.inference.load import load_sampler
 
     require_picture_name(output)
-    found = find_filters(load_sampler(model, device=device), path, stage=stage, units=units)
+    found = find_filters(load_sampler(model, device=device), path, stage=stage, units=units, seed=seed)
     write_sheet(output, found, pictures=pictures)
+    if report_file is not None:
+        found.write(report_file)
     for problem in found.skipped:
         warn(f"left out: {problem}")
     click.echo(found.line(output))

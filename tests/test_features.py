@@ -16,8 +16,8 @@ from i2i.data.collection import find_collection
 from i2i.data.one_domain import read_pictures
 from i2i.errors import ConfigError
 from i2i.evaluation.features import measure_features, pooled_features
-from i2i.evaluation.filters import find_filters, guided_gradients
-from i2i.evaluation.stages import batches_of, with_statistics_of
+from i2i.evaluation.filters import Excitation, find_filters, guided_gradients
+from i2i.evaluation.stages import batches_of, untrained, with_statistics_of
 from i2i.inference.load import load_sampler
 from i2i.inference.sampler import Sampler
 from i2i.networks.base import Discriminator
@@ -298,30 +298,59 @@ def test_guided_gradients_equal_a_plain_restatement(sampler: Sampler) -> None:
     assert gradients.abs().max() > 0
 
 
-def test_filters_show_the_most_exciting_pictures_first(sampler: Sampler, halves: Path) -> None:
-    found = find_filters(sampler, str(halves), stage="layer1", units=[2, 0], columns=3)
+@pytest.mark.parametrize("side", ["trained", "untrained"])
+def test_filters_show_the_most_exciting_pictures_first(sampler: Sampler, halves: Path, side: str) -> None:
+    found = find_filters(sampler, str(halves), stage="layer1", units=[2, 0], columns=3, seed=5)
     assert (found.units, found.searched, found.held_out) == ((2, 0), 10, True)
-    assert found.pictures.shape == found.gradients.shape == (2, 3, 1, 16, 16)
+    shown: Excitation = getattr(found, side)
+    assert shown.pictures.shape == shown.gradients.shape == (2, 3, 1, 16, 16)
+    network = sampler.method.discriminator if side == "trained" else untrained(sampler, 5)
     with torch.no_grad():
         files = sorted((halves / "test").rglob("*.png"))
         x = torch.stack([torch.from_numpy(np.array(Image.open(file), np.float32) / 127.5 - 1)[None] for file in files])
-        maps = dict(sampler.method.discriminator.stages())["layer1"](x)
+        maps = dict(network.stages())["layer1"](x)  # the first layer has no batch norm
         expected = maps[:, [2, 0]].amax((2, 3)).topk(3, dim=0)
-    torch.testing.assert_close(found.responses, expected.values.T)
-    torch.testing.assert_close(found.pictures, x[expected.indices.T])
-    assert found.sheet().shape == (2 * (64 + 4) + 4, 3 * (64 + 4) + 4, 1)
-    assert found.sheet(pictures=True).shape == (2 * (64 + 4) + 4, 3 * (128 + 4) + 4, 1)
+    torch.testing.assert_close(shown.responses, expected.values.T)
+    torch.testing.assert_close(shown.pictures, x[expected.indices.T])
+    assert shown.sheet().shape == (2 * (64 + 4) + 4, 3 * (64 + 4) + 4, 1)
+    assert shown.sheet(pictures=True).shape == (2 * (64 + 4) + 4, 3 * (128 + 4) + 4, 1)
+
+
+def test_untrained_filters_are_left_of_trained_ones(sampler: Sampler, halves: Path) -> None:
+    found = find_filters(sampler, str(halves), units=2, columns=3)
+    assert not torch.equal(found.trained.gradients, found.untrained.gradients)
+    title, sheet = np.split(found.sheet(), [16])
+    np.testing.assert_array_equal(sheet, np.concatenate([found.untrained.sheet(), found.trained.sheet()], axis=1))
+    left, right = np.hsplit(title, 2)
+    assert left.min() < 100
+    assert right.min() < 100
+    assert not np.array_equal(left, right)
+
+
+def test_untrained_weights_follow_the_seed(sampler: Sampler) -> None:
+    x = torch.rand(2, 1, 16, 16)
+    with torch.no_grad():
+        one, same, other = (untrained(sampler, seed).trunk(x) for seed in (0, 0, 1))
+    assert torch.equal(one, same)
+    assert not torch.equal(one, other)
 
 
 def test_filters_are_drawn_for_models_with_and_without_labels(
     dcgan: Path, cgan: Path, tmp_path: Path, i2i: Run
 ) -> None:
     for run in (dcgan, cgan):
-        result = i2i("filters", "digits", "--model", run, "-o", tmp_path / "out/sheet.png", "--units", "0,5")
+        arguments = ("--units", "0,5", "--json", tmp_path / "out/sheet.json")
+        result = i2i("filters", "digits", "--model", run, "-o", tmp_path / "out/sheet.png", *arguments)
         assert result.code == 0, result.err
         assert "layer2, units 0, 5, at the 8 of 266 held-out pictures" in result.out
+        assert f"left: untrained (seed 0); right: {run.name} trained on digits (6 steps)" in result.out
         with Image.open(tmp_path / "out/sheet.png") as sheet:
-            assert sheet.size == (8 * 68 + 4, 2 * 68 + 4)
+            assert sheet.size == (2 * (8 * 68 + 4), 16 + 2 * 68 + 4)
+        report = json.loads((tmp_path / "out/sheet.json").read_text())
+        assert (report["arch"], report["stage"], report["units"], report["seed"]) == (run.name, "layer2", [0, 5], 0)
+        sides = [report[side] for side in ("left", "right")]
+        assert [side["network"] for side in sides] == ["untrained", "trained"]
+        assert [np.shape(side["responses"]) for side in sides] == [(2, 8), (2, 8)]
 
 
 @pytest.mark.parametrize(
