@@ -96,6 +96,14 @@ def test_damaged_idx_files_are_named(idx_set: Path, damage: bytes) -> None:
         read_idx(idx_set / "train-images-idx3-ubyte.gz")
 
 
+def test_a_damaged_gzip_file_is_named(idx_set: Path) -> None:
+    content = bytearray((idx_set / "train-images-idx3-ubyte.gz").read_bytes())
+    content[20] ^= 255
+    (idx_set / "train-images-idx3-ubyte.gz").write_bytes(content)
+    with pytest.raises(DataError, match=r"train-images-idx3-ubyte\.gz is not a whole IDX file"):
+        find_collection(str(idx_set), size=16)
+
+
 def test_idx_files_come_in_pairs(idx_set: Path) -> None:
     (idx_set / "train-labels-idx1-ubyte").unlink()
     with pytest.raises(DataError, match="IDX files come in pairs"):
