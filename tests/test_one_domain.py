@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import shutil
 import struct
 from itertools import islice
 from pathlib import Path
@@ -10,9 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
+from i2i.batch import Batch
 from i2i.config import Config
-from i2i.data.batches import batches_from
+from i2i.data.batches import batches_from, from_unit
 from i2i.data.collection import find_collection, read_idx
 from i2i.data.load import load_training_set
 from i2i.data.points import Points, ring_centres
@@ -50,14 +53,33 @@ def test_labels_come_from_folders_in_order_of_their_names(labelled_set: Path) ->
     assert collection.test.labels == [0, 1, 2]
 
 
-def test_a_batch_has_the_label_of_each_picture(labelled_set: Path) -> None:
-    config, data = prepared("cgan", labelled_set)
-    assert config.data.labels == ("blue", "green", "red")
-    drawn = list(islice(batches_from(data.dataset(config, (0, 1)), 0, workers=0, device=CPU), 6))
-    labels = torch.cat([batch.label for batch in drawn if batch.label is not None])
-    assert torch.bincount(labels).tolist() == [5, 4, 3]  # one epoch of 12 pictures
-    by_name = {picture.name: picture for picture in find_collection(str(labelled_set), size=16).train.pictures}
-    assert len(by_name) == 12
+@pytest.mark.parametrize("broken", [False, True])
+def test_a_batch_has_the_label_of_each_picture(labelled_set: Path, tmp_path: Path, broken: bool) -> None:
+    """Also where a picture cannot be read, and those after it move up."""
+    train = Path(shutil.copytree(labelled_set, tmp_path / "set"), "train")
+    if broken:
+        (train / "green/picture00.png").write_text("no picture")
+    config, data = prepared("cgan", train.parent, "training.batch_size=6")
+    names, readable = ("blue", "green", "red"), data.size
+    assert (config.data.labels, readable) == (names, 12 - broken)
+    drawn = list(islice(batches_from(data.dataset(config, (0, 1)), 0, workers=0, device=CPU), 2))
+    found: list[Path] = []
+    for picture, label in ((picture, label) for batch in drawn for picture, label in zip(*pair(batch), strict=True)):
+        files = [file for file in sorted((train / names[label]).iterdir()) if file.read_bytes()[:4] == b"\x89PNG"]
+        (file,) = [file for file in files if np.array_equal(seen_by_training(file), picture)]
+        found.append(file)
+    assert len(set(found)) == readable  # an epoch shows each
+
+
+def pair(batch: Batch) -> tuple[np.ndarray[tuple[int, ...], np.dtype[np.uint8]], list[int]]:
+    """The pictures (N, H, W, C) of a batch, and their labels."""
+    assert batch.label is not None
+    return from_unit(batch.a).permute(0, 2, 3, 1).numpy(), batch.label.tolist()
+
+
+def seen_by_training(file: Path) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
+    """The file at the size of training, read by Pillow alone."""
+    return np.asarray(Image.open(file).convert("RGB").resize((16, 16), Image.Resampling.BICUBIC))
 
 
 def test_pictures_without_folders_have_no_labels(tmp_path: Path, i2i: Run) -> None:
