@@ -4,8 +4,8 @@ Radford, Metz, Chintala 2016 (DCGAN, arXiv:1511.06434), section 5: the maps of e
 to a 4x4 grid, flattened and joined, and a regularised linear L2-SVM reads them. The paper trains on one set and reads
 the labels of another (ImageNet-1k and CIFAR-10, section 5.1), also from 100 training pictures of each label (SVHN,
 section 5.2); here too the labelled set may be any other, brought to the size and channels that the model takes. The
-yardsticks are the same classifier on raw pixels, and on the features of the same network
-before training: random convolutions alone tell much.
+yardsticks are the same classifier on raw pixels, and on the features of the same network before training: random
+convolutions alone tell much.
 
 As in the code that the authors released, batch norm takes its statistics from real training pictures. Differs from it:
 inputs are standardised, and C is chosen by cross-validation on the training pictures; for all alike.
