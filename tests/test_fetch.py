@@ -331,14 +331,14 @@ def idx_files() -> dict[str, bytes]:
 def record_files(label_bytes: int) -> dict[str, bytes]:
     """CIFAR's files, three records in each: record n of a set has the label n % 3, and planes of n, n + 1 and n + 2.
 
-    The first pixel of the last plane is 255.
+    The second pixel of the last plane's first row is 255.
     """
     split = ["train.bin", "test.bin"] if label_bytes == 2 else [f"data_batch_{i}.bin" for i in range(1, 6)]
     files: dict[str, bytes] = {}
     for number, name in enumerate([*split, *(["test_batch.bin"] if label_bytes == 1 else [])]):
         for record in range(3 * number, 3 * number + 3):
             planes = np.repeat(np.arange(record, record + 3, dtype=np.uint8), 32 * 32).reshape(3, 32, 32)
-            planes[2, 0, 0] = 255
+            planes[2, 0, 1] = 255
             labels = bytes([77, record % 3][-label_bytes:])
             files[name] = files.get(name, b"") + labels + planes.tobytes()
     names = "batches.meta.txt" if label_bytes == 1 else "fine_label_names.txt"
@@ -445,7 +445,7 @@ def test_records_arrive_with_pictures_and_labels_and_train_a_conditional_model(
         for picture, number in zip(part.pictures, numbers, strict=True):
             pixels = picture.read(3, (255, 255, 255))
             assert pixels[1, 1].tolist() == [number, number + 1, number + 2]
-            assert np.argwhere(pixels == 255).tolist() == [[0, 0, 2]]
+            assert np.argwhere(pixels == 255).tolist() == [[0, 1, 2]]
     sampler = trained_on(tmp_path / "out", tmp_path / "run", size=32, i2i=i2i)
     assert (sampler.labels, sampler.config.data.channels_a) == (("frog", "cat", "truck"), 3)
 

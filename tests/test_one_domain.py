@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from sklearn.datasets import load_digits
 
 from i2i.batch import Batch
 from i2i.config import Config
@@ -99,6 +100,11 @@ def test_stray_pictures_beside_label_folders_are_never_dropped(labelled_set: Pat
     assert (len(collection.train.pictures), collection.labels) == (5, ())
 
 
+def test_a_single_folder_is_no_label(tmp_path: Path) -> None:
+    collection = find_collection(str(make_set(tmp_path / "data", **{"train/red": 2})), size=16)
+    assert (len(collection.train.pictures), collection.labels) == (2, ())
+
+
 def test_idx_files_are_read_with_their_labels(idx_set: Path) -> None:
     config, data = prepared("cgan", idx_set)
     assert (config.data.channels_a, config.data.labels) == (1, ("0", "1", "2"))
@@ -108,7 +114,7 @@ def test_idx_files_are_read_with_their_labels(idx_set: Path) -> None:
     assert data.describe() == "5 pictures with 3 labels"
 
 
-@pytest.mark.parametrize("damage", [b"", b"\x00\x00\x09\x01\x00\x00\x00\x01", b"\x00\x00\x08\x03\x00\x00\x00\xff"])
+@pytest.mark.parametrize("damage", [b"", b"\x00\x00\x09\x01\x00\x00\x00\x01\x07", b"\x00\x00\x08\x03\x00\x00\x00\xff"])
 def test_damaged_idx_files_are_named(idx_set: Path, damage: bytes) -> None:
     (idx_set / "train-labels-idx1-ubyte").write_bytes(damage)
     with pytest.raises(DataError, match="train-labels-idx1-ubyte is not a whole IDX file"):
@@ -120,7 +126,7 @@ def test_damaged_idx_files_are_named(idx_set: Path, damage: bytes) -> None:
 
 def test_a_damaged_gzip_file_is_named(idx_set: Path) -> None:
     content = bytearray((idx_set / "train-images-idx3-ubyte.gz").read_bytes())
-    content[20] ^= 255
+    content[10] = 255  # no such kind of block
     (idx_set / "train-images-idx3-ubyte.gz").write_bytes(content)
     with pytest.raises(DataError, match=r"train-images-idx3-ubyte\.gz is not a whole IDX file"):
         find_collection(str(idx_set), size=16)
@@ -129,6 +135,12 @@ def test_a_damaged_gzip_file_is_named(idx_set: Path) -> None:
 def test_idx_files_come_in_pairs(idx_set: Path) -> None:
     (idx_set / "train-labels-idx1-ubyte").unlink()
     with pytest.raises(DataError, match="IDX files come in pairs"):
+        find_collection(str(idx_set), size=16)
+
+
+def test_idx_files_of_different_lengths_are_named(idx_set: Path) -> None:
+    write_idx(idx_set / "train-labels-idx1-ubyte", np.array([2, 0, 1, 2], np.uint8))
+    with pytest.raises(DataError, match=r"holds \(5, 8, 8\) and .*-labels-idx1-ubyte \(4,\): not pictures and labels"):
         find_collection(str(idx_set), size=16)
 
 
@@ -146,6 +158,13 @@ def test_the_built_in_digits_are_split_by_number() -> None:
     assert len(collection.train.pictures) + len(collection.test.pictures) == 1797
     assert 200 < len(collection.test.pictures) < 330
     assert collection.is_grey()
+    pictures, labels = load_digits(return_X_y=True)
+    for part in (collection.train, collection.test):
+        for picture, label in list(zip(part.pictures, part.labels, strict=True))[::50]:
+            number = int(picture.name.name)
+            assert label == labels[number]
+            plain = (pictures[number].reshape(8, 8, 1) * 255 / 16).round()
+            np.testing.assert_array_equal(picture.read(1, (255, 255, 255)), plain)
 
 
 def test_folders_of_two_domains_are_pointed_out(toy_set: Path) -> None:
