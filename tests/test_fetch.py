@@ -174,6 +174,7 @@ def test_every_description_of_two_domains_is_whole(name: str) -> None:
     folders = ("train", "val", "test") if described.task == "paired" else ("trainA", "trainB", "testA", "testB")
     assert set(described.counts) <= set(folders)
     assert all(count > 0 for count in described.counts.values())
+    assert ("method.direction=BtoA" in described.training_options()) == (described.direction == "BtoA")
     if described.archive is None:
         assert described.note
     else:
@@ -655,9 +656,9 @@ def tar_of(*names: str, kind: bytes = tarfile.REGTYPE, content: bytes = b"", lin
     return packed.getvalue()
 
 
-def tar_with_a_header_of(size: int) -> bytes:
+def tar_with_a_header_of(size: int, kind: bytes = tarfile.XHDTYPE) -> bytes:
     entry = tarfile.TarInfo("trainA/1.png")
-    entry.type, entry.size = tarfile.XHDTYPE, size
+    entry.type, entry.size = kind, size
     return gzip.compress(entry.tobuf(tarfile.GNU_FORMAT) + bytes(1024))
 
 
@@ -687,6 +688,7 @@ HOSTILE = {
     "tar, many": (tar_of(*"abcdefghijk"), "more than 10 entries"),
     "tar, twice": (tar_of("a.png", "a.png", content=b"x"), "'a.png' is in it twice"),
     "tar, header": (tar_with_a_header_of(10**9), "a header of absurd size"),
+    "tar, negative size": (tar_with_a_header_of(-1024, tarfile.REGTYPE), "'trainA/1.png' declares a negative size"),
     "tar, bomb behind it": (gzip.compress(bytes(2**25)), "data after the end of the archive"),
     "no tar": (gzip.compress(b"hello" * 1000), "damaged or cut archive"),
     "page": (b"<!DOCTYPE html><p>Not Found", "neither a zip nor a tar.gz archive, but a web page"),
