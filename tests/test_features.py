@@ -10,13 +10,15 @@ import pytest
 import torch
 import torch.nn.functional as F
 from PIL import Image
+from sklearn.svm import LinearSVC
 from torch import Tensor, nn
 
 from i2i.data.collection import find_collection
 from i2i.data.one_domain import read_pictures
-from i2i.errors import ConfigError
-from i2i.evaluation.features import measure_features, pooled_features
+from i2i.errors import ConfigError, DataError
+from i2i.evaluation.features import draw_training_pictures, measure_features, pooled_features
 from i2i.evaluation.filters import Excitation, find_filters, guided_gradients
+from i2i.evaluation.linear import Features, Labels, LinearSVM
 from i2i.evaluation.stages import batches_of, untrained, with_statistics_of
 from i2i.inference.load import load_sampler
 from i2i.inference.sampler import Sampler
@@ -48,8 +50,12 @@ def sampler(dcgan: Path) -> Sampler:
 
 @pytest.fixture(scope="module")
 def halves(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return draw_halves(tmp_path_factory.mktemp("data") / "halves")
+
+
+def draw_halves(root: Path) -> Path:
     """Noise whose left or right half is brighter: the label is a linear function of the pixels."""
-    root, random = tmp_path_factory.mktemp("data") / "halves", np.random.default_rng(0)
+    random = np.random.default_rng(0)
     for part, count in (("train", 8), ("test", 5)):
         for label, side in (("left", slice(0, 8)), ("right", slice(8, 16))):
             for number in range(count):
@@ -124,6 +130,64 @@ def test_pixels_that_are_separable_are_read_without_a_mistake(sampler: Sampler, 
     assert (report.labels, report.training, report.held_out, report.pixels.inputs) == (2, 16, 10, 256)
 
 
+def noisy(count: int, inputs: int) -> tuple[Features, Labels]:
+    """Labels that the first three of many inputs tell in part."""
+    random = np.random.default_rng(0)
+    x = random.normal(size=(count, inputs)).astype(np.float32)
+    return x, (x[:, :3].sum(1) + random.normal(size=count) > 0).astype(np.int64)
+
+
+def test_more_inputs_than_pictures_are_read_as_by_a_plain_svm() -> None:
+    (x, labels), (others, _) = noisy(40, 60), noisy(80, 60)
+    ours = LinearSVM(x, labels, 0)
+    mean, deviation = x.mean(0), x.std(0)
+    plain = LinearSVC(dual=False, C=ours.c).fit((x - mean) / deviation / np.sqrt(60), labels)
+    guessed = plain.predict((others - mean) / deviation / np.sqrt(60))
+    assert 20 < guessed.sum() < 60
+    np.testing.assert_array_equal(ours.predict(others), guessed)
+
+
+def test_c_means_the_same_for_any_number_of_inputs_and_follows_the_folds_of_the_seed() -> None:
+    x, labels = noisy(40, 8)
+    chosen = [LinearSVM(x, labels, seed).c for seed in range(6)]
+    assert chosen == [LinearSVM(np.repeat(x, 50, axis=1), labels, seed).c for seed in range(6)]
+    assert len(set(chosen)) > 1
+
+
+@pytest.mark.parametrize("labels", [[0, 0, 0, 0], [0, 0, 0, 1]])
+def test_a_classifier_needs_two_labels_and_two_pictures_of_each(labels: list[int]) -> None:
+    with pytest.raises(DataError, match="needs two labels with two readable training pictures each"):
+        LinearSVM(noisy(4, 3)[0], np.array(labels), 0)
+
+
+def test_labels_stay_with_their_pictures_behind_an_unreadable_one(sampler: Sampler, tmp_path: Path) -> None:
+    root = draw_halves(tmp_path)
+    for part in ("train", "test"):
+        (root / part / "left/0.png").write_text("no picture")
+    report = measure_features(sampler, str(root), per_label=None)
+    assert (report.training, report.held_out, len(report.skipped)) == (15, 9, 2)
+    assert report.pixels.accuracy == 1.0
+
+
+def test_training_pictures_are_drawn_of_each_label_by_the_seed(halves: Path) -> None:
+    collection = find_collection(str(halves), size=16)
+    drawn = [draw_training_pictures(collection, 3, seed) for seed in (0, 0, 1)]
+    names = [[picture.name for picture in part.pictures] for part in drawn]
+    assert names[0] == names[1] != names[2]
+    for part in drawn:
+        assert part.labels == [0, 0, 0, 1, 1, 1]
+        assert [picture.name.parent.name for picture in part.pictures] == ["left"] * 3 + ["right"] * 3
+        assert len({picture.name for picture in part.pictures}) == 6
+
+
+def test_a_single_readable_picture_is_not_enough(sampler: Sampler, tmp_path: Path) -> None:
+    root = draw_halves(tmp_path)
+    for path in sorted((root / "test").rglob("*.png"))[1:]:
+        path.write_text("no picture")
+    with pytest.raises(DataError, match=r"1 pictures of a part can be read, and two are needed; first: .*1\.png"):
+        measure_features(sampler, str(root), per_label=4)
+
+
 def test_labels_without_meaning_are_not_read(sampler: Sampler, tmp_path: Path) -> None:
     random = np.random.default_rng(0)
     for part, count in (("train", 20), ("test", 100)):
@@ -145,6 +209,7 @@ def test_measuring_leaves_the_model_as_it_was(sampler: Sampler, halves: Path) ->
     assert all(torch.equal(value, after[name]) for name, value in before.items())
     assert all(p.grad is None for p in sampler.method.parameters())
     assert not sampler.method.discriminator.training
+    assert not any(module._forward_hooks for module in sampler.method.discriminator.modules())
 
 
 def test_batch_norm_takes_the_statistics_of_all_labels(sampler: Sampler, tmp_path: Path) -> None:
@@ -166,6 +231,27 @@ def test_batch_norm_takes_the_statistics_of_all_labels(sampler: Sampler, tmp_pat
         maps = conv(network.get_submodule("layer1")(x))
     torch.testing.assert_close(norm.running_mean, maps.mean((0, 2, 3)), rtol=0.05, atol=1e-4)
     torch.testing.assert_close(norm.running_var, maps.var((0, 2, 3)), rtol=0.05, atol=1e-6)
+
+
+def test_batch_norm_sees_each_picture_with_its_own_label(cgan: Path) -> None:
+    """A discriminator that takes labels, 1,531 pictures in 12 batches."""
+    sampler = load_sampler(cgan, device="cpu")
+    network = sampler.method.discriminator
+    with torch.no_grad():
+        first = network.get_submodule("layer1.0")
+        assert isinstance(first, nn.Conv2d)
+        first.weight[:, 1:] = torch.randn(first.weight[:, 1:].shape, generator=torch.Generator().manual_seed(0))
+    collection = find_collection("digits", size=16)
+    [store] = read_pictures([collection.train], sampler.config)
+    label = torch.tensor(collection.train.labels) ** 2 // 9  # not in turn, and not each as often as the others
+    norm = with_statistics_of(network, sampler, store, label).get_submodule("layer2.1")
+    assert isinstance(norm, nn.BatchNorm2d)
+    assert norm.running_mean is not None
+    with torch.no_grad():
+        x = torch.cat([x for x, _ in batches_of(store, sampler)])
+        planes = F.one_hot(label, 10)[:, :, None, None].expand(-1, -1, 16, 16).float()
+        maps = network.get_submodule("layer2.0")(network.get_submodule("layer1")(torch.cat([x, planes], dim=1)))
+    torch.testing.assert_close(norm.running_mean, maps.mean((0, 2, 3)), rtol=0.02, atol=1e-4)
 
 
 def test_perceptrons_are_measured_by_their_trunk_and_have_no_filters(tmp_path: Path, halves: Path, i2i: Run) -> None:

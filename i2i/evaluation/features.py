@@ -144,7 +144,7 @@ def measure_features(sampler: Sampler, data: str, *, per_label: int | None = 100
             "would repeat it: measure a model trained without labels, or with networks.discriminator.labels=project"
         )
     collection = collection_for(sampler, data)
-    chosen = _draw(_with_labels(collection), per_label, seed)
+    chosen = draw_training_pictures(_with_labels(collection), per_label, seed)
     store, tests = read_pictures([chosen, collection.test], sampler.config)
     require_readable(collection.root, store)
     require_readable(collection.root, tests)
@@ -197,8 +197,12 @@ def _with_labels(collection: Collection) -> Collection:
     return collection
 
 
-def _draw(collection: Collection, per_label: int | None, seed: int) -> Part:
-    """``per_label`` training pictures of each label, or all."""
+def draw_training_pictures(collection: Collection, per_label: int | None, seed: int) -> Part:
+    """``per_label`` training pictures of each label, or all.
+
+    Raises:
+        DataError: a label has fewer.
+    """
     train, places = collection.train, np.array([], np.int64)
     for label in sorted(set(train.labels)):
         own, name = np.flatnonzero(np.array(train.labels) == label), collection.labels[label]
