@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -398,8 +399,30 @@ def test_filters_show_the_most_exciting_pictures_first(sampler: Sampler, halves:
         expected = maps[:, [2, 0]].amax((2, 3)).topk(3, dim=0)
     torch.testing.assert_close(shown.responses, expected.values.T)
     torch.testing.assert_close(shown.pictures, x[expected.indices.T])
-    assert shown.sheet().shape == (2 * (64 + 4) + 4, 3 * (64 + 4) + 4, 1)
+    sheet = shown.sheet()
+    assert sheet.shape == (2 * (64 + 4) + 4, 3 * (64 + 4) + 4, 1)
+    for cell in (sheet[y : y + 64, x : x + 64] for y in (4, 72) for x in (4, 72, 140)):
+        assert np.abs(cell - 127.5).max() > 127  # scaled by its own largest value
     assert shown.sheet(pictures=True).shape == (2 * (64 + 4) + 4, 3 * (128 + 4) + 4, 1)
+
+
+def test_filters_see_each_picture_with_its_own_label(cgan: Path, halves: Path, tmp_path: Path) -> None:
+    """By the labels' names, which have other numbers in the model, and behind a picture that cannot be read."""
+    for name, label in (("left", "7"), ("right", "3")):
+        shutil.copytree(halves / "test" / name, tmp_path / "train" / label)
+    (tmp_path / "train/3/0.png").write_text("no picture")
+    sampler = load_sampler(cgan, device="cpu")
+    first = sampler.method.discriminator.get_submodule("layer1.0")
+    assert isinstance(first, nn.Conv2d)
+    with torch.no_grad():
+        first.weight[:, 1:] = 0.02 * torch.randn(4, 10, 4, 4, generator=torch.Generator().manual_seed(0))
+        files = [*sorted((tmp_path / "train/3").iterdir())[1:], *sorted((tmp_path / "train/7").iterdir())]
+        labels = torch.tensor([int(file.parent.name) for file in files])
+        x = torch.stack([torch.from_numpy(np.array(Image.open(file), np.float32) / 127.5 - 1)[None] for file in files])
+        planes = F.one_hot(labels, 10)[:, :, None, None].expand(-1, -1, 16, 16).float()
+        expected = sampler.method.discriminator.get_submodule("layer1")(torch.cat([x, planes], dim=1)).amax((2, 3))
+    shown = find_filters(sampler, str(tmp_path), stage="layer1", units=4, columns=9).trained
+    torch.testing.assert_close(shown.responses, expected.sort(dim=0, descending=True).values.T)
 
 
 def test_untrained_filters_are_left_of_trained_ones(sampler: Sampler, halves: Path) -> None:
