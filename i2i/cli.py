@@ -197,7 +197,12 @@ def translate(
 @click.option("--walk", type=click.IntRange(2), metavar="STOPS", help="A strip and a GIF between this many pictures.")
 @click.option("--arithmetic", metavar="EXPRESSION", help='With numbers of the sheet, e.g. "3,17 - 5,8 + 2".')
 @click.option("--traverse", metavar="CODE", help="Rows in which one code of an InfoGAN changes.")
-@click.option("--drop-feature", metavar="STAGE:MAPS", help="Pictures without these maps of the generator, below whole.")
+@click.option(
+    "--drop-feature",
+    metavar="STAGE:MAPS",
+    help="Samples without these maps of the generator, below whole ones: up2:0,5, or up2:BOXES.yaml with boxes round "
+    "what it shall forget, a list of {sample: 3, box: [x0, y0, x1, y1]}.",
+)
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda", "mps"]), default="auto", help="Where to compute.")
 def sample(
     model: Path | None,
@@ -237,9 +242,12 @@ def sample(
         write_image(output, views_of.traverse(sampler, traverse, rows=min(count, 10), seed=seed))
         click.echo(f"{traverse} along the rows of {_model_line(sampler)}: {output}")
     elif drop_feature is not None:
-        whole, without = views_of.drop_features(sampler, drop_feature, count=min(count, 10), label=label, seed=seed)
-        write_image(output, views_of.sheet([*whole, *without], len(whole)))
-        click.echo(f"whole, and without {drop_feature}, of {_model_line(sampler)}: {output}")
+        from i2i.evaluation.forget import drop_features
+
+        dropped = drop_features(sampler, drop_feature, count=min(count, 10), label=label, seed=seed)
+        write_image(output, views_of.sheet([*dropped.whole, *dropped.without], len(dropped.whole)))
+        shown = f"whole, and below without {drop_feature}, of {_model_line(sampler)}: {output}"
+        click.echo("\n".join([*dropped.lines, shown]))
     else:
         drawn = sampler.sample(count, label=label, seed=seed, truncation=truncation)
         if output.suffix == ".png":
@@ -283,18 +291,33 @@ def features(path: str, model: Path | None, per_label: int, seed: int, report_fi
 @click.option("--stage", help="A stage of the discriminator, such as layer2; by default the last.")
 @click.option("--units", type=Units(), default="6", show_default=True, help="How many, or numbers like 0,5,9.")
 @click.option("--pictures", is_flag=True, help="Show each picture beside its gradient.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Draws the untrained weights.")
+@click.option("--json", "report_file", type=FileName(), help="Write what is shown to this file too.")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda", "mps"]), default="auto", help="Where to compute.")
 def filters(
-    path: str, output: Path, model: Path | None, stage: str | None, units: Any, pictures: bool, device: Any
+    path: str,
+    output: Path,
+    model: Path | None,
+    stage: str | None,
+    units: Any,
+    pictures: bool,
+    seed: int,
+    report_file: Path | None,
+    device: Any,
 ) -> None:
-    """Draw what excites the units of a discriminator in the pictures of DATA, by guided backpropagation."""
+    """Draw what excites the units of a discriminator in the pictures of DATA, by guided backpropagation.
+
+    On the left those of an untrained discriminator, on the right those of the model.
+    """
     from i2i.display import warn
     from i2i.evaluation.filters import find_filters, require_picture_name, write_sheet
     from i2i.inference.load import load_sampler
 
     require_picture_name(output)
-    found = find_filters(load_sampler(model, device=device), path, stage=stage, units=units)
+    found = find_filters(load_sampler(model, device=device), path, stage=stage, units=units, seed=seed)
     write_sheet(output, found, pictures=pictures)
+    if report_file is not None:
+        found.write(report_file)
     for problem in found.skipped:
         warn(f"left out: {problem}")
     click.echo(found.line(output))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -10,13 +11,16 @@ import pytest
 import torch
 import torch.nn.functional as F
 from PIL import Image
+from sklearn.svm import LinearSVC
 from torch import Tensor, nn
 
 from i2i.data.collection import find_collection
 from i2i.data.one_domain import read_pictures
-from i2i.errors import ConfigError
-from i2i.evaluation.features import batches_of, measure_features, pooled_features, with_statistics_of
-from i2i.evaluation.filters import find_filters, guided_gradients
+from i2i.errors import ConfigError, DataError
+from i2i.evaluation.features import draw_training_pictures, measure_features, pooled_features
+from i2i.evaluation.filters import Excitation, find_filters, guided_gradients
+from i2i.evaluation.linear import Features, Labels, LinearSVM
+from i2i.evaluation.stages import batches_of, untrained, with_statistics_of
 from i2i.inference.load import load_sampler
 from i2i.inference.sampler import Sampler
 from i2i.networks.base import Discriminator
@@ -47,8 +51,12 @@ def sampler(dcgan: Path) -> Sampler:
 
 @pytest.fixture(scope="module")
 def halves(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return draw_halves(tmp_path_factory.mktemp("data") / "halves")
+
+
+def draw_halves(root: Path) -> Path:
     """Noise whose left or right half is brighter: the label is a linear function of the pixels."""
-    root, random = tmp_path_factory.mktemp("data") / "halves", np.random.default_rng(0)
+    random = np.random.default_rng(0)
     for part, count in (("train", 8), ("test", 5)):
         for label, side in (("left", slice(0, 8)), ("right", slice(8, 16))):
             for number in range(count):
@@ -110,7 +118,8 @@ def test_the_report_is_printed_written_and_the_same_again(dcgan: Path, tmp_path:
     assert 0.2 < report["untrained"]["accuracy"] <= 1
     assert report["untrained"] != report["features"]
     assert 0.6 < report["pixels"]["accuracy"] <= 1
-    for part in ("dcgan (6 steps), on digits", "100 training pictures (10 of each label, seed 0)", "266 held-out"):
+    assert (report["trained_on"], report["data"]) == ("digits", "digits")
+    for part in ("digits: dcgan (6 steps)", "100 training pictures (10 of each label, seed 0)", "266 held-out"):
         assert part in result.out
     assert f"{report['features']['accuracy']:.2%} right, from 192 numbers" in result.out
     assert i2i(*arguments, "--seed", 1).out != result.out
@@ -120,6 +129,64 @@ def test_pixels_that_are_separable_are_read_without_a_mistake(sampler: Sampler, 
     report = measure_features(sampler, str(halves), per_label=None)
     assert report.pixels.accuracy == 1.0
     assert (report.labels, report.training, report.held_out, report.pixels.inputs) == (2, 16, 10, 256)
+
+
+def noisy(count: int, inputs: int) -> tuple[Features, Labels]:
+    """Labels that the first three of many inputs tell in part."""
+    random = np.random.default_rng(0)
+    x = random.normal(size=(count, inputs)).astype(np.float32)
+    return x, (x[:, :3].sum(1) + random.normal(size=count) > 0).astype(np.int64)
+
+
+def test_more_inputs_than_pictures_are_read_as_by_a_plain_svm() -> None:
+    (x, labels), (others, _) = noisy(40, 60), noisy(80, 60)
+    ours = LinearSVM(x, labels, 0)
+    mean, deviation = x.mean(0), x.std(0)
+    plain = LinearSVC(dual=False, C=ours.c).fit((x - mean) / deviation / np.sqrt(60), labels)
+    guessed = plain.predict((others - mean) / deviation / np.sqrt(60))
+    assert 20 < guessed.sum() < 60
+    np.testing.assert_array_equal(ours.predict(others), guessed)
+
+
+def test_c_means_the_same_for_any_number_of_inputs_and_follows_the_folds_of_the_seed() -> None:
+    x, labels = noisy(40, 8)
+    chosen = [LinearSVM(x, labels, seed).c for seed in range(6)]
+    assert chosen == [LinearSVM(np.repeat(x, 50, axis=1), labels, seed).c for seed in range(6)]
+    assert len(set(chosen)) > 1
+
+
+@pytest.mark.parametrize("labels", [[0, 0, 0, 0], [0, 0, 0, 1]])
+def test_a_classifier_needs_two_labels_and_two_pictures_of_each(labels: list[int]) -> None:
+    with pytest.raises(DataError, match="needs two labels with two readable training pictures each"):
+        LinearSVM(noisy(4, 3)[0], np.array(labels), 0)
+
+
+def test_labels_stay_with_their_pictures_behind_an_unreadable_one(sampler: Sampler, tmp_path: Path) -> None:
+    root = draw_halves(tmp_path)
+    for part in ("train", "test"):
+        (root / part / "left/0.png").write_text("no picture")
+    report = measure_features(sampler, str(root), per_label=None)
+    assert (report.training, report.held_out, len(report.skipped)) == (15, 9, 2)
+    assert report.pixels.accuracy == 1.0
+
+
+def test_training_pictures_are_drawn_of_each_label_by_the_seed(halves: Path) -> None:
+    collection = find_collection(str(halves), size=16)
+    drawn = [draw_training_pictures(collection, 3, seed) for seed in (0, 0, 1)]
+    names = [[picture.name for picture in part.pictures] for part in drawn]
+    assert names[0] == names[1] != names[2]
+    for part in drawn:
+        assert part.labels == [0, 0, 0, 1, 1, 1]
+        assert [picture.name.parent.name for picture in part.pictures] == ["left"] * 3 + ["right"] * 3
+        assert len({picture.name for picture in part.pictures}) == 6
+
+
+def test_a_single_readable_picture_is_not_enough(sampler: Sampler, tmp_path: Path) -> None:
+    root = draw_halves(tmp_path)
+    for path in sorted((root / "test").rglob("*.png"))[1:]:
+        path.write_text("no picture")
+    with pytest.raises(DataError, match=r"1 pictures of a part can be read, and two are needed; first: .*1\.png"):
+        measure_features(sampler, str(root), per_label=4)
 
 
 def test_labels_without_meaning_are_not_read(sampler: Sampler, tmp_path: Path) -> None:
@@ -143,6 +210,7 @@ def test_measuring_leaves_the_model_as_it_was(sampler: Sampler, halves: Path) ->
     assert all(torch.equal(value, after[name]) for name, value in before.items())
     assert all(p.grad is None for p in sampler.method.parameters())
     assert not sampler.method.discriminator.training
+    assert not any(module._forward_hooks for module in sampler.method.discriminator.modules())
 
 
 def test_batch_norm_takes_the_statistics_of_all_labels(sampler: Sampler, tmp_path: Path) -> None:
@@ -166,6 +234,27 @@ def test_batch_norm_takes_the_statistics_of_all_labels(sampler: Sampler, tmp_pat
     torch.testing.assert_close(norm.running_var, maps.var((0, 2, 3)), rtol=0.05, atol=1e-6)
 
 
+def test_batch_norm_sees_each_picture_with_its_own_label(cgan: Path) -> None:
+    """A discriminator that takes labels, 1,531 pictures in 12 batches."""
+    sampler = load_sampler(cgan, device="cpu")
+    network = sampler.method.discriminator
+    with torch.no_grad():
+        first = network.get_submodule("layer1.0")
+        assert isinstance(first, nn.Conv2d)
+        first.weight[:, 1:] = torch.randn(first.weight[:, 1:].shape, generator=torch.Generator().manual_seed(0))
+    collection = find_collection("digits", size=16)
+    [store] = read_pictures([collection.train], sampler.config)
+    label = torch.tensor(collection.train.labels) ** 2 // 9  # not in turn, and not each as often as the others
+    norm = with_statistics_of(network, sampler, store, label).get_submodule("layer2.1")
+    assert isinstance(norm, nn.BatchNorm2d)
+    assert norm.running_mean is not None
+    with torch.no_grad():
+        x = torch.cat([x for x, _ in batches_of(store, sampler)])
+        planes = F.one_hot(label, 10)[:, :, None, None].expand(-1, -1, 16, 16).float()
+        maps = network.get_submodule("layer2.0")(network.get_submodule("layer1")(torch.cat([x, planes], dim=1)))
+    torch.testing.assert_close(norm.running_mean, maps.mean((0, 2, 3)), rtol=0.02, atol=1e-4)
+
+
 def test_perceptrons_are_measured_by_their_trunk_and_have_no_filters(tmp_path: Path, halves: Path, i2i: Run) -> None:
     run = trained("gan", halves, tmp_path / "run")
     result = i2i("features", halves, "--model", run, "--per-label", 8)
@@ -182,7 +271,38 @@ def test_features_that_would_repeat_the_label_are_refused(cgan: Path, tmp_path: 
     run = trained("cgan", halves, tmp_path / "run", "networks.discriminator.labels=project")
     report = measure_features(load_sampler(run, device="cpu"), str(halves), per_label=4)
     assert report.trained_with_labels
-    assert "trained with labels" in report.lines()[0]
+    assert report.lines()[0] == f"trained on  {halves}: cgan (6 steps), with labels"
+
+
+@pytest.mark.parametrize(("trained_in", "evaluated_in"), [("RGB", "L"), ("L", "RGB")])
+def test_another_set_than_the_one_trained_on(tmp_path: Path, i2i: Run, trained_in: str, evaluated_in: str) -> None:
+    """Other sizes, channels and labels: what is read are the other set's pictures as the model takes them."""
+    for number in range(8):
+        draw(tmp_path / f"seen/{number}.png", number, mode=trained_in)
+    run = trained("dcgan", tmp_path / "seen", tmp_path / "run")
+    sides = {
+        "up": (slice(0, 12), slice(None)),
+        "down": (slice(12, 24), slice(None)),
+        "left": (slice(None), slice(0, 9)),
+    }
+    for part, count in (("train", 6), ("test", 4)):
+        for label, place in sides.items():
+            for number in range(count):
+                pixels = np.random.default_rng(number).integers(0, 60, (24, 30), np.uint8)
+                pixels[place] += 120
+                path = tmp_path / "other" / part / label / f"{number}.png"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                Image.fromarray(pixels).convert(evaluated_in).save(path)
+    result = i2i("features", tmp_path / "other", "--model", run, "--per-label", 6, "--json", tmp_path / "report.json")
+    assert result.code == 0, result.err
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert (report["trained_on"], report["data"]) == (str(tmp_path / "seen"), str(tmp_path / "other"))
+    assert f"trained on  {tmp_path / 'seen'}: dcgan" in result.out
+    assert f"evaluated   on {tmp_path / 'other'}: 3 labels" in result.out
+    assert (report["training"], report["held_out"]) == (18, 12)
+    assert report["pixels"]["inputs"] == 16 * 16 * (3 if trained_in == "RGB" else 1)
+    assert report["pixels"]["accuracy"] == 1.0
+    assert report["features"]["accuracy"] > 0.8
 
 
 def test_an_unreadable_picture_is_named(dcgan: Path, tmp_path: Path, i2i: Run) -> None:
@@ -265,30 +385,81 @@ def test_guided_gradients_equal_a_plain_restatement(sampler: Sampler) -> None:
     assert gradients.abs().max() > 0
 
 
-def test_filters_show_the_most_exciting_pictures_first(sampler: Sampler, halves: Path) -> None:
-    found = find_filters(sampler, str(halves), stage="layer1", units=[2, 0], columns=3)
+@pytest.mark.parametrize("side", ["trained", "untrained"])
+def test_filters_show_the_most_exciting_pictures_first(sampler: Sampler, halves: Path, side: str) -> None:
+    found = find_filters(sampler, str(halves), stage="layer1", units=[2, 0], columns=3, seed=5)
     assert (found.units, found.searched, found.held_out) == ((2, 0), 10, True)
-    assert found.pictures.shape == found.gradients.shape == (2, 3, 1, 16, 16)
+    shown: Excitation = getattr(found, side)
+    assert shown.pictures.shape == shown.gradients.shape == (2, 3, 1, 16, 16)
+    network = sampler.method.discriminator if side == "trained" else untrained(sampler, 5)
     with torch.no_grad():
         files = sorted((halves / "test").rglob("*.png"))
         x = torch.stack([torch.from_numpy(np.array(Image.open(file), np.float32) / 127.5 - 1)[None] for file in files])
-        maps = dict(sampler.method.discriminator.stages())["layer1"](x)
+        maps = dict(network.stages())["layer1"](x)  # the first layer has no batch norm
         expected = maps[:, [2, 0]].amax((2, 3)).topk(3, dim=0)
-    torch.testing.assert_close(found.responses, expected.values.T)
-    torch.testing.assert_close(found.pictures, x[expected.indices.T])
-    assert found.sheet().shape == (2 * (64 + 4) + 4, 3 * (64 + 4) + 4, 1)
-    assert found.sheet(pictures=True).shape == (2 * (64 + 4) + 4, 3 * (128 + 4) + 4, 1)
+    torch.testing.assert_close(shown.responses, expected.values.T)
+    torch.testing.assert_close(shown.pictures, x[expected.indices.T])
+    sheet = shown.sheet()
+    assert sheet.shape == (2 * (64 + 4) + 4, 3 * (64 + 4) + 4, 1)
+    for cell in (sheet[y : y + 64, x : x + 64] for y in (4, 72) for x in (4, 72, 140)):
+        assert np.abs(cell - 127.5).max() > 127  # scaled by its own largest value
+    assert shown.sheet(pictures=True).shape == (2 * (64 + 4) + 4, 3 * (128 + 4) + 4, 1)
+
+
+def test_filters_see_each_picture_with_its_own_label(cgan: Path, halves: Path, tmp_path: Path) -> None:
+    """By the labels' names, which have other numbers in the model, and behind a picture that cannot be read."""
+    for name, label in (("left", "7"), ("right", "3")):
+        shutil.copytree(halves / "test" / name, tmp_path / "train" / label)
+    (tmp_path / "train/3/0.png").write_text("no picture")
+    sampler = load_sampler(cgan, device="cpu")
+    first = sampler.method.discriminator.get_submodule("layer1.0")
+    assert isinstance(first, nn.Conv2d)
+    with torch.no_grad():
+        first.weight[:, 1:] = 0.02 * torch.randn(4, 10, 4, 4, generator=torch.Generator().manual_seed(0))
+        files = [*sorted((tmp_path / "train/3").iterdir())[1:], *sorted((tmp_path / "train/7").iterdir())]
+        labels = torch.tensor([int(file.parent.name) for file in files])
+        x = torch.stack([torch.from_numpy(np.array(Image.open(file), np.float32) / 127.5 - 1)[None] for file in files])
+        planes = F.one_hot(labels, 10)[:, :, None, None].expand(-1, -1, 16, 16).float()
+        expected = sampler.method.discriminator.get_submodule("layer1")(torch.cat([x, planes], dim=1)).amax((2, 3))
+    shown = find_filters(sampler, str(tmp_path), stage="layer1", units=4, columns=9).trained
+    torch.testing.assert_close(shown.responses, expected.sort(dim=0, descending=True).values.T)
+
+
+def test_untrained_filters_are_left_of_trained_ones(sampler: Sampler, halves: Path) -> None:
+    found = find_filters(sampler, str(halves), units=2, columns=3)
+    assert not torch.equal(found.trained.gradients, found.untrained.gradients)
+    title, sheet = np.split(found.sheet(), [16])
+    np.testing.assert_array_equal(sheet, np.concatenate([found.untrained.sheet(), found.trained.sheet()], axis=1))
+    left, right = np.hsplit(title, 2)
+    assert left.min() < 100
+    assert right.min() < 100
+    assert not np.array_equal(left, right)
+
+
+def test_untrained_weights_follow_the_seed(sampler: Sampler) -> None:
+    x = torch.rand(2, 1, 16, 16)
+    with torch.no_grad():
+        one, same, other = (untrained(sampler, seed).trunk(x) for seed in (0, 0, 1))
+    assert torch.equal(one, same)
+    assert not torch.equal(one, other)
 
 
 def test_filters_are_drawn_for_models_with_and_without_labels(
     dcgan: Path, cgan: Path, tmp_path: Path, i2i: Run
 ) -> None:
     for run in (dcgan, cgan):
-        result = i2i("filters", "digits", "--model", run, "-o", tmp_path / "out/sheet.png", "--units", "0,5")
+        arguments = ("--units", "0,5", "--json", tmp_path / "out/sheet.json")
+        result = i2i("filters", "digits", "--model", run, "-o", tmp_path / "out/sheet.png", *arguments)
         assert result.code == 0, result.err
         assert "layer2, units 0, 5, at the 8 of 266 held-out pictures" in result.out
+        assert f"left: untrained (seed 0); right: {run.name} trained on digits (6 steps)" in result.out
         with Image.open(tmp_path / "out/sheet.png") as sheet:
-            assert sheet.size == (8 * 68 + 4, 2 * 68 + 4)
+            assert sheet.size == (2 * (8 * 68 + 4), 16 + 2 * 68 + 4)
+        report = json.loads((tmp_path / "out/sheet.json").read_text())
+        assert (report["arch"], report["stage"], report["units"], report["seed"]) == (run.name, "layer2", [0, 5], 0)
+        sides = [report[side] for side in ("left", "right")]
+        assert [side["network"] for side in sides] == ["untrained", "trained"]
+        assert [np.shape(side["responses"]) for side in sides] == [(2, 8), (2, 8)]
 
 
 @pytest.mark.parametrize(

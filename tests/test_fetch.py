@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import io
+import re
 import stat
 import struct
 import tarfile
@@ -14,29 +16,41 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from i2i.data import download
 from i2i.data.catalogue import dataset_names, describe
+from i2i.data.collection import IDX_FILES, find_collection
 from i2i.data.fetch import Limits, get_dataset
+from i2i.data.images import Pixels
 from i2i.data.unpack import ArchiveError
 from i2i.errors import DataError
+from i2i.inference.load import load_sampler
+from i2i.inference.sampler import Sampler
 
-from .conftest import Run, draw, make_set
+from .conftest import Run, draw, make_set, small_settings
 
-NAMES = [
+LABELLED = ["cifar10", "cifar100", "fashion-mnist", "kmnist", "mnist"]
+TRANSLATED = [
     *("apple2orange", "cat2dog", "cezanne2photo", "cityscapes", "edges2handbags", "edges2shoes", "facades"),
     *("horse2zebra", "iphone2dslr_flower", "maps", "monet2photo", "summer2winter_yosemite", "ukiyoe2photo"),
     "vangogh2photo",
 ]
+NAMES = sorted(LABELLED + TRANSLATED)
 
 
 @dataclass
 class Site:
-    """A web server with one file, and what went over the wire: the Range asked for, and the bytes sent."""
+    """A web server, and what went over the wire: the Range asked for, and the bytes sent.
+
+    It has one file, whatever it is asked for, or several by their names.
+    """
 
     address: str = ""
     content: bytes = b""
+    files: dict[str, bytes] = field(default_factory=dict)
+    names: list[str] = field(default_factory=list)
     validators: dict[str, str] = field(default_factory=lambda: {"ETag": '"1"'})
     ranges: bool = True
     believes_if_range: bool = True
@@ -57,6 +71,9 @@ class Site:
 
     def answer(self, handler: BaseHTTPRequestHandler) -> None:
         """Answers as told, and cuts the body after the next of ``cuts`` bytes."""
+        if self.files:
+            self.names.append(handler.path.rpartition("/")[2])
+            self.content = self.files[self.names[-1]]
         asked = handler.headers["Range"]
         if self.status != 200:
             self.log.append((asked, 0))
@@ -146,8 +163,8 @@ def left_in(folder: Path) -> list[str]:
 # ---- the catalogue
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_every_shipped_description_is_whole(name: str) -> None:
+@pytest.mark.parametrize("name", TRANSLATED)
+def test_every_description_of_two_domains_is_whole(name: str) -> None:
     described = describe(name)
     for text in (described.about, described.a, described.b, described.licence):
         assert text
@@ -157,11 +174,33 @@ def test_every_shipped_description_is_whole(name: str) -> None:
     folders = ("train", "val", "test") if described.task == "paired" else ("trainA", "trainB", "testA", "testB")
     assert set(described.counts) <= set(folders)
     assert all(count > 0 for count in described.counts.values())
+    assert ("method.direction=BtoA" in described.training_options()) == (described.direction == "BtoA")
     if described.archive is None:
         assert described.note
     else:
         assert described.archive.endswith(f"/{name}.tar.gz" if described.task == "paired" else f"/{name}.zip")
         assert described.megabytes
+
+
+@pytest.mark.parametrize("name", LABELLED)
+def test_every_description_of_labelled_pictures_is_whole(name: str) -> None:
+    described = describe(name)
+    assert described.task == "labelled"
+    for text in (described.about, described.licence, described.note):
+        assert text
+        assert "\n" not in text
+    assert described.home.startswith("http")
+    assert described.archive is not None
+    assert described.megabytes
+    assert sum(described.counts.values()) in (60000, 70000)
+    if described.layout == "IDX":
+        assert set(described.files) == {f"{name}.gz" for pair in IDX_FILES.values() for name in pair}
+        checksums = list(described.files.values())
+    else:
+        assert described.archive.endswith("-binary.tar.gz")  # the pickles of the other release could run code
+        checksums = [described.sha256 or ""]
+    assert all(re.fullmatch("[0-9a-f]{64}", checksum) for checksum in checksums)
+    assert len(set(checksums)) == len(checksums)
 
 
 def test_without_a_name_the_sets_are_listed(i2i: Run) -> None:
@@ -267,6 +306,199 @@ def test_a_folder_that_is_there_is_left_alone(tmp_path: Path, i2i: Run, site: Si
         assert "is there already" in result.err
     assert left_in(tmp_path / "full") == ["mine"]
     assert i2i("data", "get", "horse2zebra", "--url", site.url, "--to", tmp_path / "empty").code == 0
+
+
+# ---- sets of labelled pictures
+
+
+def idx(values: Pixels) -> bytes:
+    return gzip.compress(struct.pack(f">HBB{values.ndim}I", 0, 8, values.ndim, *values.shape) + values.tobytes())
+
+
+@pytest.fixture
+def idx_files() -> dict[str, bytes]:
+    """MNIST's four files with six and three pictures of 28x28."""
+    random = np.random.default_rng(0)
+    return {
+        f"{prefix}-{kind}.gz": idx(values)
+        for prefix, labels in (("train", [1, 0, 2, 2, 1, 0]), ("t10k", [2, 1, 0]))
+        for kind, values in (
+            ("images-idx3-ubyte", random.integers(0, 256, (len(labels), 28, 28), np.uint8)),
+            ("labels-idx1-ubyte", np.array(labels, np.uint8)),
+        )
+    }
+
+
+def record_files(label_bytes: int) -> dict[str, bytes]:
+    """CIFAR's files, three records in each: record n of a set has the label n % 3, and planes of n, n + 1 and n + 2.
+
+    The second pixel of the last plane's first row is 255.
+    """
+    split = ["train.bin", "test.bin"] if label_bytes == 2 else [f"data_batch_{i}.bin" for i in range(1, 6)]
+    files: dict[str, bytes] = {}
+    for number, name in enumerate([*split, *(["test_batch.bin"] if label_bytes == 1 else [])]):
+        for record in range(3 * number, 3 * number + 3):
+            planes = np.repeat(np.arange(record, record + 3, dtype=np.uint8), 32 * 32).reshape(3, 32, 32)
+            planes[2, 0, 1] = 255
+            labels = bytes([77, record % 3][-label_bytes:])
+            files[name] = files.get(name, b"") + labels + planes.tobytes()
+    names = "batches.meta.txt" if label_bytes == 1 else "fine_label_names.txt"
+    return files | {names: b"frog\ncat\ntruck\n\n", "readme.html": b"<html>"}
+
+
+def packed_records(files: dict[str, bytes]) -> bytes:
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w:gz") as archive:
+        for name, content in files.items():
+            entry = tarfile.TarInfo(f"cifar-batches-bin/{name}")
+            entry.size = len(content)
+            archive.addfile(entry, io.BytesIO(content))
+    return packed.getvalue()
+
+
+def in_place_of_the_address(monkeypatch: pytest.MonkeyPatch, name: str, address: str, **changed: object) -> None:
+    """Puts a server of the test in the place of the documented address."""
+    description = describe(name).model_copy(update={"archive": address, **changed})
+    monkeypatch.setattr("i2i.data.fetch.describe", lambda _: description)
+
+
+def trained_on(folder: Path, run: Path, *, size: int, i2i: Run) -> Sampler:
+    """``i2i train --arch cgan --data FOLDER``, as the command that fetched it says, with tiny networks."""
+    sizes = ("--image-size", size) if size != 28 else ()
+    tiny = [part for setting in small_settings("cgan") for part in ("--set", setting)]
+    short = ("--batch-size", 2, "--steps", 2, "--device", "cpu", "--precision", "fp32")
+    result = i2i("train", "--arch", "cgan", *sizes, "--data", folder, "--run", run, *short, *tiny)
+    assert result.code == 0, result.err
+    return load_sampler(run, device="cpu")
+
+
+def test_idx_files_arrive_and_train_a_conditional_model(
+    tmp_path: Path, i2i: Run, site: Site, idx_files: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.files = idx_files
+    checksums = {name: hashlib.sha256(content).hexdigest() for name, content in idx_files.items()}
+    in_place_of_the_address(monkeypatch, "mnist", site.address, files=checksums)
+    result = i2i("data", "get", "mnist", "--to", tmp_path / "digits")
+    assert result.code == 0, result.err
+    for part in (
+        "checksum   the documented SHA-256",
+        "60,000 in train, 10,000 in test",
+        "train      6",
+        "test       3",
+    ):
+        assert part in result.out
+    assert f"train --arch cgan --data {tmp_path / 'digits'}" in result.out
+    assert "A and B" not in result.out
+    assert {path.name: path.read_bytes() for path in (tmp_path / "digits").iterdir()} == idx_files
+    assert left_in(tmp_path) == ["digits"]
+    sampler = trained_on(tmp_path / "digits", tmp_path / "run", size=28, i2i=i2i)
+    assert (sampler.labels, sampler.config.data.channels_a) == (("0", "1", "2"), 1)
+
+
+def test_a_set_of_files_goes_on_with_the_file_that_was_cut(
+    tmp_path: Path, i2i: Run, site: Site, idx_files: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(download, "PAUSES", ())
+    site.files, site.cuts = idx_files, [10**6, 10]
+    command = ("data", "get", "mnist", "--url", f"{site.address}/mirror/", "--to", tmp_path / "out")
+    assert i2i(*command).code == 2
+    images, labels = list(idx_files)[:2]
+    assert left_in(tmp_path) == [f"out.{name}.partial{end}" for name in (images, labels) for end in ("", ".json")]
+    result = i2i(*command)
+    assert (result.code, left_in(tmp_path)) == (0, ["out"])
+    assert site.names == [images, labels, *list(idx_files)[1:]]
+    assert site.log[2][0] == "bytes=10-"
+
+
+def test_a_folder_of_files_that_are_here_already(tmp_path: Path, idx_files: dict[str, bytes]) -> None:
+    (tmp_path / "mine").mkdir()
+    for name, content in idx_files.items():
+        (tmp_path / "mine" / name).write_bytes(content)
+    fetched = get_dataset("kmnist", tmp_path / "out", str(tmp_path / "mine"))
+    assert left_in(fetched.root) == left_in(tmp_path / "mine") == sorted(idx_files)
+    # Other pictures than the documented ones are the user's choice, and are said.
+    assert fetched.unlike == list(idx_files)
+    assert "not the documented SHA-256" in "\n".join(fetched.lines())
+    (tmp_path / "mine" / list(idx_files)[3]).unlink()
+    with pytest.raises(DataError, match=f"{list(idx_files)[3]}: no such archive"):
+        get_dataset("kmnist", tmp_path / "other", str(tmp_path / "mine"))
+    assert left_in(tmp_path) == ["mine", "out"]
+
+
+@pytest.mark.parametrize("label_bytes", [1, 2])
+def test_records_arrive_with_pictures_and_labels_and_train_a_conditional_model(
+    tmp_path: Path, i2i: Run, site: Site, label_bytes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = {1: "cifar10", 2: "cifar100"}[label_bytes]
+    site.content = packed_records(record_files(label_bytes))
+    in_place_of_the_address(monkeypatch, name, site.url, sha256=hashlib.sha256(site.content).hexdigest())
+    result = i2i("data", "get", name, "--to", tmp_path / "out")
+    assert result.code == 0, result.err
+    count = {1: 15, 2: 3}[label_bytes]
+    for text in ("the documented SHA-256", f"train      {count}", "test       3", "32x32", f"RGB ({count + 3})"):
+        assert text in result.out
+    assert f"train --arch cgan --image-size 32 --data {tmp_path / 'out'}" in result.out
+    assert left_in(tmp_path) == ["out"]
+    collection = find_collection(str(tmp_path / "out"), size=32)
+    assert collection.labels == ("frog", "cat", "truck")
+    for part, numbers in ((collection.train, range(count)), (collection.test, range(count, count + 3))):
+        assert part.labels == [number % 3 for number in numbers]
+        for picture, number in zip(part.pictures, numbers, strict=True):
+            pixels = picture.read(3, (255, 255, 255))
+            assert pixels[1, 1].tolist() == [number, number + 1, number + 2]
+            assert np.argwhere(pixels == 255).tolist() == [[0, 1, 2]]
+    sampler = trained_on(tmp_path / "out", tmp_path / "run", size=32, i2i=i2i)
+    assert (sampler.labels, sampler.config.data.channels_a) == (("frog", "cat", "truck"), 3)
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "named"),
+    [
+        (
+            "data_batch_3.bin",
+            lambda whole: whole[:-1],
+            "data_batch_3.bin has 9,218 bytes, not a multiple of a record's",
+        ),
+        ("test_batch.bin", lambda _: b"", "test_batch.bin has 0 bytes"),
+        ("data_batch_2.bin", lambda whole: bytes([3]) + whole[1:], "data_batch_2.bin has the label 3, and only 3 have"),
+        ("data_batch_4.bin", None, "data_batch_4.bin: No such file or directory; a set of records needs all its files"),
+        ("batches.meta.txt", None, "batches.meta.txt: the names of the labels cannot be read"),
+        ("batches.meta.txt", lambda _: b"\n", "does not hold the names of the labels"),
+        ("batches.meta.txt", lambda _: b"cat\ncat\nfrog\n", "does not hold the names of the labels"),
+    ],
+)
+def test_damaged_records_are_named_and_nothing_is_left(
+    tmp_path: Path, i2i: Run, site: Site, file: str, content: Callable[[bytes], bytes] | None, named: str
+) -> None:
+    files = record_files(1)
+    if content is None:
+        del files[file]
+    else:
+        files[file] = content(files[file])
+    site.content = packed_records(files)
+    result = i2i("data", "get", "cifar10", "--url", site.url, "--to", tmp_path / "out")
+    assert (result.code, result.err.count("\n"), left_in(tmp_path)) == (2, 1, [])
+    assert named in result.err
+
+
+def test_another_file_at_the_documented_address_is_refused(
+    tmp_path: Path, i2i: Run, site: Site, idx_files: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.content = packed_records(record_files(1))
+    in_place_of_the_address(monkeypatch, "cifar10", site.url)
+    result = i2i("data", "get", "cifar10", "--to", tmp_path / "out")
+    assert (result.code, result.err.count("\n"), left_in(tmp_path)) == (2, 1, [])
+    assert f"{site.url}: its SHA-256 is {hashlib.sha256(site.content).hexdigest()} and not" in result.err
+    site.files = idx_files
+    in_place_of_the_address(monkeypatch, "mnist", site.address)
+    result = i2i("data", "get", "mnist", "--to", tmp_path / "out")
+    assert (result.code, result.err.count("\n"), left_in(tmp_path)) == (2, 1, [])
+    # Where the user names another address, what comes from there is compared, and taken.
+    site.files, site.content = {}, packed_records(record_files(1))
+    in_place_of_the_address(monkeypatch, "cifar10", "http://127.0.0.1:1/")
+    result = i2i("data", "get", "cifar10", "--url", site.url, "--to", tmp_path / "out")
+    assert result.code == 0, result.err
+    assert "not the documented SHA-256, so another packing or other pictures: the archive" in result.out
 
 
 # ---- connections
@@ -424,9 +656,9 @@ def tar_of(*names: str, kind: bytes = tarfile.REGTYPE, content: bytes = b"", lin
     return packed.getvalue()
 
 
-def tar_with_a_header_of(size: int) -> bytes:
+def tar_with_a_header_of(size: int, kind: bytes = tarfile.XHDTYPE) -> bytes:
     entry = tarfile.TarInfo("trainA/1.png")
-    entry.type, entry.size = tarfile.XHDTYPE, size
+    entry.type, entry.size = kind, size
     return gzip.compress(entry.tobuf(tarfile.GNU_FORMAT) + bytes(1024))
 
 
@@ -456,6 +688,7 @@ HOSTILE = {
     "tar, many": (tar_of(*"abcdefghijk"), "more than 10 entries"),
     "tar, twice": (tar_of("a.png", "a.png", content=b"x"), "'a.png' is in it twice"),
     "tar, header": (tar_with_a_header_of(10**9), "a header of absurd size"),
+    "tar, negative size": (tar_with_a_header_of(-1024, tarfile.REGTYPE), "'trainA/1.png' declares a negative size"),
     "tar, bomb behind it": (gzip.compress(bytes(2**25)), "data after the end of the archive"),
     "no tar": (gzip.compress(b"hello" * 1000), "damaged or cut archive"),
     "page": (b"<!DOCTYPE html><p>Not Found", "neither a zip nor a tar.gz archive, but a web page"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import shutil
 import struct
 from itertools import islice
 from pathlib import Path
@@ -10,9 +11,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
+from sklearn.datasets import load_digits
 
+from i2i.batch import Batch
 from i2i.config import Config
-from i2i.data.batches import batches_from
+from i2i.data.batches import batches_from, from_unit
 from i2i.data.collection import find_collection, read_idx
 from i2i.data.load import load_training_set
 from i2i.data.points import Points, ring_centres
@@ -50,14 +54,33 @@ def test_labels_come_from_folders_in_order_of_their_names(labelled_set: Path) ->
     assert collection.test.labels == [0, 1, 2]
 
 
-def test_a_batch_has_the_label_of_each_picture(labelled_set: Path) -> None:
-    config, data = prepared("cgan", labelled_set)
-    assert config.data.labels == ("blue", "green", "red")
-    drawn = list(islice(batches_from(data.dataset(config, (0, 1)), 0, workers=0, device=CPU), 6))
-    labels = torch.cat([batch.label for batch in drawn if batch.label is not None])
-    assert torch.bincount(labels).tolist() == [5, 4, 3]  # one epoch of 12 pictures
-    by_name = {picture.name: picture for picture in find_collection(str(labelled_set), size=16).train.pictures}
-    assert len(by_name) == 12
+@pytest.mark.parametrize("broken", [False, True])
+def test_a_batch_has_the_label_of_each_picture(labelled_set: Path, tmp_path: Path, broken: bool) -> None:
+    """Also where a picture cannot be read, and those after it move up."""
+    train = Path(shutil.copytree(labelled_set, tmp_path / "set"), "train")
+    if broken:
+        (train / "green/picture00.png").write_text("no picture")
+    config, data = prepared("cgan", train.parent, "training.batch_size=6")
+    names, readable = ("blue", "green", "red"), data.size
+    assert (config.data.labels, readable) == (names, 12 - broken)
+    drawn = list(islice(batches_from(data.dataset(config, (0, 1)), 0, workers=0, device=CPU), 2))
+    found: list[Path] = []
+    for picture, label in ((picture, label) for batch in drawn for picture, label in zip(*pair(batch), strict=True)):
+        files = [file for file in sorted((train / names[label]).iterdir()) if file.read_bytes()[:4] == b"\x89PNG"]
+        (file,) = [file for file in files if np.array_equal(seen_by_training(file), picture)]
+        found.append(file)
+    assert len(set(found)) == readable  # an epoch shows each
+
+
+def pair(batch: Batch) -> tuple[np.ndarray[tuple[int, ...], np.dtype[np.uint8]], list[int]]:
+    """The pictures (N, H, W, C) of a batch, and their labels."""
+    assert batch.label is not None
+    return from_unit(batch.a).permute(0, 2, 3, 1).numpy(), batch.label.tolist()
+
+
+def seen_by_training(file: Path) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
+    """The file at the size of training, read by Pillow alone."""
+    return np.asarray(Image.open(file).convert("RGB").resize((16, 16), Image.Resampling.BICUBIC))
 
 
 def test_pictures_without_folders_have_no_labels(tmp_path: Path, i2i: Run) -> None:
@@ -77,6 +100,11 @@ def test_stray_pictures_beside_label_folders_are_never_dropped(labelled_set: Pat
     assert (len(collection.train.pictures), collection.labels) == (5, ())
 
 
+def test_a_single_folder_is_no_label(tmp_path: Path) -> None:
+    collection = find_collection(str(make_set(tmp_path / "data", **{"train/red": 2})), size=16)
+    assert (len(collection.train.pictures), collection.labels) == (2, ())
+
+
 def test_idx_files_are_read_with_their_labels(idx_set: Path) -> None:
     config, data = prepared("cgan", idx_set)
     assert (config.data.channels_a, config.data.labels) == (1, ("0", "1", "2"))
@@ -86,7 +114,7 @@ def test_idx_files_are_read_with_their_labels(idx_set: Path) -> None:
     assert data.describe() == "5 pictures with 3 labels"
 
 
-@pytest.mark.parametrize("damage", [b"", b"\x00\x00\x09\x01\x00\x00\x00\x01", b"\x00\x00\x08\x03\x00\x00\x00\xff"])
+@pytest.mark.parametrize("damage", [b"", b"\x00\x00\x09\x01\x00\x00\x00\x01\x07", b"\x00\x00\x08\x03\x00\x00\x00\xff"])
 def test_damaged_idx_files_are_named(idx_set: Path, damage: bytes) -> None:
     (idx_set / "train-labels-idx1-ubyte").write_bytes(damage)
     with pytest.raises(DataError, match="train-labels-idx1-ubyte is not a whole IDX file"):
@@ -96,9 +124,23 @@ def test_damaged_idx_files_are_named(idx_set: Path, damage: bytes) -> None:
         read_idx(idx_set / "train-images-idx3-ubyte.gz")
 
 
+def test_a_damaged_gzip_file_is_named(idx_set: Path) -> None:
+    content = bytearray((idx_set / "train-images-idx3-ubyte.gz").read_bytes())
+    content[10] = 255  # no such kind of block
+    (idx_set / "train-images-idx3-ubyte.gz").write_bytes(content)
+    with pytest.raises(DataError, match=r"train-images-idx3-ubyte\.gz is not a whole IDX file"):
+        find_collection(str(idx_set), size=16)
+
+
 def test_idx_files_come_in_pairs(idx_set: Path) -> None:
     (idx_set / "train-labels-idx1-ubyte").unlink()
     with pytest.raises(DataError, match="IDX files come in pairs"):
+        find_collection(str(idx_set), size=16)
+
+
+def test_idx_files_of_different_lengths_are_named(idx_set: Path) -> None:
+    write_idx(idx_set / "train-labels-idx1-ubyte", np.array([2, 0, 1, 2], np.uint8))
+    with pytest.raises(DataError, match=r"holds \(5, 8, 8\) and .*-labels-idx1-ubyte \(4,\): not pictures and labels"):
         find_collection(str(idx_set), size=16)
 
 
@@ -116,6 +158,13 @@ def test_the_built_in_digits_are_split_by_number() -> None:
     assert len(collection.train.pictures) + len(collection.test.pictures) == 1797
     assert 200 < len(collection.test.pictures) < 330
     assert collection.is_grey()
+    pictures, labels = load_digits(return_X_y=True)
+    for part in (collection.train, collection.test):
+        for picture, label in list(zip(part.pictures, part.labels, strict=True))[::50]:
+            number = int(picture.name.name)
+            assert label == labels[number]
+            plain = (pictures[number].reshape(8, 8, 1) * 255 / 16).round()
+            np.testing.assert_array_equal(picture.read(1, (255, 255, 255)), plain)
 
 
 def test_folders_of_two_domains_are_pointed_out(toy_set: Path) -> None:

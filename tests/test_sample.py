@@ -1,4 +1,4 @@
-"""``i2i sample``: sheets, folders, walks, arithmetic, codes and dropped features, of tiny trained models."""
+"""``i2i sample``: sheets, folders, walks, arithmetic, codes and dropped features, against pictures drawn by hand."""
 
 from __future__ import annotations
 
@@ -7,24 +7,48 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from PIL import Image
+from torch import Tensor, nn
 
+from i2i.build import build_method
+from i2i.data.load import load_training_set
 from i2i.errors import ConfigError
 from i2i.inference.load import load_sampler
-from i2i.inference.sample import parse_arithmetic
+from i2i.inference.sample import parse_arithmetic, walk
+from i2i.inference.sampler import Sampler, to_pixels
+from i2i.methods.generative import GenerativeMethod
+from i2i.methods.infogan import InfoGAN
 from i2i.training.start import train
+from i2i.weights import save_weights
 
 from .conftest import Run, small_config
+
+Picture = NDArray[np.uint8]
+
+
+def vivid(arch: str, data: Path, path: Path, *settings: str) -> Path:
+    """A weight file with weights so large that every latent number and label changes the picture by much."""
+    found = load_training_set(config := small_config(arch, data, *settings), "one domain")
+    config = found.settled(config)
+    method = build_method(config)
+    assert isinstance(method, GenerativeMethod)
+    random = torch.Generator().manual_seed(0)
+    for module in method.generator.modules():
+        if isinstance(module, nn.Linear | nn.ConvTranspose2d):
+            nn.init.normal_(module.weight, 0, 0.25, generator=random)
+    save_weights(path, method.inference_state(), config, 6)
+    return path
 
 
 @pytest.fixture(scope="module")
 def cgan(labelled_set: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return train(small_config("cgan", labelled_set), tmp_path_factory.mktemp("runs") / "cgan").run.root
+    return vivid("cgan", labelled_set, tmp_path_factory.mktemp("models") / "cgan.safetensors")
 
 
 @pytest.fixture(scope="module")
 def infogan(labelled_set: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return train(small_config("infogan", labelled_set), tmp_path_factory.mktemp("runs") / "infogan").run.root
+    return vivid("infogan", labelled_set, tmp_path_factory.mktemp("models") / "infogan.safetensors")
 
 
 def pixels_of(path: Path) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
@@ -52,27 +76,81 @@ def test_a_folder_holds_the_pictures_of_the_sheet(cgan: Path, tmp_path: Path, i2
     assert "exists and is not empty" in again.err
 
 
-def test_a_label_is_given_by_its_name(cgan: Path) -> None:
-    sampler = load_sampler(cgan)
+def by_hand(sampler: Sampler, z: Tensor, label: int | None = None) -> Picture:
+    """The picture of one latent (latent,)."""
+    labels = None if label is None else torch.tensor([label])
+    with torch.no_grad():
+        picture = sampler.method.generator(z[None], labels)[0]
+    pixels: Picture = (picture.permute(1, 2, 0).numpy() * 127.5 + 127.5).round().astype(np.uint8)
+    return pixels
+
+
+def assert_same(pixels: Picture, expected: Picture) -> None:
+    """Equal but for the last bit of a rounding, in pictures of which no two are alike."""
+    assert expected.std() > 10
+    np.testing.assert_allclose(pixels.astype(int), expected, atol=1)
+
+
+def cells(path: Path) -> list[list[Picture]]:
+    """The pictures of a sheet of 16x16 pixels, by rows."""
+    sheet = pixels_of(path)
+    return [np.split(row, sheet.shape[1] // 16, axis=1) for row in np.split(sheet, len(sheet) // 16)]
+
+
+def test_a_sample_is_a_function_of_its_number_the_seed_and_the_label(cgan: Path) -> None:
+    sampler = load_sampler(cgan, device="cpu")
     assert sampler.labels == ("blue", "green", "red")
-    z = sampler.latents([0])
-    by_hand = sampler.generate(z, torch.tensor([2]))
-    (red,) = sampler.sample(1, label="red")
-    np.testing.assert_array_equal(red, (by_hand[0].permute(1, 2, 0).numpy() * 127.5 + 127.5).round())
-    in_turn = list(sampler.sample(3))
-    (green,) = list(sampler.sample(2, label="green"))[1:]
-    np.testing.assert_allclose(in_turn[1].astype(int), green, atol=1)
+    pictures = list(sampler.sample(70, seed=3))  # more than a batch; the labels in turn
+    for number in (0, 1, 2, 63, 64, 69):
+        one = sampler.latents([number], seed=3)[0]
+        assert_same(pictures[number], by_hand(sampler, one, number % 3))
+        assert np.abs(pictures[number].astype(int) - by_hand(sampler, one, (number + 1) % 3)).mean() > 5
+    z = sampler.latents(range(70), seed=3)
+    together = to_pixels(sampler.generate(z, sampler.labels_for(range(70))))
+    assert_same(together[69], pictures[69])
+    red = list(sampler.sample_numbers(range(1, 70), label="red", seed=3))
+    for number in (1, 64, 69):
+        assert_same(red[number - 1], by_hand(sampler, sampler.latents([number], seed=3)[0], 2))
+    assert not torch.equal(sampler.latents([0], seed=3), sampler.latents([0], seed=4))
 
 
-def test_a_walk_starts_and_ends_at_samples(cgan: Path, tmp_path: Path, i2i: Run) -> None:
-    assert i2i("sample", "--model", cgan, "-o", tmp_path / "walk.png", "--walk", 2, "--label", "red").code == 0
-    strip = pixels_of(tmp_path / "walk.png")
-    assert strip.shape == (16, 9 * 16, 3)
-    ends = list(load_sampler(cgan).sample(2, label="red"))
-    for end, place in zip(ends, (slice(0, 16), slice(-16, None)), strict=True):
-        np.testing.assert_allclose(strip[:, place].astype(int), end, atol=1)
+def test_truncated_latents_are_drawn_again(cgan: Path, tmp_path: Path, labelled_set: Path, i2i: Run) -> None:
+    sampler = load_sampler(cgan, device="cpu")
+    assert sampler.latents(range(10)).abs().max() > 0.5
+    z = sampler.latents(range(10), truncation=0.5)
+    assert 0.4 < z.abs().max() <= 0.5
+    assert z.std() > 0.2  # drawn again, and not cut off
+    assert i2i("sample", "--model", cgan, "-o", tmp_path / "a.png", "--count", 3, "--truncation", 0.5).code == 0
+    for number, picture in enumerate(cells(tmp_path / "a.png")[0][:3]):
+        assert_same(picture, by_hand(sampler, z[number], number))
+    uniform = vivid("cgan", labelled_set, tmp_path / "model.safetensors", "method.prior=uniform")
+    result = i2i("sample", "--model", uniform, "-o", tmp_path / "b.png", "--truncation", 0.5)
+    assert result.code == 2
+    assert "to a model with normal latents" in result.err
+
+
+def test_a_walk_goes_through_samples_by_spherical_interpolation(cgan: Path, tmp_path: Path, i2i: Run) -> None:
+    arguments = ("--walk", 3, "--label", "red", "--seed", 5)
+    assert i2i("sample", "--model", cgan, "-o", tmp_path / "walk.png", *arguments).code == 0
+    sampler = load_sampler(cgan, device="cpu")
+    z = sampler.latents(range(3), seed=5)
+    strip = [picture for row in cells(tmp_path / "walk.png") for picture in row]
+    assert len(strip) == 2 * 9  # 17, filled up
+    for place, latent in ((0, z[0]), (8, z[1]), (16, z[2])):
+        assert_same(strip[place], by_hand(sampler, latent, 2))
+    half = torch.arccos(torch.cosine_similarity(z[0], z[1], dim=0)) / 2
+    assert_same(strip[4], by_hand(sampler, (z[0] + z[1]) / (2 * torch.cos(half)), 2))
     with Image.open(tmp_path / "walk.gif") as film:
-        assert getattr(film, "n_frames", 0) > 8
+        assert getattr(film, "n_frames", 0) == 17 + 15  # there and back
+
+
+def test_a_walk_of_an_infogan_keeps_its_codes(infogan: Path) -> None:
+    sampler = load_sampler(infogan, device="cpu")
+    z = sampler.latents(range(2), seed=1)
+    noise = sampler.method.noise
+    assert not torch.equal(z[0, noise:], z[1, noise:])
+    last = walk(sampler, 2, label=None, seed=1)[-1]
+    assert_same(last, by_hand(sampler, torch.cat([z[1, :noise], z[0, noise:]])))
 
 
 def test_arithmetic_adds_averaged_latents(cgan: Path, tmp_path: Path, i2i: Run) -> None:
@@ -80,19 +158,35 @@ def test_arithmetic_adds_averaged_latents(cgan: Path, tmp_path: Path, i2i: Run) 
     for wrong in ("", "1 2", "a - b", "1,,2", "1 -", "1 + - 2"):
         with pytest.raises(ConfigError, match="write numbers of the sheet"):
             parse_arithmetic(wrong)
-    arguments = ("sample", "--model", cgan, "-o", tmp_path / "sum.png", "--label", "red")
-    assert i2i(*arguments, "--arithmetic", "1 - 2 + 2").code == 0
-    row = pixels_of(tmp_path / "sum.png")
-    assert row.shape == (16, 12 * 16, 3)  # three terms, the result, eight neighbours
-    np.testing.assert_allclose(row[:, 48:64].astype(int), row[:, :16], atol=1)
+    arguments = ("sample", "--model", cgan, "-o", tmp_path / "sum.png", "--label", "red", "--seed", 5)
+    assert i2i(*arguments, "--arithmetic", "1,4 - 2 + 0").code == 0
+    (row,) = cells(tmp_path / "sum.png")
+    assert len(row) == 12  # three terms, the result, eight neighbours
+    sampler = load_sampler(cgan, device="cpu")
+    z = sampler.latents(range(5), seed=5)
+    first = (z[1] + z[4]) / 2
+    for picture, latent in zip(row[:4], (first, z[2], z[0], first - z[2] + z[0]), strict=True):
+        assert_same(picture, by_hand(sampler, latent, 2))
+    for number, neighbour in enumerate(row[4:], 4):
+        distances = [np.abs(neighbour.astype(int) - other).mean() for other in row[:number]]
+        assert min(distances) > 1
+        assert distances[3] < min(distances[0], distances[2])  # nearer to the result than to samples
 
 
 def test_codes_are_traversed_along_rows(infogan: Path, tmp_path: Path, i2i: Run) -> None:
     arguments = ("sample", "--model", infogan, "-o", tmp_path / "codes.png")
-    assert i2i(*arguments, "--traverse", "continuous1", "--count", 2).code == 0
-    rows = pixels_of(tmp_path / "codes.png")
-    assert rows.shape == (32, 160, 3)
-    assert not np.array_equal(rows[:, :16], rows[:, -16:])
+    sampler = load_sampler(infogan, device="cpu")
+    method, z = sampler.method, sampler.latents(range(2), seed=5)
+    assert isinstance(method, InfoGAN)
+    for code in ("continuous1", "category1"):
+        assert i2i(*arguments, "--traverse", code, "--count", 2, "--seed", 5).code == 0
+        rows = cells(tmp_path / "codes.png")
+        assert [len(row) for row in rows] == [10, 10]
+        for i in range(10):
+            latents = method.with_code(z, code, i, 10)
+            for row, latent in zip(rows, latents, strict=True):
+                assert_same(row[i], by_hand(sampler, latent))
+        assert np.abs(rows[0][0].astype(int) - rows[0][-1]).mean() > 1
     wrong = i2i(*arguments, "--traverse", "hue")
     assert wrong.code == 2
     assert "category1, continuous1, continuous2" in wrong.err

@@ -114,7 +114,7 @@ def _read_all(domains: list[Domain]) -> dict[Path, Facts]:
 def _facts(picture: Picture | ArrayPicture) -> Facts:
     try:
         if isinstance(picture, ArrayPicture):
-            pixels, mode = picture.read(4, (255, 255, 255)), "L"
+            pixels, mode = picture.read(4, (255, 255, 255)), str(picture.mode)
         else:
             pixels = read_image(picture.path, 4)
             with Image.open(picture.path) as file:

@@ -1,12 +1,14 @@
-"""Which pictures of one domain a data folder holds, and their labels: folders, IDX files and built-in sets."""
+"""Which pictures of one domain a data folder holds, and their labels: folders, IDX files, records, built-in sets."""
 
 from __future__ import annotations
 
 import gzip
 import struct
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from PIL import Image
@@ -14,6 +16,7 @@ from PIL import Image
 from i2i.data.builtin import BUILTIN_PICTURES, digits, openmoji, split_of
 from i2i.data.images import Pixels, from_pil, list_images, to_pil
 from i2i.data.layout import Picture
+from i2i.data.records import RecordFiles, find_records, read_names, read_records
 from i2i.errors import DataError
 
 IDX_FILES = {
@@ -24,10 +27,15 @@ IDX_FILES = {
 
 @dataclass(frozen=True)
 class ArrayPicture:
-    """A grey picture (H, W) that came as a part of a larger file."""
+    """A picture, grey (H, W) or RGB (H, W, 3), that came as a part of a larger file."""
 
     name: Path
     pixels: Pixels
+
+    @property
+    def mode(self) -> Literal["L", "RGB"]:
+        """The picture's mode, as Pillow calls it."""
+        return "L" if self.pixels.ndim == 2 else "RGB"
 
     def read(self, channels: int, background: tuple[int, int, int]) -> Pixels:
         """The picture as (H, W, channels)."""
@@ -53,15 +61,19 @@ class Collection:
 
     def is_grey(self) -> bool:
         """Whether every picture that can be opened has no colours, by the heads of the files."""
-        return all(isinstance(picture, ArrayPicture) or _is_grey(picture.path) for picture in self.train.pictures)
+        return all(
+            picture.mode == "L" if isinstance(picture, ArrayPicture) else _is_grey(picture.path)
+            for picture in self.train.pictures
+        )
 
 
 def find_collection(data: str, *, size: int) -> Collection:
     """Finds the pictures of a built-in name or a folder.
 
     Args:
-        data: ``digits``, ``openmoji`` (its coloured drawings), or a folder: IDX files as MNIST has them,
-            ``train/<label>/*`` and ``test/<label>/*``, ``train/`` and ``test/`` without labels, or any folder.
+        data: ``digits``, ``openmoji`` (its coloured drawings), or a folder: IDX files as MNIST has them, records
+            as CIFAR has them, ``train/<label>/*`` and ``test/<label>/*``, ``train/`` and ``test/`` without labels, or
+            any folder.
         size: the side at which drawings are rendered, in pixels.
 
     Raises:
@@ -74,6 +86,8 @@ def find_collection(data: str, *, size: int) -> Collection:
         raise DataError(f"{root} is a file; give a folder" if root.exists() else f"{root}: no such data folder")
     if any(_idx_file(root, name) for name in IDX_FILES["train"]):
         return _idx(root)
+    if (files := find_records(root)) is not None:
+        return _records(root, files)
     if (root / "trainA").is_dir() and (root / "trainB").is_dir():
         raise DataError(f"{root} holds two domains, and this recipe learns one: give {root / 'trainA'} or trainB")
     if not (root / "train").is_dir():
@@ -131,6 +145,21 @@ def _idx(root: Path) -> Collection:
     return Collection(root, train, test, tuple(map(str, range(max(train.labels) + 1))))
 
 
+def _records(root: Path, files: RecordFiles) -> Collection:
+    names = read_names(root / files.names)
+    train, test = (_records_of(root, split, files, len(names)) for split in (files.train, files.test))
+    return Collection(root, train, test, names)
+
+
+def _records_of(root: Path, split: Sequence[str], files: RecordFiles, count: int) -> Part:
+    pictures, labels = [], []
+    for path in (root / name for name in split):
+        pixels, numbers = read_records(path, files, count)
+        pictures += [ArrayPicture(Path(f"{path}#{i:06}"), picture) for i, picture in enumerate(pixels)]
+        labels += numbers
+    return Part(pictures, labels)
+
+
 def _idx_file(root: Path, name: str) -> Path | None:
     return next((path for path in (root / name, root / f"{name}.gz") if path.is_file()), None)
 
@@ -148,7 +177,7 @@ def read_idx(path: Path) -> Pixels:
         if (zero, kind) != (0, 8):
             raise ValueError("its head is not that of bytes")
         return np.frombuffer(content, np.uint8, offset=4 + 4 * dimensions).reshape(shape)
-    except (OSError, EOFError, struct.error, ValueError) as error:
+    except (OSError, EOFError, struct.error, zlib.error, ValueError) as error:
         raise DataError(f"{path} is not a whole IDX file ({error})") from None
 
 

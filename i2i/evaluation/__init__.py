@@ -1,1 +1,1 @@
-"""Measures of trained models on data: what they have learnt, and how well."""
+"""Probes of trained models: what a discriminator knows, and which maps of a generator draw what."""

@@ -3,10 +3,15 @@
 Springenberg, Dosovitskiy, Brox, Riedmiller 2015 (arXiv:1412.6806), section 3.4; DCGAN's figure 5 shows the same. On the
 way back every rectifier passes what is positive where its own input was positive. LeakyReLU goes back by that rule too,
 and forward with its slope: the rule is about what excites a unit, and a negative input never does.
+
+As in DCGAN's figure 5, random filters on the left are the baseline of the trained ones on the right: the same units of
+the same discriminator before training, each at the pictures that excite it most. The figure there shows six units of
+the last convolutional layer; stage and units can be chosen here.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,17 +19,18 @@ from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 from torch.nn.functional import leaky_relu, relu
 from torch.overrides import TorchFunctionMode
 
 from i2i.data.batches import from_unit
 from i2i.data.collection import Collection, Part
-from i2i.data.images import SUFFIXES, Pixels, is_image, write_image
+from i2i.data.images import SUFFIXES, Pixels, from_pil, is_image, to_pil, write_image
 from i2i.data.one_domain import read_pictures
 from i2i.data.store import PictureStore
 from i2i.errors import ConfigError, DataError
-from i2i.evaluation.features import (
+from i2i.evaluation.stages import (
     batches_of,
     blank,
     collection_for,
@@ -32,39 +38,31 @@ from i2i.evaluation.features import (
     require_readable,
     stage_outputs,
     takes_labels,
+    untrained,
     with_statistics_of,
 )
+from i2i.files import write_atomically
 from i2i.inference.sampler import Sampler
 from i2i.networks.base import Discriminator
 
 RELU = (relu, torch.relu, Tensor.relu)
-COLUMNS, GAP, CELL = 8, 4, 64
-"""The sheet: pictures for each unit, pixels between them, and the side that small pictures are enlarged to."""
+COLUMNS, GAP, CELL, CAPTION = 8, 4, 64, 16
+"""The sheet: pictures for each unit; then in pixels, between them, the least side of one, the height of a title."""
 
 
 @dataclass(frozen=True)
-class Filters:
-    """The most exciting pictures of each unit, strongest first, and what in them excites it.
+class Excitation:
+    """The pictures that excite each unit of a network most, strongest first, and what in them excites it.
 
     Attributes:
-        stage: where the units are.
-        units: their numbers.
-        searched: among how many pictures was looked.
-        held_out: whether these were held-out pictures; else training pictures.
         responses: (U, K), each unit's largest response over the positions of a picture.
         pictures: (U, K, C, H, W) in [-1, 1].
         gradients: (U, K, C, H, W), the guided gradients of ``responses``.
-        skipped: pictures that cannot be read.
     """
 
-    stage: str
-    units: tuple[int, ...]
-    searched: int
-    held_out: bool
     responses: Tensor
     pictures: Tensor
     gradients: Tensor
-    skipped: tuple[str, ...]
 
     def sheet(self, *, pictures: bool = False) -> Pixels:
         """A row for each unit, its guided gradients in columns; with ``pictures``, each beside its picture.
@@ -77,14 +75,69 @@ class Filters:
         cells = cells[:, :, :3] if cells.shape[2] == 4 else cells
         return _tiled(from_unit(cells).permute(0, 1, 3, 4, 2).cpu().numpy(), max(1, CELL // shown.shape[-1]))
 
+
+@dataclass(frozen=True)
+class Filters:
+    """What excites units of a discriminator, and the same units before training.
+
+    Attributes:
+        arch: the recipe of the model.
+        step: how long it was trained.
+        trained_on: the set that it was trained on, as its run named it.
+        data: the set whose pictures were searched.
+        stage: where the units are.
+        units: their numbers.
+        searched: among how many pictures was looked.
+        held_out: whether these were held-out pictures; else training pictures.
+        seed: what drew the untrained weights.
+        trained: what excites the units of the trained discriminator.
+        untrained: the same of one with random weights.
+        skipped: pictures that cannot be read.
+    """
+
+    arch: str
+    step: int
+    trained_on: str
+    data: str
+    stage: str
+    units: tuple[int, ...]
+    searched: int
+    held_out: bool
+    seed: int
+    trained: Excitation
+    untrained: Excitation
+    skipped: tuple[str, ...]
+
+    def sheet(self, *, pictures: bool = False) -> Pixels:
+        """The sheets of the untrained discriminator (left) and the trained one (right), each under its title."""
+        left = _titled(f"untrained, seed {self.seed}", self.untrained.sheet(pictures=pictures))
+        right = _titled(f"trained, {self.step:,} steps", self.trained.sheet(pictures=pictures))
+        sheet: Pixels = np.concatenate([left, right], axis=1)
+        return sheet
+
     def line(self, path: Path) -> str:
         """What is shown, in words."""
-        kind, columns = "held-out" if self.held_out else "training", self.responses.shape[1]
+        kind, columns = "held-out" if self.held_out else "training", self.trained.responses.shape[1]
         units = ", ".join(map(str, self.units[:20])) + (", ..." if len(self.units) > 20 else "")
         return (
             f"guided gradients of {self.stage}, units {units}, at the {columns} of {self.searched:,} {kind} pictures "
-            f"that excite each most: {path}"
+            f"that excite each most: {path}\n"
+            f"left: untrained (seed {self.seed}); right: {self.arch} trained on {self.trained_on} ({self.step:,} steps)"
         )
+
+    def write(self, path: Path) -> None:
+        """Writes what the sheet shows as JSON, with the responses (U, K) on both sides.
+
+        Raises:
+            DataError: the file cannot be written.
+        """
+        report = {
+            **{name: getattr(self, name) for name in ("arch", "step", "trained_on", "data", "stage", "units")},
+            **{name: getattr(self, name) for name in ("searched", "held_out", "seed", "skipped")},
+            "left": {"network": "untrained", "responses": self.untrained.responses.tolist()},
+            "right": {"network": "trained", "responses": self.trained.responses.tolist()},
+        }
+        write_atomically(path, (json.dumps(report, indent=1) + "\n").encode())
 
 
 def require_picture_name(path: Path) -> None:
@@ -110,8 +163,11 @@ def find_filters(
     stage: str | None = None,
     units: int | Sequence[int] = 6,
     columns: int = COLUMNS,
+    seed: int = 0,
 ) -> Filters:
     """Searches the held-out pictures of ``data`` (all, where none are held out) for what excites units most.
+
+    The units of the trained discriminator, and the same ones of an untrained discriminator of the same configuration.
 
     A discriminator that takes labels gets each picture's own.
 
@@ -121,6 +177,7 @@ def find_filters(
         stage: a stage of the discriminator; the last by default.
         units: numbers of channels, or how many, from the first on.
         columns: how many pictures of each unit.
+        seed: draws the untrained weights.
 
     Raises:
         ConfigError: no such stage or unit, or a model without stages.
@@ -132,25 +189,47 @@ def find_filters(
     [store] = read_pictures([part], sampler.config)
     require_readable(collection.root, store)
     label = _labels_for(sampler, collection, part, store) if takes_labels(sampler) else None
-    network = with_statistics_of(sampler.method.discriminator, sampler, store, label)
+    trained, random = (
+        _most_exciting(
+            with_statistics_of(network, sampler, store, label), sampler, store, label, stage, chosen, columns
+        )
+        for network in (sampler.method.discriminator, untrained(sampler, seed))
+    )
+    return Filters(
+        arch=sampler.config.arch,
+        step=sampler.step,
+        trained_on=sampler.config.data.path,
+        data=data,
+        stage=stage,
+        units=chosen,
+        searched=len(store),
+        held_out=part is collection.test,
+        seed=seed,
+        trained=trained,
+        untrained=random,
+        skipped=tuple(map(str, store.skipped)),
+    )
+
+
+def _most_exciting(
+    network: Discriminator,
+    sampler: Sampler,
+    store: PictureStore,
+    label: Tensor | None,
+    stage: str,
+    units: Sequence[int],
+    columns: int,
+) -> Excitation:
+    """Searches all pictures of the store, and goes back from those that excite each unit most."""
     found = torch.cat([_strongest(network, stage, x, own) for x, own in batches_of(store, sampler, label)])
     rows = []
-    for unit in chosen:
+    for unit in units:
         places = found[:, unit].argsort(descending=True, stable=True)[:columns].cpu()
         x = pictures_at(places.tolist(), store, sampler)
         own = None if label is None else label[places]
         rows.append((x, *guided_gradients(network, stage, unit, x, own)))
     pictures, responses, gradients = (torch.stack(column).cpu() for column in zip(*rows, strict=True))
-    return Filters(
-        stage=stage,
-        units=chosen,
-        searched=len(store),
-        held_out=part is collection.test,
-        responses=responses,
-        pictures=pictures,
-        gradients=gradients,
-        skipped=tuple(map(str, store.skipped)),
-    )
+    return Excitation(responses, pictures, gradients)
 
 
 def guided_gradients(
@@ -245,3 +324,11 @@ def _tiled(cells: Pixels, enlarged: int) -> Pixels:
     rows = [np.concatenate(list(row), axis=1) for row in padded]
     sheet: Pixels = np.pad(np.concatenate(rows), ((GAP, 0), (GAP, 0), (0, 0)), constant_values=255)
     return sheet
+
+
+def _titled(title: str, sheet: Pixels) -> Pixels:
+    """A sheet (H, W, C) on white with a line of text above it."""
+    image = Image.new(to_pil(sheet).mode, (sheet.shape[1], sheet.shape[0] + CAPTION), "white")
+    image.paste(to_pil(sheet), (0, CAPTION))
+    ImageDraw.Draw(image).text((GAP, GAP), title, "black", ImageFont.load_default())
+    return from_pil(image, sheet.shape[2])

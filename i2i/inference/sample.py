@@ -1,4 +1,4 @@
-"""What ``i2i sample`` writes: pictures, sheets, walks between latents, latent arithmetic, codes and dropped features.
+"""What ``i2i sample`` writes: pictures, sheets, walks between latents, latent arithmetic and codes.
 
 A sheet has ten columns, so that the number of a picture, which arithmetic asks for, is its row and column.
 """
@@ -6,15 +6,14 @@ A sheet has ten columns, so that the number of a picture, which arithmetic asks 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from io import BytesIO
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from i2i.data.images import Pixels, to_pil, write_image
 from i2i.display import tracked
@@ -138,48 +137,6 @@ def traverse(sampler: Sampler, code: str, *, rows: int, seed: int) -> Pixels:
     z = sampler.latents(range(rows), seed)
     columns = [to_pixels(sampler.generate(method.with_code(z, code, i, COLUMNS))) for i in range(COLUMNS)]
     return sheet([columns[i][row] for row in range(rows) for i in range(COLUMNS)])
-
-
-def drop_features(
-    sampler: Sampler, chosen: str, *, count: int, label: str | int | None, seed: int
-) -> tuple[list[Pixels], list[Pixels]]:
-    """Samples with and without feature maps of the generator (DCGAN, section 6.3.1).
-
-    Args:
-        sampler: the model.
-        chosen: a stage and the numbers of its maps: "up2:0,5,17".
-        count: how many pictures.
-        label: as in ``Sampler.sample``.
-        seed: as there.
-
-    Raises:
-        ConfigError: no such stage or map.
-    """
-    stage, _, numbers = chosen.partition(":")
-    stages = dict(sampler.method.generator.stages())
-    if stage not in stages or not re.fullmatch(r"\d+(,\d+)*", numbers):
-        raise ConfigError(f"feature {chosen!r}: write STAGE:3,17 with a stage of {', '.join(stages) or 'none'}")
-    whole = list(sampler.sample(count, label=label, seed=seed))
-    with _without(stages[stage], [int(number) for number in numbers.split(",")]):
-        return whole, list(sampler.sample(count, label=label, seed=seed))
-
-
-@contextmanager
-def _without(stage: nn.Module, maps: list[int]) -> Iterator[None]:
-    """Sets the numbered maps of the stage's output to zero for the time of the context."""
-
-    def zero(_module: nn.Module, _inputs: object, output: Tensor) -> Tensor:
-        if max(maps) >= output.shape[1]:
-            raise ConfigError(f"feature map {max(maps)}: this stage has {output.shape[1]}, numbered from 0")
-        output = output.clone()
-        output[:, maps] = 0
-        return output
-
-    handle = stage.register_forward_hook(zero)
-    try:
-        yield
-    finally:
-        handle.remove()
 
 
 def _between(start: Tensor, end: Tensor, share: float) -> Tensor:

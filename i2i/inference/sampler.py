@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -81,11 +81,22 @@ class Sampler:
         Raises:
             ConfigError: a label or a truncation that this model does not know.
         """
+        yield from self.sample_numbers(range(count), label=label, seed=seed, truncation=truncation)
+
+    def sample_numbers(
+        self,
+        numbers: Sequence[int],
+        *,
+        label: str | int | None = None,
+        seed: int = 0,
+        truncation: float | None = None,
+    ) -> Iterator[Pixels]:
+        """The samples of these ``numbers``; arguments and errors otherwise as ``sample``."""
         own = None if label is None else self.label_number(label)
-        for start in range(0, count, BATCH):
-            numbers = range(start, min(count, start + BATCH))
-            z = self.latents(numbers, seed, truncation)
-            yield from to_pixels(self.generate(z, self.labels_for(numbers, own)))
+        for start in range(0, len(numbers), BATCH):
+            some = numbers[start : start + BATCH]
+            z = self.latents(some, seed, truncation)
+            yield from to_pixels(self.generate(z, self.labels_for(some, own)))
 
     def labels_for(self, numbers: Iterable[int], own: int | None = None) -> Tensor | None:
         """The labels (N,) of pictures: ``own``, or all in turn; None for a model without labels."""
