@@ -218,11 +218,13 @@ def sample(
     device: Any,
 ) -> None:
     """Draw pictures from noise: a sheet (OUTPUT ends in .png), or a folder of files."""
-    views = [name for name, value in locals().items() if name in VIEWS and value is not None]
+    views = ["--" + name.replace("_", "-") for name, value in locals().items() if name in VIEWS and value is not None]
     if len(views) > 1:
-        raise click.UsageError(f"give one of {', '.join('--' + view.replace('_', '-') for view in views)}")
+        raise click.UsageError(f"give one of {', '.join(views)}")
+    if views and truncation is not None:
+        raise click.UsageError(f"--truncation is for sheets and folders; leave it out with {views[0]}")
     if views and output.suffix != ".png":
-        raise click.UsageError(f"-o {output}: --{views[0].replace('_', '-')} writes one picture; end the name in .png")
+        raise click.UsageError(f"-o {output}: {views[0]} writes one picture; end the name in .png")
     _require_model(model)
     from i2i.data.images import write_image
     from i2i.inference import sample as views_of

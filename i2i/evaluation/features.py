@@ -28,7 +28,7 @@ from i2i.data.collection import Collection, Part
 from i2i.data.one_domain import read_pictures
 from i2i.data.store import PictureStore
 from i2i.errors import ConfigError, DataError
-from i2i.evaluation.linear import Labels, LinearSVM, require_scikit_learn
+from i2i.evaluation.linear import Labels, LinearSVM
 from i2i.evaluation.stages import (
     batches_of,
     collection_for,
@@ -40,6 +40,7 @@ from i2i.evaluation.stages import (
 )
 from i2i.files import write_atomically
 from i2i.inference.sampler import Sampler
+from i2i.needs import require_packages
 from i2i.networks.base import Discriminator
 from i2i.seeding import generator
 
@@ -137,7 +138,7 @@ def measure_features(sampler: Sampler, data: str, *, per_label: int | None = 100
         ConfigError: scikit-learn is missing, or the discriminator is given labels beside the pictures.
         DataError: no labels, no held-out pictures, or too few of a label.
     """
-    require_scikit_learn()
+    require_packages("i2i features", "sklearn")
     if takes_labels(sampler):
         raise ConfigError(
             f"the discriminator of this {sampler.config.arch} is given the label beside the picture, and its features "

@@ -28,8 +28,9 @@ from torch import Tensor, nn
 
 from i2i.data.images import Pixels
 from i2i.errors import ConfigError, DataError
-from i2i.evaluation.linear import MapWeights, require_scikit_learn
+from i2i.evaluation.linear import MapWeights
 from i2i.inference.sampler import Sampler
+from i2i.needs import require_packages
 from i2i.seeding import generator
 
 Coordinate = Annotated[FiniteFloat, Field(strict=True)]
@@ -127,7 +128,7 @@ def drop_features(sampler: Sampler, chosen: str, *, count: int, label: str | int
     first, maps = 0, tuple(map(int, re.findall(r"\d+", what)))
     lines: tuple[str, ...] = ()
     if not re.fullmatch(r"\d+(,\d+)*", what):
-        require_scikit_learn()
+        require_packages("--drop-feature with boxes", "sklearn")
         boxes = read_boxes(Path(what), sampler.config.image_size)
         found = find_maps(sampler, stage, boxes, label=label, seed=seed)
         first, maps, lines = max(box.sample for box in boxes) + 1, found.maps, found.lines()

@@ -8,7 +8,7 @@ import warnings
 import numpy as np
 from numpy.typing import NDArray
 
-from i2i.errors import ConfigError, DataError
+from i2i.errors import DataError
 from i2i.seeding import derive_seed
 
 Features = NDArray[np.float32]
@@ -16,14 +16,6 @@ Labels = NDArray[np.int64]
 FOLDS = 5
 STRENGTHS = (0.01, 0.1, 1.0, 10.0, 100.0, 1000.0)
 """The values of C that cross-validation chooses from, for inputs whose squares sum to 1 on average."""
-
-
-def require_scikit_learn() -> None:
-    """Raises ConfigError where scikit-learn is not installed."""
-    try:
-        import sklearn  # noqa: F401
-    except ImportError:
-        raise ConfigError("the linear classifier needs scikit-learn: pip install 'i2i[demo]'") from None
 
 
 class LinearSVM:
