@@ -1,14 +1,18 @@
 """Multilayer perceptrons, the players of the first GAN (Goodfellow et al. 2014) and of the theory experiments.
 
-Differs from the paper: ReLU or LeakyReLU where it has maxout and sigmoid layers, and tanh at the end of the generator.
-Points in the plane are pictures of one pixel with two channels; their generator ends linearly.
+Differs from the first GAN: its discriminator has maxout layers and dropout on its input as well, and its generator ends
+with a sigmoid; here ReLU, LeakyReLU or tanh, dropout on the hidden layers only, and tanh or nothing at the end.
+Points in the plane are pictures of one pixel with two channels; their generator ends linearly. ``gain`` multiplies the
+initial weights, and ``input_scale`` the discriminator's input, as for the points of Metz et al. 2017, appendix A.
 """
 
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Literal
+from typing import Annotated, Literal
 
+import torch
+from pydantic import Field
 from torch import Tensor, nn
 
 from i2i.batch import DataSpec
@@ -17,6 +21,7 @@ from i2i.networks.base import Discriminator, Generator
 from i2i.networks.layers import Dropout, Init, LabelUse, ScoreHead, beside, initialize
 
 Activation = Literal["relu", "leaky_relu", "tanh"]
+Factor = Annotated[float, Field(gt=0, le=1e3)]
 
 
 def activation_layer(activation: Activation) -> nn.Module:
@@ -43,6 +48,7 @@ class MLPGenerator(Generator, name="mlp"):
         activation: Activation = "relu",
         output: Literal["tanh", "linear"] = "tanh",
         init: Init = "kaiming",
+        gain: Factor = 1.0,
     ) -> None:
         super().__init__()
         self.classes, self.shape = data.classes, (data.channels_a, data.image_size, data.image_size)
@@ -56,6 +62,7 @@ class MLPGenerator(Generator, name="mlp"):
         self.head = nn.Linear(width, data.channels_a * data.image_size**2)
         self.output = nn.Tanh() if output == "tanh" else nn.Identity()
         initialize(self, init)
+        _multiply_weights(self, gain)
 
     def forward(self, z: Tensor, label: Tensor | None = None) -> Tensor:
         flat: Tensor = self.output(self.head(self.hidden(beside(z, label, self.classes))))
@@ -63,7 +70,7 @@ class MLPGenerator(Generator, name="mlp"):
 
 
 class MLPDiscriminator(Discriminator, name="mlp"):
-    """Maps pictures (N, C, H, W) to scores through ``depth`` hidden layers of ``width`` units."""
+    """Maps pictures (N, C, H, W), times ``input_scale``, to scores by ``depth`` hidden layers of ``width`` units."""
 
     def __init__(
         self,
@@ -74,11 +81,13 @@ class MLPDiscriminator(Discriminator, name="mlp"):
         activation: Activation = "leaky_relu",
         dropout: Dropout = 0.0,
         labels: LabelUse = "concatenate",
+        input_scale: Factor = 1.0,
         init: Init = "kaiming",
+        gain: Factor = 1.0,
     ) -> None:
         super().__init__()
         self.classes = data.classes if labels == "concatenate" else 0
-        self.feature_count = width
+        self.feature_count, self.input_scale = width, input_scale
         sizes = [data.channels_a * data.image_size**2 + self.classes] + [width] * depth
         layers = [
             layer
@@ -92,11 +101,20 @@ class MLPDiscriminator(Discriminator, name="mlp"):
         self.hidden = nn.Sequential(*layers)
         self.head = ScoreHead(width, 0 if labels == "concatenate" else data.classes)
         initialize(self, init)
+        _multiply_weights(self, gain)
 
     def trunk(self, x: Tensor, label: Tensor | None = None) -> Tensor:
-        features: Tensor = self.hidden(beside(x.flatten(1), label, self.classes))
+        features: Tensor = self.hidden(beside(self.input_scale * x.flatten(1), label, self.classes))
         return features
 
     def score(self, features: Tensor, label: Tensor | None = None) -> Tensor:
         scores: Tensor = self.head(features, label)
         return scores
+
+
+@torch.no_grad()
+def _multiply_weights(network: nn.Module, gain: float) -> None:
+    """Multiplies the weights of the linear layers, and not their biases, by ``gain``."""
+    for layer in network.modules():
+        if isinstance(layer, nn.Linear):
+            layer.weight.mul_(gain)
