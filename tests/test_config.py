@@ -169,7 +169,7 @@ def test_networks_and_optimizers_must_be_the_methods() -> None:
             "set dropout above 0, or leave dropout_in",
         ),
         ("unrolled", ["method.unrolled_steps=0", "method.unrolled_rate=0.5"], "set unrolled_steps above 0"),
-        ("infogan", ["method.continuous=0", "method.deviation=fixed"], "set continuous above 0"),
+        ("infogan", ["method.continuous=0", "method.deviation=learned"], "set continuous above 0"),
         ("infogan", ["method.categories=[]", "method.categorical_weight=2"], "set categories, for example to [10]"),
         ("dcgan", ["method.fake_labels=uniform"], "set method.labels=required, or leave fake_labels at batch"),
         ("dcgan", ["networks.discriminator.labels=project"], "take a method with labels"),

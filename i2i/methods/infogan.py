@@ -6,7 +6,8 @@ Q's head steps with the discriminator, as in the authors' released training (the
 and Q). The discriminator sees real and generated pictures in separate batches.
 
 Q of the continuous codes is a Gaussian. The paper learns its deviation; the authors' released training fixes it at 1.
-A learnt deviation rewards ever finer readings, and a continuous code may then take over what tells two digits apart.
+A learnt deviation rewards ever finer readings, and a continuous code may then take over what tells two digits apart,
+or, at the weight of 1, fill the picture with a texture that only Q reads.
 
 The bound L_I itself is a curve for each kind of code, as in the paper's figure 1, whatever its weight is. The control
 of that figure is ``maximize_information=False``: a GAN whose Q learns to read while the generator is not told.
@@ -96,7 +97,7 @@ class InfoGAN(GenerativeMethod, name="infogan"):
         continuous: Codes = 2,
         categorical_weight: Weight = 1.0,
         continuous_weight: Weight = 1.0,
-        deviation: Deviation = "learned",
+        deviation: Deviation = "fixed",
         maximize_information: bool = True,
     ) -> None:
         latent = noise + sum(categories) + continuous
