@@ -317,6 +317,23 @@ def test_the_generator_sees_the_unrolled_discriminator() -> None:
     torch.testing.assert_close(gradient, torch.autograd.grad(loss, [head])[0])
 
 
+def test_the_unrolled_recipe_is_the_papers_appendix_a() -> None:
+    config = resolve_config("unrolled", assignments=["data.channels_a=2"])
+    assert {optimizer.lr for optimizer in config.optimizers.values()} == {1e-4}
+    torch.manual_seed(0)
+    method = build_method(config)
+    assert isinstance(method, UnrolledGAN)
+    assert (method.unrolled_steps, method.latent) == (10, 256)
+    layers = [layer for layer in method.discriminator.modules() if isinstance(layer, torch.nn.Linear)]
+    assert [tuple(layer.weight.shape) for layer in layers] == [(128, 2), (1, 128)]
+    for layer in layers:
+        values = torch.linalg.svdvals(layer.weight)
+        torch.testing.assert_close(values, torch.full_like(values, 0.8))
+    x = torch.randn(3, 2, 1, 1)
+    hidden = torch.relu(x.flatten(1) / 4 @ layers[0].weight.T + layers[0].bias)
+    torch.testing.assert_close(method.discriminator(x), (hidden @ layers[1].weight.T + layers[1].bias)[:, 0])
+
+
 def test_no_unrolled_steps_are_a_plain_gan() -> None:
     plain, looking = unrolled(0), unrolled(5)
     real = torch.randn(6, 2, 1, 1)
