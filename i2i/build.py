@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 import torch
+from torch import nn
 
 from i2i.batch import DataSpec
 from i2i.components import without
@@ -12,6 +13,7 @@ from i2i.config import Config
 from i2i.device import raise_if_out_of_memory
 from i2i.errors import ConfigError
 from i2i.methods.base import Method
+from i2i.methods.generative import GenerativeMethod
 from i2i.networks.base import Network
 
 
@@ -38,6 +40,10 @@ def build_method(config: Config) -> Method:
                 f"image_size {config.image_size} does not fit {name}: it takes multiples of {network.multiple} "
                 f"from {network.minimum} up; change image_size or the network's depth or layers"
             )
+    if config.inference.statistics == "standing" and not _draws_with_batch_norm(method):
+        raise ConfigError(
+            "inference.statistics standing is for generators from noise that have batch norm: set it to running"
+        )
     return method
 
 
@@ -55,3 +61,8 @@ def check_buildable(config: Config) -> None:
     except RuntimeError as error:
         raise_if_out_of_memory(error)
         raise
+
+
+def _draws_with_batch_norm(method: Method) -> bool:
+    layers = method.generator.modules() if isinstance(method, GenerativeMethod) else ()
+    return any(isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d) for layer in layers)

@@ -64,6 +64,16 @@ class Component:
         return create_model(f"{cls.__name__}Settings", __config__=ConfigDict(extra="forbid", strict=False), **fields)
 
     @classmethod
+    def idle(cls, settings: Mapping[str, Any], method: Mapping[str, Any]) -> dict[str, str]:
+        """Which settings have no effect beside the others, each with the way out; a run that sets one is refused.
+
+        Args:
+            settings: all settings of this component.
+            method: those of the method.
+        """
+        return {}
+
+    @classmethod
     def parts(cls) -> dict[str, type[Any]]:
         """The components that this one is built from: parameter name to the family, of ``Callable[..., Family]``."""
         hints = get_type_hints(cls.__init__)

@@ -70,12 +70,21 @@ class DataConfig(Section):
 
 
 class OptimizerConfig(Section):
-    """One player's optimiser. ``betas`` belong to adam, ``momentum`` to sgd."""
+    """One player's optimiser.
+
+    ``betas`` are adam's, ``alpha``, the decay of the mean square, is rmsprop's, and ``momentum`` sgd's.
+    """
 
     name: Literal["adam", "rmsprop", "sgd"] = "adam"
     lr: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 2e-4
     betas: tuple[Rate, Rate] = (0.5, 0.999)
+    alpha: Rate = 0.99
     momentum: Rate = 0.0
+
+    def idle(self) -> dict[str, str]:
+        """Which settings this optimiser does not read, each with the way out."""
+        owners = {"betas": "adam", "alpha": "rmsprop", "momentum": "sgd"}
+        return {key: f"{self.name} has none: set name={owner}" for key, owner in owners.items() if owner != self.name}
 
 
 class ScheduleConfig(Section):
@@ -138,11 +147,12 @@ class TrainingConfig(Section):
 class InferenceConfig(Section):
     """What layers that are random or see a batch do at inference; the weight file carries it.
 
-    ``statistics``: batch norm uses the running ones of training, or those of each "picture" alone. ``dropout`` goes on
-    or not. ``seed`` decides the masks of dropout, and noise.
+    ``statistics``: batch norm uses the "running" ones of training, those of each "picture" alone, or "standing" ones,
+    which a generator that draws from noise takes from its own pictures before it samples. ``dropout`` goes on or not.
+    ``seed`` decides the masks of dropout, noise, and the latents of standing statistics.
     """
 
-    statistics: Literal["running", "picture"] = "running"
+    statistics: Literal["running", "picture", "standing"] = "running"
     dropout: bool = False
     seed: Annotated[int, Field(ge=0, le=2**63, strict=True)] = 0
 
@@ -243,7 +253,9 @@ def resolve_config(
         raise ConfigError(f"--arch {arch} and arch {named!r} name two recipes; give one")
     recipe = read_recipe(arch)
     _drop_length(recipe, overrides)
-    return parse_config(_merge(_merge(recipe, _settings_that_follow(recipe, _merge(recipe, overrides))), overrides))
+    config = parse_config(_merge(_merge(recipe, _settings_that_follow(recipe, _merge(recipe, overrides))), overrides))
+    _refuse_idle(config)
+    return config
 
 
 def _settings_that_follow(recipe: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str, Any]:
@@ -290,6 +302,36 @@ def parse_config(tree: Mapping[str, Any]) -> Config:
             },
         }
     )
+
+
+def _refuse_idle(config: Config) -> None:
+    """Refuses settings that have no effect, where they are not left at their default.
+
+    Only what somebody asks for is looked at: a weight file or a run whose settings are older still loads.
+
+    Raises:
+        ConfigError: names the key, its value and the way out.
+    """
+    method = _method_of({"method": config.method})
+    components: dict[str, tuple[type[Component], dict[str, Any]]] = {"method": (method, config.method)}
+    for role, family in method.parts().items():
+        settings = config.networks[role]
+        components[f"networks.{role}"] = (family.named(settings["name"]), settings)
+    for path, (component, settings) in components.items():
+        _require_defaults(path, component.idle(settings, config.method), settings, component.schema())
+    for player, optimizer in config.optimizers.items():
+        settings = optimizer.model_dump(mode="json")
+        _require_defaults(f"optimizers.{player}", optimizer.idle(), settings, OptimizerConfig)
+
+
+def _require_defaults(path: str, idle: Mapping[str, str], settings: Mapping[str, Any], schema: type[BaseModel]) -> None:
+    for key, way_out in idle.items():
+        default = schema.model_fields[key].default
+        default = list(default) if isinstance(default, tuple) else default  # as it is dumped
+        if settings[key] != default:
+            raise ConfigError(
+                f"{path}.{key}: {settings[key]} would have no effect; {way_out}, or leave {key} at {default}"
+            )
 
 
 def differing_keys(one: Config, other: Config, ignoring: Sequence[str] = ()) -> list[str]:

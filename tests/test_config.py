@@ -150,3 +150,56 @@ def test_networks_and_optimizers_must_be_the_methods() -> None:
     tree["networks"]["critic"] = {"name": "patchgan"}
     with pytest.raises(ConfigError, match="takes generator, discriminator; fix critic"):
         parse_config(tree)
+
+
+@pytest.mark.parametrize(
+    ("arch", "settings", "reason"),
+    [
+        (
+            "wgan",
+            ["optimizers.generator.betas=[0,0.9]"],
+            "rmsprop has none: set name=adam, or leave betas at [0.5, 0.999]",
+        ),
+        ("dcgan", ["optimizers.discriminator.momentum=0.9"], "adam has none: set name=sgd, or leave momentum at 0.0"),
+        ("dcgan", ["optimizers.generator.alpha=0.9"], "adam has none: set name=rmsprop, or leave alpha at 0.99"),
+        ("sagan", ["networks.generator.embedding=64"], "set conditioning=shared, or leave embedding at 128"),
+        (
+            "cyclegan",
+            ["networks.generator={name: unet, dropout_in: inner}"],
+            "set dropout above 0, or leave dropout_in",
+        ),
+        ("unrolled", ["method.unrolled_steps=0", "method.unrolled_rate=0.5"], "set unrolled_steps above 0"),
+        ("infogan", ["method.continuous=0", "method.deviation=learned"], "set continuous above 0"),
+        ("infogan", ["method.categories=[]", "method.categorical_weight=2"], "set categories, for example to [10]"),
+        ("dcgan", ["method.fake_labels=uniform"], "set method.labels=required, or leave fake_labels at batch"),
+        ("dcgan", ["networks.discriminator.labels=project"], "take a method with labels"),
+    ],
+)
+def test_settings_without_effect_are_refused(arch: str, settings: list[str], reason: str) -> None:
+    key = settings[-1].partition("=")[0]
+    with pytest.raises(ConfigError) as error:
+        resolve_config(arch, assignments=settings)
+    assert str(error.value).startswith(key)
+    assert "would have no effect" in str(error.value)
+    assert reason in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_settings_without_effect_may_stay_at_their_default() -> None:
+    for arch, settings in (
+        ("dcgan", ["optimizers.generator.name=rmsprop", "optimizers.generator.betas=[0.5,0.999]"]),
+        ("biggan", ["networks.generator.conditioning=class"]),
+        ("pix2pix", ["networks.generator.dropout=0"]),
+        ("unrolled", ["method.unrolled_steps=0"]),
+        ("infogan", ["method.continuous=0"]),
+    ):
+        config = resolve_config(arch, assignments=settings)
+        written = yaml.safe_load(to_yaml(config))
+        assert resolve_config(None, file=written) == config  # what a run writes can start another one
+        assert parse_config(written) == config
+
+
+def test_a_configuration_of_before_still_loads() -> None:
+    tree = resolve_config("wgan").model_dump(mode="json")
+    tree["optimizers"]["generator"]["betas"] = [0.0, 0.9]
+    assert parse_config(tree).optimizers["generator"].name == "rmsprop"

@@ -14,7 +14,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from i2i.build import build_method
-from i2i.errors import ConfigError, DataError
+from i2i.errors import DataError
 from i2i.evaluation.forget import Box, drop_features, find_maps
 from i2i.evaluation.linear import MapWeights
 from i2i.inference.load import load_sampler

@@ -37,11 +37,12 @@ def make(norm: Norm = "instance", **settings: Any) -> DualGAN:
 
 def test_losses_are_the_papers() -> None:
     method = make(critic_steps=2, reconstruction_a=100.0, reconstruction_b=300.0)
-    batches = [Batch(torch.rand(2, 3, 16, 16), torch.rand(2, 3, 16, 16)) for _ in range(2)]
+    batches = [Batch(torch.rand(2, 3, 16, 16), torch.rand(2, 3, 16, 16)) for _ in range(3)]
+    assert method.batches_per_step == 3
     *critics, generator = method.updates(iter(batches))
     assert [update.player for update in critics] == ["discriminator"] * 2
     g, f, c_a, c_b = method.generator_AtoB, method.generator_BtoA, method.critic_A, method.critic_B
-    a, b = batches[1].a, batches[1].other()
+    a, b = batches[2].a, batches[2].other()  # algorithm 1 draws anew for the generators
     expected = {
         "gan_A": -c_a(f(b)).mean(),
         "gan_B": -c_b(g(a)).mean(),
@@ -50,9 +51,16 @@ def test_losses_are_the_papers() -> None:
     }
     for name, value in expected.items():
         torch.testing.assert_close(generator.losses[name], value)
+    a, b = batches[1].a, batches[1].other()
     # the second critic update was made after the first clipping, of which this batch is the only other change
     torch.testing.assert_close(critics[1].losses["gan_A"], c_a(f(b)).mean() - c_a(a).mean())
     torch.testing.assert_close(critics[1].losses["gan_B"], c_b(g(a)).mean() - c_b(b).mean())
+
+
+def test_squares_are_forgotten_as_in_the_released_code(toy_set: Path) -> None:
+    config, _ = prepare("dualgan", toy_set)
+    rates = [group["alpha"] for o in Engine(config, CPU).optimizers.values() for group in o.param_groups]
+    assert rates == [0.9, 0.9]
 
 
 def test_critics_stay_clipped(toy_set: Path) -> None:

@@ -14,6 +14,7 @@ from torch.nn.functional import binary_cross_entropy
 
 from i2i.batch import Batch, DataSpec
 from i2i.build import build_method
+from i2i.config import resolve_config
 from i2i.data.load import load_training_set
 from i2i.errors import ConfigError
 from i2i.methods.gan import GAN
@@ -110,12 +111,11 @@ def test_penalties_are_in_the_loss_with_their_weight(name: str) -> None:
         ("wgan-gp", ["networks.discriminator.norm=batch"], r"set networks\.discriminator\.norm to none"),
         ("dcgan", ["method.r1=1"], r"method\.r1"),
         ("dcgan", ["method.dragan=1"], r"method\.dragan"),
+        ("wgan-gp", ["method.fake_labels=uniform", "method.labels=optional"], r"set method\.fake_labels=batch"),
         ("dcgan", ["image_size=72", "data.load_size=72"], "cannot be halved"),
     ],
 )
 def test_recipes_that_cannot_work_are_refused(arch: str, settings: list[str], reason: str, labelled_set: Path) -> None:
-    from i2i.config import resolve_config
-
     config = resolve_config(arch, assignments=[*settings, "data.channels_a=3"])
     with pytest.raises(ConfigError, match=reason), torch.device("meta"):
         build_method(config)
@@ -167,6 +167,106 @@ def test_dcgan_has_the_papers_shape(size: int, maps: tuple[int, int], count: int
     assert norms == [count, count - 1]  # none at the generator's output and at the discriminator's input
 
 
+@pytest.mark.parametrize(("size", "expected"), [(28, [7, 14]), (32, [4, 8, 16]), (64, [4, 8, 16, 32])])
+def test_the_papers_filters_of_five_double_and_halve_exactly(size: int, expected: list[int]) -> None:
+    spec = DataSpec(size, 3, 3)
+    generator = DCGANGenerator(spec, 10, width=2, kernel=5)
+    discriminator = DCGANDiscriminator(spec, width=2, kernel=5)
+    x, sides = torch.randn(2, 10), []
+    for _, stage in generator.stages():
+        x = stage(x)
+        sides.append(x.shape[2])
+    assert sides == expected
+    seen = generator(torch.randn(2, 10))
+    assert seen.shape == (2, 3, size, size)
+    for (_, stage), side in zip(discriminator.stages(), reversed(sides), strict=True):
+        seen = stage(seen)
+        assert seen.shape[2:] == (side, side)
+
+
+def test_dcgan_offers_the_papers_own_networks() -> None:
+    """Radford et al. 2016, figure 1, and the weights of the authors' code: 1,024 first maps, filters of 5x5."""
+    settings = [
+        f"networks.{player}.{key}" for player in ("generator", "discriminator") for key in ("width=128", "kernel=5")
+    ]
+    config = resolve_config("dcgan", assignments=[*settings, "data.channels_a=3"])
+    with torch.device("meta"):
+        method = build_method(config)
+    shapes = {name: tuple(weight.shape) for name, weight in method.named_parameters() if weight.ndim == 4}
+    assert list(shapes.values()) == [
+        (100, 1024, 4, 4),
+        (1024, 512, 5, 5),
+        (512, 256, 5, 5),
+        (256, 128, 5, 5),
+        (128, 3, 5, 5),
+        (128, 3, 5, 5),
+        (256, 128, 5, 5),
+        (512, 256, 5, 5),
+        (1024, 512, 5, 5),
+    ]
+
+
+def labelled(**settings: Any) -> GAN:
+    torch.manual_seed(0)
+    return GAN(
+        DataSpec(8, 1, 1, classes=3),
+        generator=partial(MLPGenerator, width=8, depth=1),
+        discriminator=partial(MLPDiscriminator, width=8, depth=1),
+        latent=4,
+        labels="required",
+        **settings,
+    )
+
+
+def labels_seen(method: GAN, batch: Batch) -> list[list[int]]:
+    """The labels of each call of a network, in order, for one step."""
+    seen: list[list[int]] = []
+    for network in (method.generator, method.discriminator):
+        network.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[1].tolist()))
+    torch.manual_seed(4)
+    list(method.updates(iter([batch])))
+    return seen
+
+
+def test_generated_pictures_have_the_labels_of_the_batch_or_labels_of_their_own() -> None:
+    batch = Batch(torch.zeros(64, 1, 8, 8), label=torch.zeros(64, dtype=torch.long))
+    assert labels_seen(labelled(), batch) == [[0] * 64] * 5
+    drawn, real, judged, later, judged_later = labels_seen(labelled(fake_labels="uniform"), batch)
+    assert real == [0] * 64
+    assert (drawn, later) == (judged, judged_later)
+    assert drawn != later
+    assert all(min(labels.count(value) for value in range(3)) > 10 for labels in (drawn, later))
+
+
+def test_drawn_labels_do_not_depend_on_the_number_of_processes() -> None:
+    def drawn(batch: Batch) -> list[int]:
+        return labels_seen(labelled(fake_labels="uniform"), batch)[0]
+
+    real, label = torch.zeros(8, 1, 8, 8), torch.zeros(8, dtype=torch.long)
+    shares = [drawn(Batch(real[rank::2], label=label[rank::2], share=(rank, 2))) for rank in range(2)]
+    assert [shares[i % 2][i // 2] for i in range(8)] == drawn(Batch(real, label=label))
+
+
+def test_real_and_generated_pictures_meet_the_same_spectral_norm() -> None:
+    torch.manual_seed(0)
+    method = GAN(
+        DataSpec(16, 1, 1),
+        generator=partial(DCGANGenerator, width=4),
+        discriminator=partial(DCGANDiscriminator, width=4, norm="none", spectral=True),
+        latent=4,
+    )
+    layer = method.discriminator.get_submodule("layer2.0")
+    weight = layer.get_parameter("parametrizations.weight.original").flatten(1)
+    v = torch.nn.functional.normalize(torch.randn(weight.shape[1]), dim=0)
+    layer.get_buffer("parametrizations.weight.0._v").copy_(v)  # far from where iterations end
+    updates = method.updates(iter([Batch(torch.rand(4, 1, 16, 16))]))
+    for _ in range(2):  # one power iteration for the discriminator's update, one for the generator's
+        next(updates)
+        u = torch.nn.functional.normalize(weight @ v, dim=0)
+        v = torch.nn.functional.normalize(weight.T @ u, dim=0)
+        torch.testing.assert_close(layer.get_buffer("parametrizations.weight.0._v"), v)
+
+
 def unrolled(steps: int) -> UnrolledGAN:
     torch.manual_seed(0)
     return UnrolledGAN(
@@ -215,6 +315,23 @@ def test_the_generator_sees_the_unrolled_discriminator() -> None:
     loss = loss_of(head)
     torch.testing.assert_close(update.losses["gan"], loss)
     torch.testing.assert_close(gradient, torch.autograd.grad(loss, [head])[0])
+
+
+def test_the_unrolled_recipe_is_the_papers_appendix_a() -> None:
+    config = resolve_config("unrolled", assignments=["data.channels_a=2"])
+    assert {optimizer.lr for optimizer in config.optimizers.values()} == {1e-4}
+    torch.manual_seed(0)
+    method = build_method(config)
+    assert isinstance(method, UnrolledGAN)
+    assert (method.unrolled_steps, method.latent) == (10, 256)
+    layers = [layer for layer in method.discriminator.modules() if isinstance(layer, torch.nn.Linear)]
+    assert [tuple(layer.weight.shape) for layer in layers] == [(128, 2), (1, 128)]
+    for layer in layers:
+        values = torch.linalg.svdvals(layer.weight)
+        torch.testing.assert_close(values, torch.full_like(values, 0.8))
+    x = torch.randn(3, 2, 1, 1)
+    hidden = torch.relu(x.flatten(1) / 4 @ layers[0].weight.T + layers[0].bias)
+    torch.testing.assert_close(method.discriminator(x), (hidden @ layers[1].weight.T + layers[1].bias)[:, 0])
 
 
 def test_no_unrolled_steps_are_a_plain_gan() -> None:

@@ -4,29 +4,33 @@ from __future__ import annotations
 
 import math
 from functools import partial
+from typing import Any
 
 import pytest
 import torch
+from torch import Tensor, nn
 from torch.nn.functional import log_softmax, softplus
 
 from i2i.batch import Batch, DataSpec
+from i2i.config import resolve_config
 from i2i.methods.infogan import Deviation, InfoGAN
+from i2i.networks.base import Discriminator, Generator
 from i2i.networks.dcgan import DCGANDiscriminator, DCGANGenerator
 
 
-def infogan(deviation: Deviation = "learned") -> InfoGAN:
+def infogan(deviation: Deviation = "learned", **settings: Any) -> InfoGAN:
     torch.manual_seed(0)
-    return InfoGAN(
-        DataSpec(16, 1, 1),
-        generator=partial(DCGANGenerator, width=4, hidden=8),
-        discriminator=partial(DCGANDiscriminator, width=4, hidden=8),
-        noise=5,
-        categories=(10, 3),
-        continuous=2,
-        categorical_weight=2.0,
-        continuous_weight=0.1,
-        deviation=deviation,
-    )
+    chosen: dict[str, Any] = {
+        "generator": partial(DCGANGenerator, width=4, hidden=8),
+        "discriminator": partial(DCGANDiscriminator, width=4, hidden=8),
+        "noise": 5,
+        "categories": (10, 3),
+        "continuous": 2,
+        "categorical_weight": 2.0,
+        "continuous_weight": 0.1,
+        "deviation": deviation,
+    }
+    return InfoGAN(DataSpec(16, 1, 1), **chosen | settings)
 
 
 @pytest.fixture
@@ -81,6 +85,90 @@ def test_a_fixed_deviation_is_a_squared_error() -> None:
     torch.testing.assert_close(update.losses["continuous"], 0.1 * (squares / 2 + math.log(2 * math.pi)))
     assert torch.equal(log_variance, torch.zeros(6, 2))
     assert method.recognition.head.out_features == infogan().recognition.head.out_features - 2
+
+
+def test_the_recipe_is_appendix_c() -> None:
+    config = resolve_config("infogan")
+    weights = [config.method[f"{kind}_weight"] for kind in ("categorical", "continuous")]
+    assert (weights, config.networks["discriminator"]["slope"]) == ([1.0, 1.0], 0.1)
+    discriminator = DCGANDiscriminator(DataSpec(16, 1, 1), width=4, hidden=8, slope=0.1)
+    slopes = [layer.negative_slope for layer in discriminator.modules() if isinstance(layer, nn.LeakyReLU)]
+    assert slopes == [0.1] * 3
+
+
+def test_the_control_reads_codes_and_does_not_tell_the_generator() -> None:
+    batch = Batch(torch.rand(6, 1, 16, 16))
+    told, control = (infogan(maximize_information=told) for told in (True, False))
+    updates = []
+    for method in (told, control):
+        torch.manual_seed(1)
+        updates.append(list(method.updates(iter([batch]))))
+    for mine, other in zip(updates[0][0].losses.values(), updates[1][0].losses.values(), strict=True):
+        torch.testing.assert_close(mine, other)  # Q learns in both
+    assert updates[1][1].losses.keys() == {"gan"}
+    torch.testing.assert_close(updates[0][1].losses["gan"], updates[1][1].losses["gan"])
+    assert updates[0][0].scores.keys() == updates[1][0].scores.keys()
+
+
+class Writer(Generator):
+    """Writes the latents (N, 20) into the first pixels of a picture."""
+
+    def __init__(self, data: DataSpec, latent: int) -> None:
+        super().__init__()
+
+    def forward(self, z: Tensor, label: Tensor | None = None) -> Tensor:
+        return nn.functional.pad(z, (0, 256 - 20)).view(-1, 1, 16, 16)
+
+
+class Pixels(Discriminator):
+    """Has pixels for features."""
+
+    def __init__(self, data: DataSpec) -> None:
+        super().__init__()
+        self.feature_count = 256
+        self.scale = nn.Parameter(torch.ones(()))
+
+    def trunk(self, x: Tensor, label: Tensor | None = None) -> Tensor:
+        return self.scale * x.flatten(1)
+
+    def score(self, features: Tensor, label: Tensor | None = None) -> Tensor:
+        return features.sum(1)
+
+
+class Reader(nn.Module):
+    """Q that reads what ``Writer`` wrote, or guesses as well as a Gaussian can."""
+
+    def __init__(self, *, perfect: bool) -> None:
+        super().__init__()
+        self.perfect = perfect
+
+    def forward(self, features: Tensor) -> tuple[list[Tensor], Tensor, Tensor]:
+        logits, mean = [50 * features[:, 5:15], 50 * features[:, 15:18]], features[:, 18:20]
+        if self.perfect:
+            return logits, mean, torch.full_like(mean, 2 * math.log(0.1))
+        return [0 * read for read in logits], 0 * mean, torch.full_like(mean, math.log(1 / 3))
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_the_bound_of_the_information_is_plotted(told: bool) -> None:
+    found = []
+    for perfect in (True, False):
+        method = infogan(generator=Writer, discriminator=Pixels, maximize_information=told)
+        method.recognition = Reader(perfect=perfect)  # type: ignore[assignment]
+        torch.manual_seed(1)
+        update = next(iter(method.updates(iter([Batch(torch.rand(4000, 1, 16, 16))]))))
+        found.append({name: value.item() for name, value in update.scores.items() if name.startswith("information")})
+    assert found[0].keys() == {"information_category1", "information_category2", "information_continuous"}
+    read, guessed = found
+    assert read["information_category1"] == pytest.approx(math.log(10))
+    assert read["information_category2"] == pytest.approx(math.log(3))
+    assert guessed["information_category1"] == pytest.approx(0, abs=1e-6)
+    assert guessed["information_category2"] == pytest.approx(0, abs=1e-6)
+    # Two codes, each with H = log 2: a reading of deviation 0.1, and the Gaussian nearest to the uniform distribution.
+    certain = math.log(2) - math.log(0.1) - 0.5 * math.log(2 * math.pi)
+    nearest = math.log(2) - 0.5 * (math.log(2 * math.pi / 3) + 1)
+    assert read["information_continuous"] == pytest.approx(2 * certain, abs=1e-4)
+    assert guessed["information_continuous"] == pytest.approx(2 * nearest, abs=0.06)
 
 
 def test_a_code_changes_alone(method: InfoGAN) -> None:

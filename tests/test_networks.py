@@ -10,8 +10,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from i2i.batch import DataSpec
 from i2i.config import resolve_config
 from i2i.networks.layers import BlurDown, Downsampling, Init, ReflectionPad2d, initialize, reflect, reflect_by_flips
+from i2i.networks.mlp import MLPDiscriminator, MLPGenerator
 from i2i.networks.patchgan import PatchGAN
 from i2i.networks.resnet import ResNetGenerator
 from i2i.networks.unet import UNetGenerator
@@ -137,6 +139,30 @@ def test_unet_computes_what_the_paper_describes() -> None:
     assert all(w.all_used() for w in weights)
 
 
+def test_the_encoder_decoder_is_the_unet_without_its_skips() -> None:
+    """Isola et al. 2017, section 4.3: nothing reaches the decoder but through the bottleneck."""
+    unet = UNetGenerator(3, 2, width=4, depth=4)
+    plain = UNetGenerator(3, 2, width=4, depth=4, skips=False)
+    shapes = [{name: tuple(p.shape) for name, p in network.named_parameters()} for network in (unet, plain)]
+    narrower = {
+        name: (shape[0] // 2, *shape[1:]) for name, shape in shapes[0].items() if name[:3] in ("up1", "up2", "up3")
+    }
+    kept = {name: shape for name, shape in shapes[0].items() if name not in narrower or len(shape) == 1}
+    assert shapes[1] == narrower | kept
+    names = [name for name, _ in plain.named_modules() if "up4" not in name]
+    assert names == [name for name, _ in unet.named_modules() if "up4" not in name]
+
+    x, reached = torch.randn(1, 3, 16, 16), []
+    for network in (unet, plain):
+        whole = network(x)
+        bottleneck = network.get_submodule("down4").register_forward_hook(lambda *_: torch.ones(1, 32, 1, 1))
+        one, other = network(x), network(x + 1)
+        bottleneck.remove()
+        reached.append(not torch.equal(one, other))
+        assert whole.shape == one.shape == (1, 2, 16, 16)
+    assert reached == [True, False]
+
+
 def test_unet_depth_follows_the_image_size() -> None:
     assert UNetGenerator.settings_for(256) == {"depth": 8}
     assert UNetGenerator.settings_for(64) == {"depth": 6}
@@ -254,3 +280,19 @@ def test_sagan_starts_with_glorots_spread_and_cut_with_a_fiftieth() -> None:
         return float(config.networks["generator"]["init_gain"] or 1.0)
 
     assert (spread("sagan"), spread("cut"), spread("fastcut")) == (1.0, 0.02, 0.02)
+
+
+def test_perceptrons_scale_their_input_and_their_first_weights() -> None:
+    """As the points of Metz et al. 2017, appendix A, want it: input / 4, orthogonal weights times 0.8."""
+    torch.manual_seed(0)
+    points = DataSpec(1, 2, 2)
+    generator = MLPGenerator(points, 16, width=16, depth=2, init="orthogonal", init_gain=0.8)
+    for layer in generator.modules():
+        if isinstance(layer, nn.Linear):
+            torch.testing.assert_close(torch.linalg.svdvals(layer.weight), torch.full((min(layer.weight.shape),), 0.8))
+    discriminator = MLPDiscriminator(points, width=8, depth=1, activation="relu", input_scale=0.25)
+    x = torch.randn(5, 2, 1, 1)
+    hidden, linear = discriminator.hidden[0], discriminator.head.linear
+    assert isinstance(hidden, nn.Linear)
+    expected = F.relu(x.flatten(1) / 4 @ hidden.weight.T + hidden.bias) @ linear.weight[0] + linear.bias
+    torch.testing.assert_close(discriminator(x), expected)

@@ -29,8 +29,8 @@ from i2i.weights import parameter_count
 Net = TypeVar("Net", bound=nn.Module)
 # By image size, multiples of the width: the generator's first maps and after its blocks; after the discriminator's.
 TABLES = {
-    16: ([4, 4, 4], [2, 2, 2]),
-    32: ([4, 4, 4, 4], [2, 2, 2, 2]),
+    16: ([4, 4, 4], [4, 4, 4]),
+    32: ([4, 4, 4, 4], [4, 4, 4, 4]),
     64: ([16, 16, 8, 4, 2], [1, 2, 4, 8, 16]),
     128: ([16, 16, 8, 4, 2, 1], [1, 2, 4, 8, 16, 16]),
     256: ([16, 16, 8, 8, 4, 2, 1], [1, 2, 4, 8, 8, 16, 16]),

@@ -11,12 +11,14 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 
-from i2i.build import build_method
+from i2i.build import build_method, check_buildable
+from i2i.config import resolve_config
 from i2i.data.load import load_training_set
 from i2i.errors import ConfigError
 from i2i.inference.load import load_sampler
 from i2i.inference.sample import parse_arithmetic, walk
 from i2i.inference.sampler import Sampler, to_pixels
+from i2i.inference.standing import PASSES, take_standing_statistics
 from i2i.methods.generative import GenerativeMethod
 from i2i.methods.infogan import InfoGAN
 from i2i.training.start import train
@@ -235,3 +237,41 @@ def test_translators_are_not_sampled_and_samplers_do_not_translate(
     assert (sampled.code, "use i2i translate" in sampled.err) == (2, True)
     translated = i2i("translate", toy_set / "testA", "-o", tmp_path / "out", "--model", cgan)
     assert (translated.code, "use i2i sample" in translated.err) == (2, True)
+
+
+def test_samples_have_standing_statistics(labelled_set: Path, tmp_path: Path) -> None:
+    """BigGAN: those of pictures from the weights that are sampled, with the truncation of the samples."""
+    settings = ["networks.generator.width=2", "networks.discriminator.width=2", "training.steps=1", "training.ema=0.9"]
+    run = train(small_config("biggan", labelled_set, *settings), tmp_path / "run").run.root
+    sampler = load_sampler(run)
+    norm = sampler.method.generator.get_submodule("head.0")
+    trained = norm.get_buffer("running_mean").clone()
+
+    def mean_after(truncation: float | None) -> torch.Tensor:
+        list(sampler.sample(1, truncation=truncation))
+        return norm.get_buffer("running_mean").clone()
+
+    whole, narrow = mean_after(None), mean_after(0.1)
+    assert not torch.allclose(whole, trained)
+    assert not torch.allclose(whole, narrow)
+    assert torch.equal(mean_after(None), whole)
+
+    # By hand: the mean over passes of what comes in.
+    passes: list[torch.Tensor] = []
+    hook = norm.register_forward_pre_hook(lambda _, inputs: passes.append(inputs[0]))
+    take_standing_statistics(sampler.method, seed=0, truncation=None)
+    hook.remove()
+    assert len(passes) == PASSES
+    means = torch.stack([x.mean((0, 2, 3)) for x in passes])
+    assert means.std(0).max() > 0
+    torch.testing.assert_close(norm.get_buffer("running_mean"), means.mean(0), atol=1e-5, rtol=1e-4)
+    variances = torch.stack([x.transpose(0, 1).flatten(1).var(1) for x in passes])
+    torch.testing.assert_close(norm.get_buffer("running_var"), variances.mean(0), atol=1e-5, rtol=1e-4)
+    assert not any(module.training for module in sampler.method.generator.modules())
+
+
+@pytest.mark.parametrize("arch", ["pix2pix", "gan"])
+def test_standing_statistics_need_a_generator_that_can_have_them(arch: str) -> None:
+    config = resolve_config(arch, assignments=["inference.statistics=standing"])
+    with pytest.raises(ConfigError, match="have batch norm: set it to running"):
+        check_buildable(config)

@@ -11,6 +11,7 @@ from i2i.config import Config
 from i2i.data.batches import from_unit
 from i2i.data.images import Pixels
 from i2i.errors import ConfigError
+from i2i.inference.standing import take_standing_statistics
 from i2i.inference.trained import build_trained
 from i2i.methods.generative import GenerativeMethod
 from i2i.seeding import derive_seed
@@ -31,6 +32,7 @@ class Sampler:
         if not isinstance(method, GenerativeMethod):
             raise ConfigError(f"{config.arch} translates pictures and draws none from noise: use i2i translate")
         self.method = method
+        self._standing_at: list[float | None] = []
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -65,8 +67,14 @@ class Sampler:
         return torch.cat(draws)
 
     @torch.inference_mode()
-    def generate(self, z: Tensor, label: Tensor | None = None) -> Tensor:
-        """Draws pictures (N, C, H, W) in [-1, 1] from latents (N, latent), and labels (N,) where the model has them."""
+    def generate(self, z: Tensor, label: Tensor | None = None, *, truncation: float | None = None) -> Tensor:
+        """Draws pictures (N, C, H, W) in [-1, 1] from latents (N, latent), and labels (N,) where the model has them.
+
+        Standing statistics are those of latents with this ``truncation``.
+        """
+        if self.config.inference.statistics == "standing" and self._standing_at != [truncation]:
+            take_standing_statistics(self.method, seed=self.config.inference.seed, truncation=truncation)
+            self._standing_at = [truncation]
         parts = []
         for start in range(0, len(z), BATCH):
             own = None if label is None else label[start : start + BATCH].to(self.device)
@@ -96,7 +104,7 @@ class Sampler:
         for start in range(0, len(numbers), BATCH):
             some = numbers[start : start + BATCH]
             z = self.latents(some, seed, truncation)
-            yield from to_pixels(self.generate(z, self.labels_for(some, own)))
+            yield from to_pixels(self.generate(z, self.labels_for(some, own), truncation=truncation))
 
     def labels_for(self, numbers: Iterable[int], own: int | None = None) -> Tensor | None:
         """The labels (N,) of pictures: ``own``, or all in turn; None for a model without labels."""

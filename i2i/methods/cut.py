@@ -15,9 +15,9 @@ the same; batch norm and dropout would see other batches and masks.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import partial
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 from pydantic import Field
@@ -121,6 +121,12 @@ class CUT(TranslationMethod, name="cut"):
         self.objective: Objective = objective
         self.contrastive_weight, self.identity_weight = contrastive_weight, identity_weight
         self.flip_equivariance, self.patches, self.temperature = flip_equivariance, patches, temperature
+
+    @classmethod
+    def idle(cls, settings: Mapping[str, Any], method: Mapping[str, Any]) -> dict[str, str]:
+        if settings["contrastive_weight"] or settings["identity_weight"]:
+            return {}
+        return dict.fromkeys(("patches", "features", "temperature", "stages"), "set contrastive_weight above 0")
 
     def players(self) -> dict[str, list[nn.Module]]:
         return {"generator": [self.generator, self.heads], "discriminator": [self.discriminator]}

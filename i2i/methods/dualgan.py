@@ -1,8 +1,9 @@
 """DualGAN: unpaired translation with dual critics and noise (Yi, Zhang, Tan, Gong 2017, arXiv:1704.02510).
 
-Algorithm 1: several critic steps with weight clipping, then one step of both generators on the Wasserstein terms and
-the L1 reconstruction of both cycles. Unlike CycleGAN, generators receive noise: dropout in their decoders, at training
-and at translation (``inference`` in the recipe), or by option channels of noise beside the picture.
+Algorithm 1: several critic steps with weight clipping, each on a new batch, then one step of both generators, on a
+further batch, on the Wasserstein terms and the L1 reconstruction of both cycles. Unlike CycleGAN, generators receive
+noise: dropout in their decoders, at training and at translation (``inference`` in the recipe), or by option channels of
+noise beside the picture.
 Differs from the paper by option only: ``gradient_penalty`` bounds the critics in the place of clipping (WGAN-GP).
 """
 
@@ -80,7 +81,7 @@ class DualGAN(TwoWayTranslation, name="dualgan"):
 
         super().__init__(make(data.channels_a, data.channels_b), make(data.channels_b, data.channels_a))
         self.critic_A, self.critic_B = discriminator(data.channels_a), discriminator(data.channels_b)
-        self.batches_per_step = critic_steps
+        self.critic_steps, self.batches_per_step = critic_steps, critic_steps + 1
         self.clip, self.gradient_penalty = clip, gradient_penalty
         self.reconstruction_a, self.reconstruction_b = reconstruction_a, reconstruction_b
         if not clip and not gradient_penalty:
@@ -95,7 +96,7 @@ class DualGAN(TwoWayTranslation, name="dualgan"):
         }
 
     def updates(self, batches: Iterator[Batch]) -> Iterator[Update]:
-        for _ in range(self.batches_per_step):
+        for _ in range(self.critic_steps):
             batch = next(batches)
             with torch.no_grad():
                 fake_b, fake_a = self.generator_AtoB(batch.a), self.generator_BtoA(batch.other())
@@ -103,8 +104,11 @@ class DualGAN(TwoWayTranslation, name="dualgan"):
             if self.clip:
                 clip_weights([self.critic_A, self.critic_B], self.clip)
 
+        batch = next(batches)
         real_a, real_b = batch.a, batch.other()
-        fake_b, fake_a = self.generator_AtoB(real_a), self.generator_BtoA(real_b)
+        # Both generators act twice in this graph, and accumulated gradients then take more memory than activations.
+        fake_b = self.recomputable(self.generator_AtoB, self.generator_AtoB, real_a)
+        fake_a = self.recomputable(self.generator_BtoA, self.generator_BtoA, real_b)
         yield Update(
             "generator",
             {

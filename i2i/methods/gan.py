@@ -5,25 +5,31 @@ papers change is the objective (``losses/adversarial.py``), what regularises the
 (``losses/penalties.py``), the networks and the optimisers; every recipe is a YAML of such choices.
 
 The discriminator sees real and generated pictures in separate batches, which matters under batch norm: as in the
-training that DCGAN's and WGAN's authors released. Generated pictures get the labels of the real batch, as in the
-conditional GAN's equation 2 (Mirza and Osindero 2014).
+training that DCGAN's and WGAN's authors released. Under spectral norm both batches meet the same weights: the power
+iteration goes on once for both. Generated pictures get the labels of the real batch, as in the conditional GAN's
+equation 2 (Mirza and Osindero 2014), or labels of their own, as in SAGAN's and BigGAN's released training.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
 
 from i2i.batch import Batch, DataSpec
 from i2i.components import Count, Weight
+from i2i.errors import ConfigError
 from i2i.losses.adversarial import Objective, discriminator_loss, generator_loss
 from i2i.losses.penalties import clip_weights, dragan_penalty, gradient_penalty, orthogonal_penalty, r1_penalty
 from i2i.methods.base import Update
 from i2i.methods.generative import GenerativeMethod, Labels, Prior
 from i2i.methods.lipschitz import refuse_batch_norm, require_lipschitz
 from i2i.networks.base import Discriminator, Generator
+
+FakeLabels = Literal["batch", "uniform"]
 
 
 class GAN(GenerativeMethod, name="gan"):
@@ -37,6 +43,7 @@ class GAN(GenerativeMethod, name="gan"):
         latent: length of the latents.
         prior: distribution of the latents.
         labels: whether the labels of the data are used.
+        fake_labels: the labels of generated pictures: those of the real batch, or each label equally likely.
         discriminator_steps: updates of the discriminator, each on a new batch, for one of the generator.
         clip: the discriminator's weights stay in [-clip, clip] (WGAN).
         gradient_penalty: weight of the penalty between real and generated pictures (WGAN-GP).
@@ -55,6 +62,7 @@ class GAN(GenerativeMethod, name="gan"):
         latent: Count = 100,
         prior: Prior = "normal",
         labels: Labels = "ignored",
+        fake_labels: FakeLabels = "batch",
         discriminator_steps: Count = 1,
         clip: Weight = 0.0,
         gradient_penalty: Weight = 0.0,
@@ -64,6 +72,7 @@ class GAN(GenerativeMethod, name="gan"):
     ) -> None:
         super().__init__(data, generator(data, latent), discriminator(data), latent, prior)
         self.objective: Objective = objective
+        self.fake_labels = fake_labels
         self.batches_per_step = discriminator_steps
         self.clip, self.orthogonal = clip, orthogonal
         self.gradient_penalty, self.dragan, self.r1 = gradient_penalty, dragan, r1
@@ -71,6 +80,15 @@ class GAN(GenerativeMethod, name="gan"):
         for name, weight in (("gradient_penalty", gradient_penalty), ("dragan", dragan), ("r1", r1)):
             if weight:
                 refuse_batch_norm(self.discriminator, name)
+        if gradient_penalty and fake_labels == "uniform":
+            raise ConfigError(
+                "method.gradient_penalty mixes real pictures with generated ones of the same label: "
+                "set method.fake_labels=batch"
+            )
+
+    @classmethod
+    def idle(cls, settings: Mapping[str, Any], method: Mapping[str, Any]) -> dict[str, str]:
+        return {"fake_labels": "set method.labels=required"} if settings["labels"] == "ignored" else {}
 
     def players(self) -> dict[str, list[nn.Module]]:
         return {"generator": [self.generator], "discriminator": [self.discriminator]}
@@ -78,20 +96,31 @@ class GAN(GenerativeMethod, name="gan"):
     def updates(self, batches: Iterator[Batch]) -> Iterator[Update]:
         for _ in range(self.batches_per_step):
             batch = next(batches)
+            z, label = self.latents_for(batch), self._fake_labels_for(batch)
             with torch.no_grad():
-                fake = self.generator(self.latents_for(batch), batch.label)
-            yield self._discriminator_update(batch.a, fake.float(), batch.label)
+                fake = self.generator(z, label)
+            yield self._discriminator_update(batch, fake.float(), label)
             if self.clip:
                 clip_weights([self.discriminator], self.clip)
 
-        fake = self.generator(self.latents_for(batch), batch.label)
-        losses = {"gan": generator_loss(self.discriminator(fake, batch.label), self.objective)}
+        z, label = self.latents_for(batch), self._fake_labels_for(batch)
+        losses = {"gan": generator_loss(self.discriminator(self.generator(z, label), label), self.objective)}
         if self.orthogonal:
             losses["orthogonal"] = self.orthogonal * orthogonal_penalty([self.generator])
         yield Update("generator", losses)
 
-    def _discriminator_update(self, real: Tensor, fake: Tensor, label: Tensor | None) -> Update:
-        score_real, score_fake = self.discriminator(real, label), self.discriminator(fake, label)
+    def _fake_labels_for(self, batch: Batch) -> Tensor | None:
+        """The labels (N,) of generated pictures, or None; drawn for the whole batch as latents are."""
+        if batch.label is None or self.fake_labels == "batch":
+            return batch.label
+        rank, processes = batch.share
+        drawn = torch.randint(self.data.classes, (len(batch.a) * processes,), device=batch.a.device)
+        return drawn[rank::processes]
+
+    def _discriminator_update(self, batch: Batch, fake: Tensor, fake_label: Tensor | None) -> Update:
+        real, label = batch.a, batch.label
+        with parametrize.cached():
+            score_real, score_fake = self.discriminator(real, label), self.discriminator(fake, fake_label)
         losses = {"gan": discriminator_loss(score_real, score_fake, self.objective)}
 
         def critic(x: Tensor) -> Tensor:

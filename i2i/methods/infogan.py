@@ -6,13 +6,17 @@ Q's head steps with the discriminator, as in the authors' released training (the
 and Q). The discriminator sees real and generated pictures in separate batches.
 
 Q of the continuous codes is a Gaussian. The paper learns its deviation; the authors' released training fixes it at 1.
-A learnt deviation rewards ever finer readings, and a continuous code may then take over what tells two digits apart.
+A learnt deviation rewards ever finer readings, and a continuous code may then take over what tells two digits apart,
+or, at the weight of 1, fill the picture with a texture that only Q reads.
+
+The bound L_I itself is a curve for each kind of code, as in the paper's figure 1, whatever its weight is. The control
+of that figure is ``maximize_information=False``: a GAN whose Q learns to read while the generator is not told.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import Annotated, Literal
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Annotated, Any, Literal
 
 import torch
 from pydantic import Field
@@ -22,7 +26,12 @@ from torch.nn.functional import one_hot
 from i2i.batch import Batch, DataSpec
 from i2i.components import Count, Weight
 from i2i.losses.adversarial import Objective, discriminator_loss, generator_loss
-from i2i.losses.information import categorical_information, gaussian_information
+from i2i.losses.information import (
+    categorical_entropy,
+    categorical_information,
+    gaussian_information,
+    uniform_entropy,
+)
 from i2i.methods.base import Update, side_by_side
 from i2i.methods.generative import PREVIEW_COLUMNS, PREVIEW_ROWS, GenerativeMethod, Prior
 from i2i.methods.lipschitz import require_lipschitz
@@ -72,6 +81,7 @@ class InfoGAN(GenerativeMethod, name="infogan"):
         categorical_weight: weight of the information in the categorical codes (the paper's lambda).
         continuous_weight: weight of that in the continuous codes.
         deviation: whether Q learns how sure it is of the continuous codes, or its standard deviation is 1.
+        maximize_information: whether the generator maximises L_I too; Q always learns.
     """
 
     def __init__(
@@ -86,8 +96,9 @@ class InfoGAN(GenerativeMethod, name="infogan"):
         categories: Values = (10,),
         continuous: Codes = 2,
         categorical_weight: Weight = 1.0,
-        continuous_weight: Weight = 0.1,
-        deviation: Deviation = "learned",
+        continuous_weight: Weight = 1.0,
+        deviation: Deviation = "fixed",
+        maximize_information: bool = True,
     ) -> None:
         latent = noise + sum(categories) + continuous
         super().__init__(data, generator(data, latent), discriminator(data), latent, prior)
@@ -96,6 +107,16 @@ class InfoGAN(GenerativeMethod, name="infogan"):
         self.objective: Objective = objective
         self.noise, self.categories, self.continuous = noise, categories, continuous
         self.categorical_weight, self.continuous_weight = categorical_weight, continuous_weight
+        self.maximize_information = maximize_information
+
+    @classmethod
+    def idle(cls, settings: Mapping[str, Any], method: Mapping[str, Any]) -> dict[str, str]:
+        idle = {}
+        if not settings["categories"]:
+            idle["categorical_weight"] = "set categories, for example to [10]"
+        if not settings["continuous"]:
+            idle |= dict.fromkeys(("continuous_weight", "deviation"), "set continuous above 0")
+        return idle
 
     def players(self) -> dict[str, list[nn.Module]]:
         return {"generator": [self.generator], "discriminator": [self.discriminator, self.recognition]}
@@ -153,25 +174,42 @@ class InfoGAN(GenerativeMethod, name="infogan"):
         score_real = self.discriminator(batch.a)
         features = self.discriminator.trunk(fake)
         score_fake = self.discriminator.score(features)
-        losses = {"gan": discriminator_loss(score_real, score_fake, self.objective)}
         scores = {"real": score_real.detach().float().mean(), "fake": score_fake.detach().float().mean()}
-        yield Update("discriminator", losses | self._information(features, z), scores)
+        unread = self._unread(features, z)
+        losses = {"gan": discriminator_loss(score_real, score_fake, self.objective)} | self._weighted(unread)
+        yield Update("discriminator", losses, scores | self._information(unread))
 
         z = self.latents_for(batch)
         features = self.discriminator.trunk(self.generator(z))
         losses = {"gan": generator_loss(self.discriminator.score(features), self.objective)}
-        yield Update("generator", losses | self._information(features, z))
+        if self.maximize_information:
+            losses |= self._weighted(self._unread(features, z))
+        yield Update("generator", losses)
 
-    def _information(self, features: Tensor, z: Tensor) -> dict[str, Tensor]:
-        """-weight * L_I, up to the constant entropies of the codes."""
+    def _unread(self, features: Tensor, z: Tensor) -> dict[str, Tensor]:
+        """-E log Q(c|x) of each categorical code and of all continuous ones."""
         logits, mean, log_variance = self.recognition(features)
         categories, continuous = self.codes(z)
-        losses = {}
-        for i, (read, code) in enumerate(zip(logits, categories, strict=True), 1):
-            losses[f"category{i}"] = self.categorical_weight * categorical_information(read, code)
+        unread = {
+            f"category{i}": categorical_information(read, code)
+            for i, (read, code) in enumerate(zip(logits, categories, strict=True), 1)
+        }
         if self.continuous:
-            losses["continuous"] = self.continuous_weight * gaussian_information(mean, log_variance, continuous)
-        return losses
+            unread["continuous"] = gaussian_information(mean, log_variance, continuous)
+        return unread
+
+    def _weighted(self, unread: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """-lambda * L_I, up to a constant."""
+        return {
+            name: (self.continuous_weight if name == "continuous" else self.categorical_weight) * value
+            for name, value in unread.items()
+        }
+
+    def _information(self, unread: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """L_I in nats."""
+        entropies = {f"category{i}": categorical_entropy(values) for i, values in enumerate(self.categories, 1)}
+        entropies["continuous"] = uniform_entropy(self.continuous)
+        return {f"information_{name}": entropies[name] - value.detach() for name, value in unread.items()}
 
     def preview(self, batch: Batch) -> dict[str, Tensor]:
         """Samples, and a picture for each code in which only that code changes along a row."""

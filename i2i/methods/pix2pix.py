@@ -7,8 +7,8 @@ discriminator steps first, its loss is halved, and the only noise is dropout in 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import ClassVar, Literal
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -57,6 +57,10 @@ class Pix2Pix(TranslationMethod, name="pix2pix"):
         self.objective: Objective = objective
         self.conditional = conditional
         self.adversarial_weight, self.l1_weight = adversarial_weight, l1_weight
+
+    @classmethod
+    def idle(cls, settings: Mapping[str, Any], method: Mapping[str, Any]) -> dict[str, str]:
+        return {} if settings["adversarial_weight"] else {"conditional": "set adversarial_weight above 0"}
 
     def players(self) -> dict[str, list[nn.Module]]:
         return {"generator": [self.generator], "discriminator": [self.discriminator]}

@@ -8,8 +8,8 @@ Differs from the paper's experiments: the unrolled steps are plain gradient step
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Annotated
+from collections.abc import Callable, Iterator, Mapping
+from typing import Annotated, Any
 
 import torch
 from pydantic import Field
@@ -52,11 +52,15 @@ class UnrolledGAN(GAN, name="unrolled"):
         )
         self.unrolled_steps, self.unrolled_rate = unrolled_steps, unrolled_rate
 
+    @classmethod
+    def idle(cls, settings: Mapping[str, Any], method: Mapping[str, Any]) -> dict[str, str]:
+        return {} if settings["unrolled_steps"] else {"unrolled_rate": "set unrolled_steps above 0"}
+
     def updates(self, batches: Iterator[Batch]) -> Iterator[Update]:
         batch = next(batches)
         with torch.no_grad():
             fake = self.generator(self.latents_for(batch))
-        yield self._discriminator_update(batch.a, fake.float(), None)
+        yield self._discriminator_update(batch, fake.float(), None)
 
         fake = self.generator(self.latents_for(batch))
         answering = self._unrolled(batch.a, fake)

@@ -7,7 +7,7 @@ from latents, ``Discriminator`` gives one score for each picture.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from torch import Tensor, nn
@@ -129,6 +129,12 @@ class Discriminator(Network, family="discriminator"):
     def forward(self, x: Tensor, label: Tensor | None = None) -> Tensor:
         """Scores x: (N, C, H, W)."""
         return self.score(self.trunk(x, label), label)
+
+    @classmethod
+    def idle(cls, settings: Mapping[str, Any], method: Mapping[str, Any]) -> dict[str, str]:
+        if "labels" not in settings or method.get("labels", "ignored") != "ignored":
+            return {}
+        return {"labels": "take a method with labels: method.name=gan and method.labels=required"}
 
     def stages(self) -> list[tuple[str, nn.Module]]:
         """The named stages whose outputs are feature maps (N, C, H, W), in order."""

@@ -2,9 +2,12 @@
 
 Strided convolutions and no pooling; batch norm except at the generator's output and the discriminator's input and
 output; ReLU in the generator with tanh at its end, LeakyReLU 0.2 in the discriminator; weights from N(0, 0.02).
+The paper's own networks have ``width`` 128, that is 1,024 first maps at 64 pixels, and a ``kernel`` of 5; the defaults
+are those of the authors' Torch port, which WGAN took over. Differs from both: the score, and a layer of the
+discriminator that has no norm, have biases; and from the paper's code, which normalises the first maps unit by unit.
 
 By option, with their own papers: a dense layer between latent and maps in both players (InfoGAN, appendix C.1), global
-average pooling before the score, other norms and spectral norm, and labels.
+average pooling before the score, another slope of LeakyReLU, other norms and spectral norm, and labels.
 """
 
 from __future__ import annotations
@@ -32,6 +35,8 @@ from i2i.networks.layers import (
 )
 
 Units = Annotated[int, Field(ge=0, le=1_000_000, strict=True)]
+Kernel = Literal[4, 5]
+Slope = Annotated[float, Field(ge=0, lt=1)]
 LARGEST_BASE = 8
 
 
@@ -56,8 +61,8 @@ class DCGANGenerator(Generator, name="dcgan"):
     """Maps latents (N, latent) to (N, C, S, S) in [-1, 1]; S is a small number doubled once or more.
 
     ``width`` is the number of maps before the output; every stage towards the latent has twice as many. At 64 pixels
-    and width 64: 512 maps of 4x4, then 256, 128, 64. ``hidden``: units of a dense layer before the first maps.
-    Stages: ``project``, ``up1`` and so on, ``head``.
+    and width 64: 512 maps of 4x4, then 256, 128, 64. ``kernel``: side of the filters that double the maps.
+    ``hidden``: units of a dense layer before the first maps. Stages: ``project``, ``up1`` and so on, ``head``.
     """
 
     def __init__(
@@ -66,6 +71,7 @@ class DCGANGenerator(Generator, name="dcgan"):
         latent: int,
         *,
         width: Count = 64,
+        kernel: Kernel = 4,
         hidden: Units = 0,
         norm: Norm = "batch",
         init: Init = "normal",
@@ -88,10 +94,10 @@ class DCGANGenerator(Generator, name="dcgan"):
             nn.ReLU(inplace=True),
         )
         for i in range(1, count):
-            up = nn.ConvTranspose2d(channels, channels // 2, 4, 2, 1, bias=bias)
+            up = _doubling(channels, channels // 2, kernel, bias=bias)
             channels //= 2
             self.add_module(f"up{i}", nn.Sequential(up, normalization(norm, channels), nn.ReLU(inplace=True)))
-        self.head = nn.Sequential(nn.ConvTranspose2d(channels, data.channels_a, 4, 2, 1, bias=False), nn.Tanh())
+        self.head = nn.Sequential(_doubling(channels, data.channels_a, kernel, bias=False), nn.Tanh())
         initialize(self, init, init_gain)
 
     def forward(self, z: Tensor, label: Tensor | None = None) -> Tensor:
@@ -107,8 +113,9 @@ class DCGANGenerator(Generator, name="dcgan"):
 class DCGANDiscriminator(Discriminator, name="dcgan"):
     """Maps (N, C, S, S) to scores; ``width`` maps after the first of the halvings, twice as many after each other.
 
-    ``pooling="average"`` scores the mean of the last maps instead of all their pixels. ``hidden``: units of a dense
-    layer before the score. Stages: ``layer1`` (no norm), ``layer2`` and so on.
+    ``kernel``: side of the filters. ``slope``: of LeakyReLU below zero. ``pooling="average"`` scores the mean of the
+    last maps instead of all their pixels. ``hidden``: units of a dense layer before the score. Stages: ``layer1`` (no
+    norm), ``layer2`` and so on.
     """
 
     def __init__(
@@ -116,8 +123,10 @@ class DCGANDiscriminator(Discriminator, name="dcgan"):
         data: DataSpec,
         *,
         width: Count = 64,
+        kernel: Kernel = 4,
         hidden: Units = 0,
         norm: Norm = "batch",
+        slope: Slope = 0.2,
         spectral: bool = False,
         pooling: Literal["none", "average"] = "none",
         labels: LabelUse = "concatenate",
@@ -135,9 +144,9 @@ class DCGANDiscriminator(Discriminator, name="dcgan"):
             self.add_module(
                 f"layer{i + 1}",
                 nn.Sequential(
-                    nn.Conv2d(entering, leaving, 4, 2, 1, bias=needs_bias(layer_norm)),
+                    nn.Conv2d(entering, leaving, kernel, 2, (kernel - 1) // 2, bias=needs_bias(layer_norm)),
                     normalization(layer_norm, leaving),
-                    nn.LeakyReLU(0.2, inplace=True),
+                    nn.LeakyReLU(slope, inplace=True),
                 ),
             )
             entering = leaving
@@ -145,7 +154,7 @@ class DCGANDiscriminator(Discriminator, name="dcgan"):
         flat = entering if pooling == "average" else entering * base**2
         dense: list[nn.Module] = []
         if hidden:
-            dense = [nn.Linear(flat, hidden, bias=needs_bias(norm)), _norm_of_units(norm, hidden), nn.LeakyReLU(0.2)]
+            dense = [nn.Linear(flat, hidden, bias=needs_bias(norm)), _norm_of_units(norm, hidden), nn.LeakyReLU(slope)]
         self.flatten = nn.Sequential(pool, nn.Flatten(), *dense)
         self.feature_count = hidden or flat
         self.head = ScoreHead(self.feature_count, 0 if labels == "concatenate" else data.classes)
@@ -166,6 +175,11 @@ class DCGANDiscriminator(Discriminator, name="dcgan"):
 
     def stages(self) -> list[tuple[str, nn.Module]]:
         return [(f"layer{i}", self.get_submodule(f"layer{i}")) for i in range(1, self.count + 1)]
+
+
+def _doubling(entering: int, leaving: int, kernel: Kernel, *, bias: bool) -> nn.ConvTranspose2d:
+    """A transposed convolution that doubles the side exactly, with an even or an odd kernel."""
+    return nn.ConvTranspose2d(entering, leaving, kernel, 2, (kernel - 1) // 2, output_padding=kernel % 2, bias=bias)
 
 
 def _norm_of_units(norm: Norm, units: int) -> nn.Module:

@@ -17,8 +17,9 @@ from torch.nn.functional import instance_norm
 from i2i.networks.layers import NoiseInput
 from i2i.seeding import derive_seed
 
-Statistics = Literal["running", "picture"]
-"""Batch norm with the running statistics of training, or with those of each picture alone."""
+Statistics = Literal["running", "picture", "standing"]
+"""Batch norm with the running statistics of training, with those of each picture alone, or with standing ones, which
+whoever samples puts in the place of the running ones (``inference/standing.py``)."""
 
 
 class PictureNorm(nn.Module):

@@ -87,7 +87,8 @@ def _draw(weight: Tensor, init: Init, scale: float) -> None:
 def add_spectral_norm(module: nn.Module) -> None:
     """Divides every convolution's and linear layer's weight in ``module`` by its largest singular value.
 
-    Miyato et al. 2018, one power iteration at each training step.
+    Miyato et al. 2018; one power iteration each time that the weight is computed in training mode: at every call of
+    the network, and once for the calls inside ``torch.nn.utils.parametrize.cached``.
     """
     for layer in list(module.modules()):
         if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):

@@ -1,14 +1,17 @@
 """Multilayer perceptrons, the players of the first GAN (Goodfellow et al. 2014) and of the theory experiments.
 
-Differs from the paper: ReLU or LeakyReLU where it has maxout and sigmoid layers, and tanh at the end of the generator.
-Points in the plane are pictures of one pixel with two channels; their generator ends linearly.
+Differs from the first GAN: its discriminator has maxout layers and dropout on its input as well, and its generator ends
+with a sigmoid; here ReLU, LeakyReLU or tanh, dropout on the hidden layers only, and tanh or nothing at the end.
+Points in the plane are pictures of one pixel with two channels; their generator ends linearly. ``init_gain`` scales
+initial weights, and ``input_scale`` the discriminator's input, as for the points of Metz et al. 2017, appendix A.
 """
 
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Literal
+from typing import Annotated, Literal
 
+from pydantic import Field
 from torch import Tensor, nn
 
 from i2i.batch import DataSpec
@@ -17,6 +20,7 @@ from i2i.networks.base import Discriminator, Generator
 from i2i.networks.layers import Dropout, Gain, Init, LabelUse, ScoreHead, beside, initialize
 
 Activation = Literal["relu", "leaky_relu", "tanh"]
+Factor = Annotated[float, Field(gt=0, le=1e3)]
 
 
 def activation_layer(activation: Activation) -> nn.Module:
@@ -64,7 +68,7 @@ class MLPGenerator(Generator, name="mlp"):
 
 
 class MLPDiscriminator(Discriminator, name="mlp"):
-    """Maps pictures (N, C, H, W) to scores through ``depth`` hidden layers of ``width`` units."""
+    """Maps pictures (N, C, H, W), times ``input_scale``, to scores by ``depth`` hidden layers of ``width`` units."""
 
     def __init__(
         self,
@@ -75,12 +79,13 @@ class MLPDiscriminator(Discriminator, name="mlp"):
         activation: Activation = "leaky_relu",
         dropout: Dropout = 0.0,
         labels: LabelUse = "concatenate",
+        input_scale: Factor = 1.0,
         init: Init = "kaiming",
         init_gain: Gain | None = None,
     ) -> None:
         super().__init__()
         self.classes = data.classes if labels == "concatenate" else 0
-        self.feature_count = width
+        self.feature_count, self.input_scale = width, input_scale
         sizes = [data.channels_a * data.image_size**2 + self.classes] + [width] * depth
         layers = [
             layer
@@ -96,7 +101,7 @@ class MLPDiscriminator(Discriminator, name="mlp"):
         initialize(self, init, init_gain)
 
     def trunk(self, x: Tensor, label: Tensor | None = None) -> Tensor:
-        features: Tensor = self.hidden(beside(x.flatten(1), label, self.classes))
+        features: Tensor = self.hidden(beside(self.input_scale * x.flatten(1), label, self.classes))
         return features
 
     def score(self, features: Tensor, label: Tensor | None = None) -> Tensor:

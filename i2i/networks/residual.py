@@ -1,9 +1,10 @@
 """The class-conditional residual players of SAGAN and BigGAN, with spectral norm and self-attention.
 
 Zhang et al. 2019, arXiv:1805.08318; Brock et al. 2019, arXiv:1809.11096, appendix B. Channels are multiples of
-``width``: at 128 pixels those of both papers, at 256 and 512 those of BigGAN. At 32 they are SNGAN's for CIFAR-10
-(Miyato et al. 2018, arXiv:1802.05957), which BigGAN takes there. The papers have no 64: those are of the code that
-BigGAN's author released. 16 is 32 with one block less, for trials.
+``width``: at 128 pixels those of both papers, at 256 and 512 those of BigGAN. The papers name none for 32 and 64: those
+are of BigGAN-PyTorch, the code of BigGAN's first author. At 32 its generator is SNGAN's for CIFAR-10 (Miyato et al.
+2018, arXiv:1802.05957), and its discriminator twice as wide as SNGAN's, which networks.discriminator.width=32 gives.
+16 is 32 with one block less, for trials.
 
 Differs from BigGAN's released networks: the maps from the condition to gains and shifts start at zero and have no
 spectral norm, so that every gain starts at 1; there they start orthogonal. The papers' blocks double before the 1x1
@@ -43,8 +44,8 @@ GENERATOR_CHANNELS = {
 }
 """By image size: channels of the first maps, and after each block."""
 DISCRIMINATOR_CHANNELS = {
-    16: (2, 2, 2),
-    32: (2, 2, 2, 2),
+    16: (4, 4, 4),
+    32: (4, 4, 4, 4),
     64: (1, 2, 4, 8, 16),
     128: (1, 2, 4, 8, 16, 16),
     256: (1, 2, 4, 8, 8, 16, 16),
@@ -191,6 +192,12 @@ class ResidualGenerator(Generator, name="residual"):
 
     def stages(self) -> list[tuple[str, nn.Module]]:
         return [(name, stage) for name, stage in self.named_children() if name not in ("embedding", "head")]
+
+    @classmethod
+    def idle(cls, settings: Mapping[str, Any], method: Mapping[str, Any]) -> dict[str, str]:
+        if settings["conditioning"] == "shared":
+            return {}
+        return {"embedding": "set conditioning=shared"}
 
     @classmethod
     def settings_for(cls, image_size: int) -> dict[str, Any]:

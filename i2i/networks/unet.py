@@ -6,7 +6,7 @@ The depth follows the image size (8 at 256 pixels), so that the bottleneck is 1x
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Annotated, Any, Literal
 
 import torch
@@ -25,7 +25,8 @@ class UNetGenerator(Translator, name="unet"):
 
     Stages: ``down1`` to ``down<depth>``, then ``up<depth>`` to ``up1``. ``dropout`` follows the norm of the first three
     decoder layers (``dropout_in="first"``, the paper's CD512-CD1024-CD1024), or, as in the widely used PyTorch code, of
-    those between the innermost and the first four levels (``"inner"``).
+    those between the innermost and the first four levels (``"inner"``). Without ``skips`` it is the encoder-decoder of
+    section 4.3: the same layers, and all that the decoder knows has passed the bottleneck.
     """
 
     def __init__(
@@ -35,6 +36,7 @@ class UNetGenerator(Translator, name="unet"):
         *,
         width: Count = 64,
         depth: Depth = 8,
+        skips: bool = True,
         norm: Norm = "batch",
         upsample: Literal["transposed", "resize"] = "transposed",
         dropout: Dropout = 0.0,
@@ -43,7 +45,7 @@ class UNetGenerator(Translator, name="unet"):
         init_gain: Gain | None = None,
     ) -> None:
         super().__init__()
-        self.depth = depth
+        self.depth, self.skips = depth, skips
         self.multiple = self.minimum = 2**depth
         channels = [in_channels, *(width * min(2**i, 8) for i in range(depth))]
 
@@ -58,7 +60,7 @@ class UNetGenerator(Translator, name="unet"):
             self.add_module(f"down{level}", nn.Sequential(*down))
 
             up: list[nn.Module] = [nn.ReLU()]
-            entering = inner if innermost else 2 * inner
+            entering = inner if innermost or not skips else 2 * inner
             leaving = out_channels if outermost else outer
             if upsample == "resize":
                 up.append(ResizeConv2d(entering, leaving, bias=bias or outermost))
@@ -89,9 +91,13 @@ class UNetGenerator(Translator, name="unet"):
             x = outputs[f"down{level}"] = self.get_submodule(f"down{level}")(x)
         for level in range(self.depth, 0, -1):
             x = outputs[f"up{level}"] = self.get_submodule(f"up{level}")(x)
-            if level > 1:
+            if self.skips and level > 1:
                 x = torch.cat([outputs[f"down{level - 1}"], x], dim=1)
         return outputs
+
+    @classmethod
+    def idle(cls, settings: Mapping[str, Any], method: Mapping[str, Any]) -> dict[str, str]:
+        return {} if settings["dropout"] else {"dropout_in": "set dropout above 0"}
 
     @classmethod
     def settings_for(cls, image_size: int) -> dict[str, Any]:

@@ -21,7 +21,7 @@ def make_optimizer(parameters: Iterable[torch.nn.Parameter], config: OptimizerCo
         case "adam":
             return Adam(parameters, lr=config.lr, betas=config.betas, fused=True)  # one pass over the weights
         case "rmsprop":
-            return RMSprop(parameters, lr=config.lr)
+            return RMSprop(parameters, lr=config.lr, alpha=config.alpha)
         case "sgd":
             return torch.optim.SGD(parameters, lr=config.lr, momentum=config.momentum)
         case _:
