@@ -1,4 +1,4 @@
-"""Pictures by matplotlib, without its global state, so that nothing opens a window."""
+"""Figures by matplotlib, without its global state, so that nothing opens a window."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 DATA, GENERATED, CRITIC, THEORY = "tab:green", "tab:red", "tab:blue", "black"
-"""One colour for each of them in every picture."""
+"""One colour for each of them in every figure."""
 
 
 def require_matplotlib() -> None:
-    """Fails before anything is computed where pictures cannot be drawn.
+    """Fails before anything is computed where figures cannot be drawn.
 
     Raises:
         DataError: matplotlib is missing.
@@ -28,17 +28,17 @@ def require_matplotlib() -> None:
         raise DataError("the lab draws with matplotlib: pip install 'i2i[demo]'") from None
 
 
-def new_picture(width: float, height: float) -> Figure:
-    """An empty picture, ``width`` x ``height`` inches."""
+def new_figure(width: float, height: float) -> Figure:
+    """An empty figure, ``width`` x ``height`` inches."""
     from matplotlib.figure import Figure
 
     return Figure((width, height), dpi=110, layout="constrained")
 
 
-def to_pixels(picture: Figure) -> Pixels:
-    """Renders a picture to (H, W, 3), uint8."""
+def to_pixels(figure: Figure) -> Pixels:
+    """Renders a figure to (H, W, 3), uint8."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-    canvas: Any = FigureCanvasAgg(picture)
+    canvas: Any = FigureCanvasAgg(figure)
     canvas.draw()
     return np.ascontiguousarray(np.asarray(canvas.buffer_rgba())[..., :3])
