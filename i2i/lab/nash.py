@@ -209,7 +209,7 @@ def _figure(moments: list[Moment], shown: list[Moment], learnt: Floats) -> Figur
     right.plot(LINE, closed_form(LINE), THEORY, linewidth=3, label="p_r / (p_r + p_g)")
     right.plot(LINE, learnt, CRITIC, linestyle="--", label="D, trained")
     right.set(title="best discriminator of a fixed generator", xlabel="x", xlim=(-1, 6), ylim=(0, 1.05))
-    right.legend(loc="center right", fontsize="small")
+    right.legend(loc="upper left", fontsize="small")
     return figure
 
 

@@ -3,7 +3,7 @@
 Data are N(-3, 1) and the fixed generator's points N(3, 1). A discriminator that is trained to its optimum is
 D*(x) = p_r / (p_r + p_g) = sigmoid(-6 x), in closed form. At generated points D is 0, and so is the gradient of the
 minimax loss log(1 - D(x)) that tells a generator where to go: D*(x) times the slope 6 of the logit. A critic's gradient
-is its slope, and of one size everywhere between the two. The non-saturating loss -log D has a gradient too,
+is its slope, and of about one size everywhere. The non-saturating loss -log D has a gradient too,
 (1 - D(x)) times 6; the figure shows it beside the others.
 Differs from the paper's figure: its numbers are not given, so the Gaussians, networks and rates are ours; a critic
 under the gradient penalty (Gulrajani et al. 2017) stands beside the clipped one.
