@@ -23,11 +23,12 @@ from i2i.lab.drawing import to_pixels
 from i2i.lab.findings import Findings
 from i2i.lab.gradients import gradients
 from i2i.lab.modes import COVERED, VARIANTS, good_points_by_mode, modes
-from i2i.lab.nash import LINE, OPTIMUM, best_discriminator, closed_form, nash, value_of_the_game, where_mass_is
+from i2i.lab.nash import LINE, OPTIMUM, RECIPE, best_discriminator, closed_form, nash, value_of_the_game, where_mass_is
 from i2i.lab.play import Floats, samples, train_with_snapshots
 from i2i.lab.surfaces import surfaces
 from i2i.lab.toys import eight_gaussians, grid_of_gaussians, swiss_roll
 from i2i.lab.transport import BLOCKS, best_critic, best_plan, cost_of, histograms, transport
+from i2i.methods.gan import GAN
 
 from .conftest import Run
 
@@ -174,7 +175,12 @@ def test_the_value_of_the_game() -> None:
     assert value_of_the_game(undecided, torch.full((5,), math.log(3))) == pytest.approx(-math.log(8))
 
 
-def test_the_value_is_that_of_the_minimax_game(shown: dict[str, Findings]) -> None:
+def test_the_game_is_minimax_and_its_value_is_reported(shown: dict[str, Findings]) -> None:
+    draw = partial(sample_points, "line1d")
+    game = train_with_snapshots("gan", RECIPE, draw=draw, steps=1, fractions=(0.0,), seed=0, label="test")
+    _, method = next(game)
+    assert isinstance(method, GAN)
+    assert method.objective == "minimax"
     metrics = shown["nash"].metrics
     assert metrics["value_by_step"][-1] == [20, metrics["end"]["value"]]
     assert metrics["end"]["value_minus_optimum"] == pytest.approx(metrics["end"]["value"] + math.log(4))
