@@ -6,7 +6,7 @@ the earth mover's distance is |theta|.
 Two Gaussians, N(0, 1) and N(mu, 1), whose supports are the same: KL grows as mu^2 / 2, Jensen-Shannon (an integral
 without closed form) and total variation flatten towards log 2 and 1, and the earth mover's distance is mu.
 Here JS(P, Q) = KL(P, M) / 2 + KL(Q, M) / 2 with M = (P + Q) / 2, as in Goodfellow et al. 2014; the paper writes it
-without the halves. Total variation is the largest difference of the probabilities of any event. All are in nats.
+without the halves. KL and JS are in nats; total variation is the largest difference of the probabilities of any event.
 
 On the lines, the closed forms stand beside what critics see. A discriminator's smallest loss L gives
 JS = log 2 - L / 2 (Goodfellow et al. 2014, theorem 1). A critic under the gradient penalty gives the distance times
@@ -53,20 +53,7 @@ def divergences(seed: int, *, steps: int = 250) -> Findings:
         seed: decides every draw.
         steps: length of each training.
     """
-    rows = []
-    for theta in tracked("divergences", len(THETAS))(THETAS):
-        torch.manual_seed(derive_seed(seed, "divergences", str(theta)))
-        rows.append(
-            {
-                "theta": theta,
-                "tv": total_variation(theta),
-                "js": jensen_shannon(theta),
-                "js_trained": trained_jensen_shannon(theta, steps),
-                "em": earth_mover(theta),
-                "em_trained": trained_earth_mover(theta, steps),
-                "em_under_penalty": earth_mover(theta) * (1 + abs(theta) / (2 * PENALTY)),
-            }
-        )
+    rows = _lines_apart(seed, steps)
     kl = [kullback_leibler(theta) for theta in THETAS]
     distances: list[dict[str, float | str]] = [
         {**row, "kl": INFINITE if math.isinf(value) else value} for row, value in zip(rows, kl, strict=True)
@@ -93,6 +80,25 @@ def divergences(seed: int, *, steps: int = 250) -> Findings:
         f"earth mover {middle['em']:g} to {end['em']:g}",
     ]
     return Findings(_figure(rows, gaussians), metrics, lines)
+
+
+def _lines_apart(seed: int, steps: int) -> list[dict[str, float]]:
+    """What is finite of the lines at every distance, in closed form and as critics see it."""
+    rows = []
+    for theta in tracked("divergences", len(THETAS))(THETAS):
+        torch.manual_seed(derive_seed(seed, "divergences", str(theta)))
+        rows.append(
+            {
+                "theta": theta,
+                "tv": total_variation(theta),
+                "js": jensen_shannon(theta),
+                "js_trained": trained_jensen_shannon(theta, steps),
+                "em": earth_mover(theta),
+                "em_trained": trained_earth_mover(theta, steps),
+                "em_under_penalty": earth_mover(theta) * (1 + abs(theta) / (2 * PENALTY)),
+            }
+        )
+    return rows
 
 
 def kullback_leibler(theta: float) -> float:

@@ -164,27 +164,28 @@ def _figure(discriminator: Judge, clipped: Judge, penalised: Judge) -> Figure:
     right.set(title="critics, less their mean", xlabel="x")
     _draw_densities(left, 1.0)
     _draw_densities(right, 4.0)
+    _draw_gradients(below, discriminator, clipped, penalised)
+    left.legend(loc="upper right")
+    right.legend(loc="lower left")
+    return figure
+
+
+def _draw_gradients(axes: Axes, discriminator: Judge, clipped: Judge, penalised: Judge) -> None:
+    minimax = minimax_gradient(discriminator.values, discriminator.slopes)
+    non_saturating = non_saturating_gradient(discriminator.values, discriminator.slopes)
     curves = (
         (np.abs(best_gradient(LINE)), THEORY, "-", "minimax, D*: |d/dx log(1 - D)|"),
-        (np.abs(minimax_gradient(discriminator.values, discriminator.slopes)), CRITIC, "--", "minimax, D trained"),
-        (
-            np.abs(non_saturating_gradient(discriminator.values, discriminator.slopes)),
-            "tab:purple",
-            "--",
-            "non-saturating, D trained: |d/dx log D|",
-        ),
+        (np.abs(minimax), CRITIC, "--", "minimax, D trained"),
+        (np.abs(non_saturating), "tab:purple", "--", "non-saturating, D trained: |d/dx log D|"),
         (np.abs(penalised.slopes), CRITIC, "-", "critic, gradient penalty: |df/dx|"),
         (np.abs(clipped.slopes), CLIPPED, "-", f"critic, clipped at {CLIP:g}: |df/dx|"),
     )
     for values, colour, style, label in curves:
-        below.plot(LINE, values, color=colour, linestyle=style, label=label)
-    below.axvspan(FAKE_MEAN - 2 * STD, FAKE_MEAN + 2 * STD, color=GENERATED, alpha=0.1, label="generated points, 2 std")
-    below.set(title="what a generator is told at x: the size of the gradient", xlabel="x", yscale="log")
-    below.set(ylim=(1e-12, 1e5))
-    left.legend(loc="upper right")
-    right.legend(loc="lower left")
-    below.legend(loc="upper left", ncols=3)
-    return figure
+        axes.plot(LINE, values, color=colour, linestyle=style, label=label)
+    axes.axvspan(FAKE_MEAN - 2 * STD, FAKE_MEAN + 2 * STD, color=GENERATED, alpha=0.1, label="generated points, 2 std")
+    axes.set(title="what a generator is told at x: the size of the gradient", xlabel="x", yscale="log")
+    axes.set(ylim=(1e-12, 1e5))
+    axes.legend(loc="upper left", ncols=3)
 
 
 def _draw_densities(axes: Axes, scale: float) -> None:
