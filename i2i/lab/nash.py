@@ -201,7 +201,7 @@ def _figure(moments: list[Moment], shown: list[Moment], learnt: Floats) -> Figur
     left, right = below.subplots(1, 2)
     left.axhline(OPTIMUM, color=THEORY, linestyle=":", label="-log 4 (theorem 1)")
     left.plot([moment.step for moment in moments], [moment.value for moment in moments], CRITIC, label="V(G, D)")
-    left.set(title="the value of the game", xlabel="step", ylabel="nats", ylim=(-2.6, 0))
+    left.set(title="the value of the game", xlabel="step", ylabel="nats", ylim=(-1.8, -0.6))
     left.legend(loc="upper right")
     right.fill_between(LINE, 0, 1, where=where_mass_is(LINE).tolist(), color="0.93", label="where there is mass")
     right.plot(LINE, density(LINE, LINE_MEAN, LINE_STD), DATA, label="data p_r")
