@@ -7,13 +7,14 @@ What differs between the rows:
 - The non-saturating GAN has the generator's loss -log D(G(z)) in place of log(1 - D(G(z))); all else is the GAN's.
 - WGAN-GP (Gulrajani et al. 2017) has the same networks, with the penalty weight of 0.1, five critic steps and Adam's
   betas (0.5, 0.9) of its released toy training; the paper has a weight of 10 everywhere. Its rate is 2e-3 where that
-  has 1e-4, for 1,000 generator steps where that has 100,000.
+  has 1e-4, for 1,000 generator steps where that has 100,000; that also has 3 x 512 units, batches of 256, and the
+  points divided by 1.414.
 
 Differs from Metz et al.: the settings below, and plain unrolled steps (see ``methods/unrolled.py``).
 Measured as in VEEGAN (Srivastava et al. 2017, section 4.1), on 2,500 generated points: a point is good within three
 standard deviations of its nearest centre. VEEGAN counts a mode from one good point on; here it takes 20, about 6 % of
-the mode's even part, so that a stray point is no mode. Training is chaotic: on another kind of CPU, the same seed ends
-elsewhere.
+the mode's even part, so that a stray point is no mode. Training is chaotic: with other rounding, on another machine,
+the same seed ends elsewhere.
 """
 
 from __future__ import annotations
