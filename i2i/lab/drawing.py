@@ -1,4 +1,4 @@
-"""Pictures by matplotlib, without its global state, so that nothing opens a window."""
+"""Figures by matplotlib, without its global state, so that nothing opens a window."""
 
 from __future__ import annotations
 
@@ -7,38 +7,25 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from i2i.data.images import Pixels
-from i2i.errors import DataError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 DATA, GENERATED, CRITIC, THEORY = "tab:green", "tab:red", "tab:blue", "black"
-"""One colour for each of them in every picture."""
+"""One colour for each of them in every figure."""
 
 
-def require_matplotlib() -> None:
-    """Fails before anything is computed where pictures cannot be drawn.
-
-    Raises:
-        DataError: matplotlib is missing.
-    """
-    try:
-        import matplotlib  # noqa: F401
-    except ImportError:
-        raise DataError("the lab draws with matplotlib: pip install 'i2i[demo]'") from None
-
-
-def new_picture(width: float, height: float) -> Figure:
-    """An empty picture, ``width`` x ``height`` inches."""
+def new_figure(width: float, height: float) -> Figure:
+    """An empty figure, ``width`` x ``height`` inches."""
     from matplotlib.figure import Figure
 
     return Figure((width, height), dpi=110, layout="constrained")
 
 
-def to_pixels(picture: Figure) -> Pixels:
-    """Renders a picture to (H, W, 3), uint8."""
+def to_pixels(figure: Figure) -> Pixels:
+    """Renders a figure to (H, W, 3), uint8."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-    canvas: Any = FigureCanvasAgg(picture)
+    canvas: Any = FigureCanvasAgg(figure)
     canvas.draw()
     return np.ascontiguousarray(np.asarray(canvas.buffer_rgba())[..., :3])

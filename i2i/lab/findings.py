@@ -1,4 +1,4 @@
-"""What an experiment of the lab leaves behind."""
+"""The result of an experiment."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Findings:
-    """What was found.
+    """What an experiment found.
 
     Attributes:
-        picture: what there is to see.
-        figures: numbers by name, for JSON.
+        figure: the plots.
+        metrics: numbers by name, for JSON.
         lines: the same in words.
     """
 
-    picture: Figure
-    figures: dict[str, Any]
+    figure: Figure
+    metrics: dict[str, Any]
     lines: list[str]

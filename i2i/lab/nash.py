@@ -1,14 +1,18 @@
 """Two theorems about the first GAN, on a line (Goodfellow et al. 2014, arXiv:1406.2661).
 
 Proposition 1: for a fixed generator the best discriminator is D* = p_r / (p_r + p_g). A discriminator is trained to its
-optimum and compared with this. Theorem 1: the game ends where p_g = p_r, and there D = 1/2. The recipe ``gan`` learns
-one Gaussian; the picture is the paper's figure 1, drawn from training.
+optimum and compared with this. Theorem 1: the minimax game has its optimum where p_g = p_r; there D = 1/2 and the value
+V(G, D) = E log D(x) + E log(1 - D(G(z))) is -log 4. The recipe ``gan`` plays that game for one Gaussian, and V is
+estimated on drawn points. V alone proves nothing (D = 1/2 everywhere has the same), so the generated points' mean and
+standard deviation stand beside it. The upper row is the paper's figure 1, from training.
+Differs from the paper's algorithm 1: Adam in place of momentum, k = 1, and rates that fall to zero.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,9 +24,10 @@ from torch.optim import Adam
 from i2i.batch import DataSpec
 from i2i.data.points import LINE_MEAN, LINE_STD, sample_points
 from i2i.lab.critic import train_critic
-from i2i.lab.drawing import CRITIC, DATA, GENERATED, THEORY, new_picture
+from i2i.lab.drawing import CRITIC, DATA, GENERATED, THEORY, new_figure
 from i2i.lab.findings import Findings
-from i2i.lab.play import drawn, watched
+from i2i.lab.play import Floats, as_images, samples, train_with_snapshots
+from i2i.losses.adversarial import discriminator_loss
 from i2i.methods.generative import GenerativeMethod
 from i2i.networks.base import Discriminator
 from i2i.networks.mlp import MLPDiscriminator
@@ -32,43 +37,59 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-Floats = NDArray[np.float32]
-
 FIXED_MEAN, FIXED_STD = 1.8, 0.9
 """The generator that does not learn is this Gaussian, so that its density is known."""
-SHARES = (0.0, 0.02, 0.05, 0.1, 0.2, 1.0)
-"""When the picture is taken, as shares of the game."""
+FRACTIONS = tuple(n / 100 for n in range(101))
+"""When the value of the game is estimated, as fractions of the game."""
+SHOWN = (0, 2, 5, 10, 20, 100)
+"""Which of these are drawn in full, as in the paper's figure 1."""
 DRAWN = 20_000
 LINE = np.linspace(-1, 6, 281, dtype=np.float32)
+LATENTS = np.linspace(-2, 2, 17, dtype=np.float32)
 MASS = 0.02
 """There is mass where (p_r + p_g) / 2 is at least this."""
+OPTIMUM = -math.log(4)
 
 RECIPE: dict[str, Any] = {
     "method.latent": 1,
+    "method.objective": "minimax",
     "networks.generator": {"name": "mlp", "width": 32, "depth": 2, "activation": "tanh", "output": "linear"},
     "networks.discriminator": {"name": "mlp", "width": 64, "depth": 2, "activation": "tanh", "dropout": 0.0},
-    # The discriminator has to stay near its optimum. At a constant rate both circle their equilibrium.
-    "optimizers.generator.lr": 1e-3,
-    "optimizers.discriminator.lr": 2e-2,
+    # The discriminator has to stay near its optimum, and with momentum both circle their equilibrium.
+    "optimizers.generator": {"lr": 5e-4, "betas": [0.0, 0.9]},
+    "optimizers.discriminator": {"lr": 5e-3, "betas": [0.0, 0.9]},
     "training.batch_size": 512,
-    "training.schedule.constant": 0.5,
+    "training.schedule.constant": 0.2,
 }
 
 
 @dataclass(frozen=True)
 class Moment:
-    """The game after ``step`` steps: generated points, and D along ``LINE`` and in the mean over both kinds."""
+    """The game after ``step`` steps.
+
+    Attributes:
+        step: how many.
+        generated: generated points, (DRAWN,).
+        mapped: G at ``LATENTS``.
+        discriminator: D along ``LINE``.
+        on_data: mean D on data.
+        on_generated: mean D on generated points.
+        value: V(G, D), in nats.
+    """
 
     step: int
     generated: Floats
+    mapped: Floats
     discriminator: Floats
     on_data: float
     on_generated: float
+    value: float
 
     def summary(self) -> dict[str, float]:
-        """The figures of this moment."""
+        """The metrics of this moment."""
         return {
             "step": self.step,
+            "value": self.value,
             "discriminator_on_data": self.on_data,
             "discriminator_on_generated": self.on_generated,
             "generated_mean": float(self.generated.mean()),
@@ -84,25 +105,29 @@ def nash(seed: int, *, steps: int = 3000, critic_steps: int = 2000) -> Findings:
         steps: length of the game.
         critic_steps: length of the other training.
     """
-    game = watched("gan", RECIPE, points="line1d", steps=steps, shares=SHARES, seed=seed, label="the game")
-    strip = [_observe(method, step, seed) for step, method in game]
+    draw = partial(sample_points, "line1d")
+    game = train_with_snapshots("gan", RECIPE, draw=draw, steps=steps, fractions=FRACTIONS, seed=seed, label="the game")
+    moments = [observe(method, step, seed) for step, method in game]
+    shown = [moments[round(n / 100 * (len(moments) - 1))] for n in SHOWN]
     learnt = best_discriminator(seed, critic_steps)
     difference = np.abs(learnt - closed_form(LINE))[where_mass_is(LINE)]
-    end, largest, mean = strip[-1].summary(), float(difference.max()), float(difference.mean())
-    figures = {
+    end, largest, mean = moments[-1].summary(), float(difference.max()), float(difference.mean())
+    metrics = {
         "data": {"mean": LINE_MEAN, "std": LINE_STD},
-        "end": end,
-        "moments": [moment.summary() for moment in strip],
+        "end": end | {"value_minus_optimum": end["value"] - OPTIMUM},
+        "moments": [moment.summary() for moment in shown],
+        "value_by_step": [[moment.step, moment.value] for moment in moments],
         "fixed_generator": {"largest_difference": largest, "mean_difference": mean},
     }
     lines = [
-        f"the game, {steps:,} steps: mean D {end['discriminator_on_data']:.3f} on data and "
-        f"{end['discriminator_on_generated']:.3f} on generated points (theorem 1: 0.5)",
+        f"the minimax game, {steps:,} steps: V(G, D) = {end['value']:.4f} (theorem 1: -log 4 = {OPTIMUM:.4f})",
+        f"mean D {end['discriminator_on_data']:.3f} on data and {end['discriminator_on_generated']:.3f} on generated "
+        "points (theorem 1: 0.5)",
         f"generated mean {end['generated_mean']:.3f} and std {end['generated_std']:.3f} "
         f"(data: {LINE_MEAN:g} and {LINE_STD:g})",
         f"a fixed generator: D differs from p_r / (p_r + p_g) by {mean:.4f} in the mean and {largest:.4f} at most",
     ]
-    return Findings(_picture(strip, learnt), figures, lines)
+    return Findings(_figure(moments, shown, learnt), metrics, lines)
 
 
 def closed_form(x: Floats) -> Floats:
@@ -112,7 +137,7 @@ def closed_form(x: Floats) -> Floats:
 
 
 def density(x: Floats, mean: float, std: float) -> Floats:
-    """Of N(mean, std)."""
+    """Of N(mean, std^2)."""
     values: Floats = np.exp(-0.5 * ((x - mean) / std) ** 2) / (std * math.sqrt(2 * math.pi))
     return values
 
@@ -134,39 +159,58 @@ def best_discriminator(seed: int, steps: int, batch_size: int = 2048) -> Floats:
         return LINE_MEAN + LINE_STD * torch.randn(shape), FIXED_MEAN + FIXED_STD * torch.randn(shape)
 
     optimizer = Adam(discriminator.parameters(), lr=1e-2)
-    train_critic(discriminator, draw, "non_saturating", optimizer, steps=steps, label="a fixed generator")
-    return _probability(discriminator, LINE)
+    train_critic(discriminator, draw, "minimax", optimizer, steps=steps, label="a fixed generator")
+    return _scores(discriminator, LINE).sigmoid().numpy()
 
 
-def _observe(method: GenerativeMethod, step: int, seed: int) -> Moment:
-    generated: Floats = drawn(method, DRAWN, seed)[:, 0].numpy()
-    data = sample_points("line1d", DRAWN, generator(seed, "nash"))[:, 0]
-    on_data, on_generated = (float(_probability(method.discriminator, x).mean()) for x in (data, generated))
-    return Moment(step, generated, _probability(method.discriminator, LINE), on_data, on_generated)
+def value_of_the_game(real: Tensor, fake: Tensor) -> float:
+    """V(G, D) in nats, from D's logits on data and on generated points (equation 1): minus D's own loss."""
+    return -discriminator_loss(real, fake, "minimax").item()
 
 
 @torch.no_grad()
-def _probability(discriminator: Discriminator, x: Floats) -> Floats:
-    values: Floats = discriminator(torch.from_numpy(x)[:, None, None, None]).sigmoid().numpy()
-    return values
+def observe(method: GenerativeMethod, step: int, seed: int) -> Moment:
+    """Looks at the game on ``DRAWN`` points of each kind, the same data and latents every time."""
+    generated: Floats = samples(method, DRAWN, seed)[:, 0].numpy()
+    data = sample_points("line1d", DRAWN, generator(seed, "nash"))[:, 0]
+    real, fake = (_scores(method.discriminator, x) for x in (data, generated))
+    return Moment(
+        step,
+        generated,
+        method.generate(torch.from_numpy(LATENTS)[:, None]).flatten().numpy(),
+        _scores(method.discriminator, LINE).sigmoid().numpy(),
+        real.sigmoid().mean().item(),
+        fake.sigmoid().mean().item(),
+        value_of_the_game(real, fake),
+    )
 
 
-def _picture(strip: list[Moment], learnt: Floats) -> Figure:
-    picture = new_picture(13, 6.4)
-    halves: Any = picture.subfigures(2, 1, height_ratios=(1, 1))
+@torch.no_grad()
+def _scores(discriminator: Discriminator, x: Floats) -> Tensor:
+    scores: Tensor = discriminator(as_images(x[:, None]))
+    return scores
+
+
+def _figure(moments: list[Moment], shown: list[Moment], learnt: Floats) -> Figure:
+    figure = new_figure(13, 7)
+    halves: Any = figure.subfigures(2, 1, height_ratios=(1, 1))
     above, below = halves
-    for axes, moment in zip(above.subplots(1, len(strip), sharey=True), strip, strict=True):
+    for axes, moment in zip(above.subplots(1, len(shown), sharey=True), shown, strict=True):
         _draw_moment(axes, moment)
-    above.suptitle("the game of algorithm 1: D falls to 1/2 where p_g = p_r")
-    axes = below.subplots()
-    axes.fill_between(LINE, 0, 1, where=where_mass_is(LINE).tolist(), color="0.93", label="where there is mass")
-    axes.plot(LINE, density(LINE, LINE_MEAN, LINE_STD), DATA, label="data p_r")
-    axes.plot(LINE, density(LINE, FIXED_MEAN, FIXED_STD), GENERATED, label="fixed generator p_g")
-    axes.plot(LINE, closed_form(LINE), THEORY, linewidth=3, label="p_r / (p_r + p_g)")
-    axes.plot(LINE, learnt, CRITIC, linestyle="--", label="D, trained")
-    axes.legend(loc="upper right")
-    axes.set(title="a generator that does not learn: the best discriminator", xlim=(LINE[0], LINE[-1]), ylim=(0, 1.05))
-    return picture
+    above.suptitle("the minimax game: D falls to 1/2 where p_g = p_r (below each: latents z, and x = G(z))")
+    left, right = below.subplots(1, 2)
+    left.axhline(OPTIMUM, color=THEORY, linestyle=":", label="-log 4 (theorem 1)")
+    left.plot([moment.step for moment in moments], [moment.value for moment in moments], CRITIC, label="V(G, D)")
+    left.set(title="the value of the game", xlabel="step", ylabel="nats", ylim=(-1.8, -0.6))
+    left.legend(loc="upper right")
+    right.fill_between(LINE, 0, 1, where=where_mass_is(LINE).tolist(), color="0.93", label="where there is mass")
+    right.plot(LINE, density(LINE, LINE_MEAN, LINE_STD), DATA, label="data p_r")
+    right.plot(LINE, density(LINE, FIXED_MEAN, FIXED_STD), GENERATED, label="fixed generator p_g")
+    right.plot(LINE, closed_form(LINE), THEORY, linewidth=3, label="p_r / (p_r + p_g)")
+    right.plot(LINE, learnt, CRITIC, linestyle="--", label="D, trained")
+    right.set(title="best discriminator of a fixed generator", xlabel="x", xlim=(-1, 6), ylim=(0, 1.05))
+    right.legend(loc="upper left", fontsize="small")
+    return figure
 
 
 def _draw_moment(axes: Axes, moment: Moment) -> None:
@@ -175,6 +219,12 @@ def _draw_moment(axes: Axes, moment: Moment) -> None:
     axes.hist(moment.generated, edges.tolist(), density=True, color=GENERATED, alpha=0.5, label="generated")
     axes.plot(LINE, moment.discriminator, CRITIC, linestyle="--", label="D")
     axes.axhline(0.5, color="0.6", linewidth=0.8)
-    axes.set(title=f"step {moment.step:,}", xlim=(LINE[0], LINE[-1]), ylim=(0, 1.5))
+    top, bottom = -0.08, -0.5
+    axes.axhline(0, color="0.3", linewidth=0.8)
+    axes.axhline(bottom, color="0.3", linewidth=0.8)
+    for z, x in zip(LATENTS, moment.mapped, strict=True):
+        axes.plot([2.5 + 1.5 * z, x], [bottom, top], "0.6", linewidth=0.7)
+    axes.set(title=f"step {moment.step:,}: V = {moment.value:.3f}", xlim=(LINE[0], LINE[-1]), ylim=(-0.55, 1.5))
+    axes.set_yticks([0, 0.5, 1, 1.5])
     if moment.step == 0:
-        axes.legend(loc="upper left", fontsize="small")
+        axes.legend(loc="upper right", fontsize="small")

@@ -1,55 +1,75 @@
-"""A recipe learns points in this process: the same engine, method and batches as ``i2i train``, and no run folder."""
+"""Trains a recipe on toy points, in memory: the engine, method and seeds of ``i2i train``, and no run folder."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import count
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from i2i.batch import Batch
 from i2i.config import resolve_config
-from i2i.data.batches import batches_from
-from i2i.data.points import Points
 from i2i.display import tracked
 from i2i.methods.generative import GenerativeMethod
-from i2i.seeding import derive_seed
+from i2i.seeding import derive_seed, generator
 from i2i.training.engine import Engine
 
+Floats = NDArray[np.float32]
+Draw = Callable[[int, np.random.Generator], Floats]
+"""Draws (count, coordinates) from a distribution."""
 
-def watched(
-    arch: str, options: Mapping[str, Any], *, points: str, steps: int, shares: Sequence[float], seed: int, label: str
+
+def train_with_snapshots(
+    arch: str,
+    options: Mapping[str, Any],
+    *,
+    draw: Draw,
+    steps: int,
+    fractions: Sequence[float],
+    seed: int,
+    label: str,
 ) -> Iterator[tuple[int, GenerativeMethod]]:
-    """Trains on a CPU in float32 and yields the number of steps and the method after each of ``shares`` of the run.
+    """Trains on a CPU in float32 and yields the number of steps and the method after each of ``fractions`` of the run.
 
     Args:
         arch: the recipe.
         options: what differs from it.
-        points: what is learnt.
+        draw: the distribution that is learnt.
         steps: length of the run.
-        shares: when to look, from 0 to 1.
+        fractions: when to look, from 0 to 1.
         seed: decides every draw.
         label: what the progress bar says.
     """
-    device, moments = torch.device("cpu"), {round(share * steps) for share in shares}
-    named = {"image_size": 1, "data.path": points, "training.steps": steps, "training.seed": seed}
+    device, snapshots = torch.device("cpu"), {round(fraction * steps) for fraction in fractions}
+    named = {"image_size": 1, "data.path": "ring2d", "training.steps": steps, "training.seed": seed}
     config = resolve_config(
         arch, options=named | {"training.device": "cpu", "training.precision": "fp32"} | dict(options)
     )
-    data = Points.named(config)
-    engine = Engine(data.settled(config), device)
+    coordinates = draw(1, generator(seed, "shape")).shape[1]
+    engine = Engine(config.changed("data.channels_a", coordinates).changed("data.labels", ()), device)
     assert isinstance(engine.method, GenerativeMethod)
-    if 0 in moments:
+    if 0 in snapshots:
         yield 0, engine.method
-    batches = batches_from(data.dataset(config, (0, 1)), 0, workers=0, device=device)
+    batches = (
+        Batch(as_images(draw(config.training.batch_size, generator(seed, "points", number)))) for number in count()
+    )
     for step in tracked(label, steps)(range(steps)):
         engine.step(batches, step / steps)
-        if step + 1 in moments:
+        if step + 1 in snapshots:
             yield step + 1, engine.method
 
 
 @torch.no_grad()
-def drawn(method: GenerativeMethod, count: int, seed: int) -> Tensor:
+def samples(method: GenerativeMethod, count: int, seed: int) -> Tensor:
     """Generated points: (count, coordinates), always of the same latents."""
     random = torch.Generator().manual_seed(derive_seed(seed, "drawn"))
     return method.generate(method.draw_latents(count, random)).flatten(1)
+
+
+def as_images(points: Floats) -> Tensor:
+    """Points (N, C) as images of one pixel: (N, C, 1, 1)."""
+    return torch.from_numpy(points)[:, :, None, None]
