@@ -241,12 +241,8 @@ def test_translators_are_not_sampled_and_samplers_do_not_translate(
 
 def test_samples_have_standing_statistics(labelled_set: Path, tmp_path: Path) -> None:
     """BigGAN: those of pictures from the weights that are sampled, with the truncation of the samples."""
-    settings = [
-        "networks.generator.width=2",
-        "networks.discriminator.width=2",
-        "training.steps=1",
-        "training.ema.half_life=10",
-    ]
+    settings = [f"networks.{role}.width=2" for role in ("generator", "discriminator")]
+    settings += ["training.steps=1", "training.ema.half_life=10"]
     run = train(small_config("biggan", labelled_set, *settings), tmp_path / "run").run.root
     sampler = load_sampler(run)
     norm = sampler.method.generator.get_submodule("head.0")
