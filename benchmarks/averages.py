@@ -23,6 +23,7 @@ from i2i import resolve_config
 from i2i.config import AverageConfig
 from i2i.data.images import Pixels, list_images, read_image
 from i2i.inference.translator import Translator
+from i2i.networks.inference import as_at_inference
 from i2i.runs import RunFolder
 from i2i.training.average import WeightAverage
 from i2i.training.engine import Engine
@@ -48,11 +49,11 @@ class Several(WeightAverage):
 
 def translated(engine: Engine, average: WeightAverage | None, source: Path, direction: str) -> list[Pixels]:
     """The translations of every picture of ``source`` by the averaged weights."""
-    with nullcontext() if average is None else average.applied():
-        weights = {key: value.clone() for key, value in engine.method.inference_state().items()}
-    translator = Translator(engine.config, engine.step_count, weights, engine.device)
-    images = (Image.open(path).convert("RGB") for path in list_images(source))
-    return [np.asarray(translator(image, direction)) for image in images]
+    images = [Image.open(path).convert("RGB") for path in list_images(source)]
+    wanted = engine.config.inference.model_dump()
+    with nullcontext() if average is None else average.applied(), as_at_inference([engine.method], **wanted):
+        translator = Translator(engine.method, engine.config, engine.step_count, engine.device)
+        return [np.asarray(translator(image, direction)) for image in images]
 
 
 def main() -> None:

@@ -4,16 +4,46 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from i2i.errors import ConfigError, DataError, TrainingStopped, UserError, WeightsError
+
 __version__ = "0.1.0"
-__all__ = ["__version__", "load", "resolve_config", "resume", "train"]
+__all__ = [
+    "Callback",
+    "Config",
+    "ConfigError",
+    "DataError",
+    "Sampler",
+    "TrainingStopped",
+    "Translator",
+    "UserError",
+    "WeightsError",
+    "__version__",
+    "every",
+    "load",
+    "load_sampler",
+    "load_translator",
+    "resolve_config",
+    "resume",
+    "train",
+]
 
 if TYPE_CHECKING:
-    from i2i.config import resolve_config
-    from i2i.inference.load import load
+    from i2i.config import Config, resolve_config
+    from i2i.inference.load import load, load_sampler, load_translator
+    from i2i.inference.sampler import Sampler
+    from i2i.inference.translator import Translator
+    from i2i.training.callbacks import Callback, every
     from i2i.training.start import resume, train
 
 _HOMES = {
+    "Callback": "i2i.training.callbacks",
+    "Config": "i2i.config",
+    "Sampler": "i2i.inference.sampler",
+    "Translator": "i2i.inference.translator",
+    "every": "i2i.training.callbacks",
     "load": "i2i.inference.load",
+    "load_sampler": "i2i.inference.load",
+    "load_translator": "i2i.inference.load",
     "resolve_config": "i2i.config",
     "resume": "i2i.training.start",
     "train": "i2i.training.start",
@@ -27,3 +57,7 @@ def __getattr__(name: str) -> Any:
 
         return getattr(import_module(_HOMES[name]), name)
     raise AttributeError(f"module 'i2i' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

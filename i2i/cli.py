@@ -174,10 +174,10 @@ def translate(
     from i2i.inference.translate import plan, translate_files
 
     jobs, report = plan(source, output, image_format)
-    translator = load_translator(model, device=device, seed=seed)
+    translator = load_translator(model, device=device)
     if seed is not None and not translator.has_noise:
         warn(f"--seed changes nothing: {translator.config.arch} draws no noise at translation")
-    results = translate_files(translator, jobs, direction, report)
+    results = translate_files(translator, jobs, direction, report, seed=seed)
     failed = [result for result in results if result.error is not None]
     for result in failed:
         warn(f"skipped: {result.error}")

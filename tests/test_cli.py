@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from importlib import metadata
+from importlib import metadata, resources
 from pathlib import Path
 
 import pytest
 import torch
 
+from i2i import errors as errors_module
 from i2i.config import recipe_names
 from i2i.training.start import train
 
@@ -64,8 +65,12 @@ def test_public_names_are_there() -> None:
     import i2i
 
     assert all(getattr(i2i, name) for name in i2i.__all__)
+    assert dir(i2i) == sorted(i2i.__all__)
+    errors = {name for name, value in vars(errors_module).items() if isinstance(value, type)}
+    assert errors <= set(i2i.__all__)
     with pytest.raises(AttributeError, match="no attribute 'lode'"):
         i2i.lode  # noqa: B018
+    assert resources.files("i2i").joinpath("py.typed").is_file()
 
 
 def bad_sets(root: Path) -> dict[str, Path]:

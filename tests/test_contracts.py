@@ -16,13 +16,16 @@ from torch import Tensor
 from i2i.batch import Batch
 from i2i.config import Config, parse_config, read_recipe, recipe_names, resolve_config
 from i2i.data.batches import batches_from
+from i2i.data.images import Pixels
 from i2i.data.load import load_training_set
 from i2i.data.training_set import TrainingData
 from i2i.inference.load import load
 from i2i.inference.sampler import Sampler
 from i2i.inference.translator import Translator
+from i2i.training.callbacks import Callback, every
 from i2i.training.engine import Engine
 from i2i.training.start import train
+from i2i.training.trainer import Trainer
 from i2i.weights import load_tree, save_tree
 
 from .conftest import Run, needs_of, small_config, small_settings
@@ -165,21 +168,23 @@ def test_accumulated_batches_equal_one_large_batch(arch: str, data_for: DataFor)
 def test_translations_keep_odd_sizes(arch: str, data_for: DataFor, size: tuple[int, int]) -> None:
     config = small_config(arch, data_for(arch))
     engine = Engine(config, CPU)
-    translator = Translator(config, 0, engine.inference_weights(), CPU)
-    for direction in translator.directions:
-        images = torch.rand(2, 3, *size) * 2 - 1
-        translated = translator.translate(images, direction)
-        assert translated.shape == images.shape
-        assert translated.isfinite().all()
-        assert translated.abs().max() <= 1
+    with engine.at_inference() as method:
+        translator = Translator(method, config, 0, CPU)
+        for direction in translator.directions:
+            images = torch.rand(2, 3, *size) * 2 - 1
+            translated = translator.translate(images, direction)
+            assert translated.shape == images.shape
+            assert translated.isfinite().all()
+            assert translated.abs().max() <= 1
 
 
 @pytest.mark.parametrize("arch", SAMPLERS)
 def test_samples_are_a_function_of_the_seed(arch: str, data_for: DataFor) -> None:
     config, _ = prepare(arch, data_for(arch))
     engine = Engine(config, CPU)
-    sampler = Sampler(config, 0, engine.inference_weights(), CPU)
-    few, many, other = (np.stack(list(sampler.sample(n, seed=seed))) for n, seed in ((3, 1), (70, 1), (3, 2)))
+    with engine.at_inference() as method:
+        sampler = Sampler(method, config, 0, CPU)
+        few, many, other = (np.stack(list(sampler.sample(n, seed=seed))) for n, seed in ((3, 1), (70, 1), (3, 2)))
     assert few.shape == (3, 16, 16, 3)
     assert np.abs(few.astype(int) - many[:3]).max() <= 1  # a batch of another size rounds differently
     assert not np.array_equal(few, other)
@@ -201,22 +206,42 @@ def test_previews_are_rows_of_pictures(arch: str, data_for: DataFor) -> None:
     assert all(module.training for module in engine.method.modules())
 
 
+def outputs_of(model: Translator | Sampler) -> list[Pixels]:
+    if isinstance(model, Sampler):
+        return list(model.sample(2))
+    image = np.random.default_rng(0).integers(0, 256, (16, 16, 3), np.uint8)
+    return [model(image, direction) for direction in model.directions]
+
+
 @every_recipe
 def test_it_trains_and_its_weight_file_is_all_that_inference_needs(
     arch: str, data_for: DataFor, tmp_path: Path
 ) -> None:
     config, _ = prepare(arch, data_for(arch))
     outcome = train(small_config(arch, data_for(arch)), tmp_path / "run")
+    live: list[list[Pixels]] = []
+
+    def look(trainer: Trainer) -> None:
+        torch.rand(3)  # a callback may draw
+        with trainer.model() as model:
+            live.append(outputs_of(model))
+
+    config_again = small_config(arch, data_for(arch))
+    watched = train(config_again, tmp_path / "watched", callbacks=[Callback(every(1), look, at_start=True)])
+    assert len(live) == 7
+    assert watched.run.model.read_bytes() == outcome.run.model.read_bytes()
+    names = [path.name for path in outcome.run.checkpoints()]
+    for name in names:
+        trees = [load_tree(run.run.root / "checkpoints" / name, kind="checkpoint")[0] for run in (outcome, watched)]
+        assert_same(trees[0]["engine"], trees[1]["engine"])
     moved = (tmp_path / "run/model.safetensors").rename(tmp_path / "alone.safetensors")
     model = load(moved)
     assert (outcome.step, model.step, model.config) == (6, 6, config)
     if isinstance(model, Translator):
         assert model.directions[0] == "AtoB"
-        image = np.random.default_rng(0).integers(0, 256, (16, 16, 3), np.uint8)
-        outputs = [model(image, direction) for direction in model.directions]
-    else:
-        outputs = list(model.sample(1))
-    assert all(output.shape == (16, 16, 3) for output in outputs)
+    for output, before in zip(outputs_of(model), live[-1], strict=True):
+        assert output.shape == (16, 16, 3)
+        assert np.array_equal(output, before)
 
 
 @pytest.mark.parametrize("arch", SAMPLERS)

@@ -11,6 +11,7 @@ from i2i.config import Config, Device
 from i2i.device import resolve_device
 from i2i.errors import WeightsError
 from i2i.inference.sampler import Sampler
+from i2i.inference.trained import build_trained
 from i2i.inference.translator import Translator
 from i2i.methods.base import Method
 from i2i.methods.translation import TranslationMethod
@@ -40,17 +41,9 @@ def load(run_or_file: str | Path | None = None, *, device: Device = "auto") -> T
     return _build(Sampler, path, content, device)
 
 
-def load_translator(
-    run_or_file: str | Path | None = None, *, device: Device = "auto", seed: int | None = None
-) -> Translator:
-    """Loads a translator; arguments and errors as ``load``, and ConfigError for another kind of model.
-
-    ``seed`` decides the noise of a translator that has some, in the place of the seed in its file.
-    """
-    path, (config, step, weights) = _read(run_or_file)
-    if seed is not None:
-        config = config.changed("inference.seed", seed)
-    return _build(Translator, path, (config, step, weights), device)
+def load_translator(run_or_file: str | Path | None = None, *, device: Device = "auto") -> Translator:
+    """Loads a translator; arguments and errors as ``load``, and ConfigError for another kind of model."""
+    return _build(Translator, *_read(run_or_file), device)
 
 
 def load_sampler(run_or_file: str | Path | None = None, *, device: Device = "auto") -> Sampler:
@@ -64,7 +57,9 @@ def _read(run_or_file: str | Path | None) -> tuple[Path, Content]:
 
 
 def _build(kind: type[Model], path: Path, content: Content, device: Device) -> Model:
+    config, step, weights = content
+    resolved = resolve_device(device)
     try:
-        return kind(*content, resolve_device(device))
+        return kind(build_trained(config, weights, resolved), config, step, resolved)
     except WeightsError as error:
         raise WeightsError(f"{path}: {error}") from None

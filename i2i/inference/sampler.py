@@ -12,7 +12,7 @@ from i2i.data.batches import from_unit
 from i2i.data.images import Pixels
 from i2i.errors import ConfigError
 from i2i.inference.standing import take_standing_statistics
-from i2i.inference.trained import build_trained
+from i2i.methods.base import Method
 from i2i.methods.generative import GenerativeMethod
 from i2i.seeding import derive_seed
 
@@ -20,18 +20,22 @@ BATCH = 64
 
 
 class Sampler:
-    """Runs the generator of one weight file in float32 and evaluation mode.
+    """Runs the generator of a method that is ready for inference.
 
     Picture number i of a seed is a function of (seed, i) alone: not of the number of pictures or their batches.
+
+    Attributes:
+        method: of a weight file, or of a run that trains.
+        config: its configuration.
+        step: how many steps it has been trained for.
+        device: where it computes.
     """
 
-    def __init__(self, config: Config, step: int, weights: dict[str, Tensor], device: torch.device) -> None:
-        """Raises WeightsError for weights that do not fit ``config``, ConfigError for another kind of recipe."""
-        self.config, self.step, self.device = config, step, device
-        method = build_trained(config, weights, device)
+    def __init__(self, method: Method, config: Config, step: int, device: torch.device) -> None:
+        """Raises ConfigError for a method that draws no pictures from noise."""
         if not isinstance(method, GenerativeMethod):
             raise ConfigError(f"{config.arch} translates pictures and draws none from noise: use i2i translate")
-        self.method = method
+        self.method, self.config, self.step, self.device = method, config, step, device
         self._standing_at: list[float | None] = []
 
     @property

@@ -28,6 +28,7 @@ def take_standing_statistics(method: GenerativeMethod, *, seed: int, truncation:
     """
     device = next(method.generator.parameters()).device
     norms = [layer for layer in method.generator.modules() if isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d)]
+    momenta = [norm.momentum for norm in norms]
     for norm in norms:
         norm.reset_running_stats()
         norm.momentum = None  # the mean of all passes
@@ -37,5 +38,6 @@ def take_standing_statistics(method: GenerativeMethod, *, seed: int, truncation:
         z = method.draw_latents(BATCH, random, truncation=truncation)
         label = torch.randint(method.data.classes, (BATCH,), generator=random) if method.data.classes else None
         method.generate(z.to(device), None if label is None else label.to(device))
-    for norm in norms:
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
         norm.eval()

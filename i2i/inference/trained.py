@@ -33,7 +33,7 @@ def build_trained(config: Config, weights: dict[str, Tensor], device: torch.devi
         method.load_state_dict(weights, strict=False, assign=True)
     except RuntimeError as error:
         raise WeightsError(f"the weights do not fit their configuration: {' '.join(str(error).split())}") from None
+    prepare_for_inference(method, **config.inference.model_dump())
     for module in method.kept_for_inference():
-        prepare_for_inference(module, **config.inference.model_dump())
         module.to(device)
     return method

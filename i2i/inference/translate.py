@@ -115,9 +115,16 @@ def _name_outputs(source: Path, files: list[Path], output: Path, image_format: F
 
 
 def translate_files(
-    translator: Translator, jobs: list[Job], direction: str | None, report: Path | None
+    translator: Translator,
+    jobs: list[Job],
+    direction: str | None,
+    report: Path | None,
+    *,
+    seed: int | None = None,
 ) -> list[FileResult]:
     """Translates every job; a file that cannot be read or written is reported and the rest goes on.
+
+    ``seed`` decides the noise of a translator that has some, in the place of the seed in its file.
 
     Raises:
         ConfigError: a direction that the model does not know, or a format that cannot hold its channels.
@@ -134,7 +141,7 @@ def translate_files(
         items = tracked("translating", len(jobs))(_decoded(jobs, translator, direction, readers, results))
         for batch in _equal_sized(items):
             try:
-                outputs = translator.translate_pixels([pixels for _, pixels in batch], direction)
+                outputs = translator.translate_pixels([pixels for _, pixels in batch], direction, seed=seed)
             except RuntimeError as error:
                 reason = _out_of_memory(error, batch[0][1], translator)
                 results |= {job.source: FileResult(str(job.source), None, reason) for job, _ in batch}

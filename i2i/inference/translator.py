@@ -15,23 +15,28 @@ from i2i.data.batches import from_unit, to_unit
 from i2i.data.images import Pixels, from_pil, to_pil
 from i2i.data.transforms import stack
 from i2i.errors import ConfigError, DataError
-from i2i.inference.trained import build_trained
+from i2i.methods.base import Method
 from i2i.methods.translation import TranslationMethod
-from i2i.networks.inference import SeededDropout, SeededNoise
+from i2i.networks.inference import SeededLayer, drawn_from
 
 Picture = TypeVar("Picture", Image.Image, Pixels, Tensor)
 
 
 class Translator:
-    """Runs the generators of one weight file in float32 and evaluation mode: the same input gives the same output."""
+    """Runs the generators of a method that is ready for inference: the same input gives the same output.
 
-    def __init__(self, config: Config, step: int, weights: dict[str, Tensor], device: torch.device) -> None:
-        """Raises WeightsError for weights that do not fit ``config``, ConfigError for another kind of recipe."""
-        self.config, self.step, self.device = config, step, device
-        method = build_trained(config, weights, device)
+    Attributes:
+        method: of a weight file, or of a run that trains.
+        config: its configuration.
+        step: how many steps it has been trained for.
+        device: where it computes.
+    """
+
+    def __init__(self, method: Method, config: Config, step: int, device: torch.device) -> None:
+        """Raises ConfigError for a method that does not translate."""
         if not isinstance(method, TranslationMethod):
             raise ConfigError(f"{config.arch} draws pictures from noise and translates none: use i2i sample")
-        self.method = method
+        self.method, self.config, self.step, self.device = method, config, step, device
 
     @property
     def directions(self) -> tuple[str, ...]:
@@ -41,7 +46,7 @@ class Translator:
     @property
     def has_noise(self) -> bool:
         """Whether another seed gives another translation."""
-        return any(isinstance(layer, SeededDropout | SeededNoise) for layer in self.method.modules())
+        return any(isinstance(layer, SeededLayer) for layer in self.method.modules())
 
     def channels(self, direction: str) -> tuple[int, int]:
         """Input and output channels in ``direction``."""
@@ -61,26 +66,33 @@ class Translator:
         return direction
 
     @torch.inference_mode()
-    def translate(self, images: Tensor, direction: str | None = None) -> Tensor:
-        """Translates images: (N, C, H, W) in [-1, 1], any H and W from 1 up, to (N, C', H, W) in [-1, 1]."""
+    def translate(self, images: Tensor, direction: str | None = None, *, seed: int | None = None) -> Tensor:
+        """Translates images: (N, C, H, W) in [-1, 1], any H and W from 1 up, to (N, C', H, W) in [-1, 1].
+
+        ``seed`` decides the noise of a translator that has some, in the place of the seed in its file.
+        """
         direction = self.check_direction(direction)
         generator = self.method.generator_for(direction)
         height, width = images.shape[2:]
         padded = pad_to(images.to(self.device), generator.multiple, generator.minimum)
-        return self.method.translate(padded, direction)[..., :height, :width]
+        with drawn_from(self.method, seed):
+            return self.method.translate(padded, direction)[..., :height, :width]
 
-    def translate_pixels(self, pictures: list[Pixels], direction: str) -> list[Pixels]:
-        """Translates pictures (H, W, C), uint8, all of one size."""
+    def translate_pixels(
+        self, pictures: list[Pixels], direction: str | None = None, *, seed: int | None = None
+    ) -> list[Pixels]:
+        """Translates pictures (H, W, C), uint8, all of one size; ``seed`` as in ``translate``."""
         batch = to_unit(torch.from_numpy(stack(pictures)), self.device)
-        return list(from_unit(self.translate(batch, direction)).permute(0, 2, 3, 1).cpu().numpy())
+        return list(from_unit(self.translate(batch, direction, seed=seed)).permute(0, 2, 3, 1).cpu().numpy())
 
-    def __call__(self, picture: Picture, direction: str | None = None) -> Picture:
+    def __call__(self, picture: Picture, direction: str | None = None, *, seed: int | None = None) -> Picture:
         """Translates one picture.
 
         Args:
             picture: a PIL image; or an array (H, W, C) or (H, W), uint8; or a tensor (C, H, W) or (N, C, H, W),
                 float in [-1, 1].
             direction: one of ``directions``; the first by default.
+            seed: decides the noise of a translator that has some; by default the seed in its file.
 
         Returns:
             The same kind of object, of the same height and width.
@@ -94,18 +106,18 @@ class Translator:
             if 0 in picture.size:
                 raise DataError(f"a picture of {picture.size} is empty")
             pixels = from_pil(picture, channels, self.config.data.background)
-            return to_pil(self.translate_pixels([pixels], direction)[0])
+            return to_pil(self.translate_pixels([pixels], direction, seed=seed)[0])
         if isinstance(picture, Tensor):
             if picture.ndim not in (3, 4) or picture.shape[-3] != channels or not picture.is_floating_point():
                 raise DataError(f"a float tensor ({channels}, H, W) in [-1, 1] is needed, not {tuple(picture.shape)}")
             if 0 in picture.shape:
                 raise DataError(f"a picture of {tuple(picture.shape)} is empty")
             batch = (picture if picture.ndim == 4 else picture[None]).float()
-            translated = self.translate(batch, direction).to(picture.device)
+            translated = self.translate(batch, direction, seed=seed).to(picture.device)
             return translated if picture.ndim == 4 else translated[0]
         if isinstance(picture, np.ndarray) and picture.dtype == np.uint8 and _is_picture(picture):
             pixels = from_pil(to_pil(picture), channels, self.config.data.background)
-            translated_pixels = self.translate_pixels([pixels], direction)[0]
+            translated_pixels = self.translate_pixels([pixels], direction, seed=seed)[0]
             flat = picture.ndim == 2 and translated_pixels.shape[2] == 1
             return translated_pixels[..., 0] if flat else translated_pixels
         raise DataError(f"cannot translate {type(picture).__name__}: give a PIL image, a uint8 array or a float tensor")

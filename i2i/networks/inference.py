@@ -7,7 +7,7 @@ dropout noise. Here both are functions of the picture and a seed: pictures of on
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Literal
 
 import torch
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn.functional import instance_norm
 
 from i2i.networks.layers import NoiseInput
+from i2i.networks.recompute import frozen_statistics
 from i2i.seeding import derive_seed
 
 Statistics = Literal["running", "picture", "standing"]
@@ -34,30 +35,60 @@ class PictureNorm(nn.Module):
         return instance_norm(x, weight=self.weight, bias=self.bias, eps=self.eps)
 
 
-class SeededDropout(nn.Module):
-    """Dropout whose mask is a function of a seed and the maps' shape: the same for every picture."""
+class SeededLayer(nn.Module):
+    """A random layer whose draw is a function of a seed and its place in the network: the same for every picture.
 
-    def __init__(self, rate: float, seed: int) -> None:
+    Attributes:
+        seed: may be changed between two calls.
+    """
+
+    def __init__(self, seed: int, path: str) -> None:
         super().__init__()
-        self.rate, self.seed = rate, seed
+        self.seed, self.path = seed, path
+
+    def random(self) -> torch.Generator:
+        """Where the draws of a call come from."""
+        return torch.Generator().manual_seed(derive_seed(self.seed, "inference", self.path))
+
+
+class SeededDropout(SeededLayer):
+    """Dropout with one mask for every picture of a size."""
+
+    def __init__(self, rate: float, seed: int, path: str) -> None:
+        super().__init__(seed, path)
+        self.rate = rate
 
     def forward(self, x: Tensor) -> Tensor:
         """Maps x: (N, C, H, W) to the same shape."""
-        kept = torch.rand(x.shape[1:], generator=torch.Generator().manual_seed(self.seed)) >= self.rate
+        kept = torch.rand(x.shape[1:], generator=self.random()) >= self.rate
         return x * kept.to(x.device, x.dtype) / (1 - self.rate)
 
 
-class SeededNoise(nn.Module):
-    """Noise channels as a function of a seed and the picture's size: the same for every picture."""
+class SeededNoise(SeededLayer):
+    """Noise channels, the same for every picture of a size."""
 
-    def __init__(self, channels: int, seed: int) -> None:
-        super().__init__()
-        self.channels, self.seed = channels, seed
+    def __init__(self, channels: int, seed: int, path: str) -> None:
+        super().__init__(seed, path)
+        self.channels = channels
 
     def forward(self, x: Tensor) -> Tensor:
         """Maps x: (N, C, H, W) to (N, C + channels, H, W)."""
-        noise = torch.randn(self.channels, *x.shape[2:], generator=torch.Generator().manual_seed(self.seed))
+        noise = torch.randn(self.channels, *x.shape[2:], generator=self.random())
         return torch.cat([x, noise.to(x.device, x.dtype).expand(len(x), -1, -1, -1)], dim=1)
+
+
+@contextmanager
+def drawn_from(module: nn.Module, seed: int | None) -> Iterator[None]:
+    """Within the context the random layers of ``module`` draw from ``seed``; None leaves each its own."""
+    layers = [layer for layer in module.modules() if isinstance(layer, SeededLayer)]
+    own = [layer.seed for layer in layers]
+    try:
+        for layer in layers:
+            layer.seed = layer.seed if seed is None else seed
+        yield
+    finally:
+        for layer, kept in zip(layers, own, strict=True):
+            layer.seed = kept
 
 
 def prepare_for_inference(module: nn.Module, *, statistics: Statistics, dropout: bool, seed: int) -> None:
@@ -71,7 +102,7 @@ def prepare_for_inference(module: nn.Module, *, statistics: Statistics, dropout:
     """
     module.eval()
     for parent, name, layer, path in _layers(module):
-        parent.register_module(name, _replacement(layer, statistics, dropout, derive_seed(seed, "inference", path)))
+        parent.register_module(name, _replacement(layer, statistics, dropout, seed, path))
 
 
 @contextmanager
@@ -82,9 +113,11 @@ def as_at_inference(
     kept = [(parent, name, layer) for module in modules for parent, name, layer, _ in _layers(module)]
     modes = [(layer, layer.training) for module in modules for layer in module.modules()]
     try:
-        for module in modules:
-            prepare_for_inference(module, statistics=statistics, dropout=dropout, seed=seed)
-        yield
+        with ExitStack() as stack:
+            for module in modules:
+                stack.enter_context(frozen_statistics(module))
+                prepare_for_inference(module, statistics=statistics, dropout=dropout, seed=seed)
+            yield
     finally:
         for parent, name, layer in kept:
             parent.register_module(name, layer)
@@ -101,11 +134,11 @@ def _layers(module: nn.Module) -> list[tuple[nn.Module, str, nn.Module, str]]:
     ]
 
 
-def _replacement(layer: nn.Module, statistics: Statistics, dropout: bool, seed: int) -> nn.Module:
+def _replacement(layer: nn.Module, statistics: Statistics, dropout: bool, seed: int, path: str) -> nn.Module:
     if isinstance(layer, nn.BatchNorm2d) and statistics == "picture":
         return PictureNorm(layer)
     if isinstance(layer, nn.Dropout) and dropout:
-        return SeededDropout(layer.p, seed)
+        return SeededDropout(layer.p, seed, path)
     if isinstance(layer, NoiseInput):
-        return SeededNoise(layer.channels, seed)
+        return SeededNoise(layer.channels, seed, path)
     return layer

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -22,7 +22,7 @@ from i2i.build import build_method
 from i2i.config import Config
 from i2i.device import DTYPES, raise_if_out_of_memory
 from i2i.errors import ConfigError, TrainingStopped
-from i2i.methods.base import Update
+from i2i.methods.base import Method, Update
 from i2i.networks.inference import as_at_inference
 from i2i.seeding import derive_seed
 from i2i.training.average import WeightAverage
@@ -117,13 +117,18 @@ class Engine:
         with self.average.applied():
             return {key: value.clone() for key, value in self.method.inference_state().items()}
 
-    @torch.no_grad()
-    def preview(self, batch: Batch) -> dict[str, Tensor]:
-        """The method's preview as inference would draw it: its layers as the recipe wants them, averaged weights."""
+    @contextmanager
+    def at_inference(self) -> Iterator[Method]:
+        """The method as its weight file would give it: averaged weights, layers as the recipe wants them."""
         averaged = nullcontext() if self.average is None else self.average.applied()
         wanted = self.config.inference.model_dump()
-        with averaged, as_at_inference([self.method], **wanted):
-            return self.method.preview(batch)
+        with torch.no_grad(), averaged, as_at_inference([self.method], **wanted):
+            yield self.method
+
+    def preview(self, batch: Batch) -> dict[str, Tensor]:
+        """The method's preview as inference would draw it."""
+        with self.at_inference() as method:
+            return method.preview(batch)
 
     def _update_one_player(self, streams: list[Iterator[Update]], recorded: defaultdict[str, list[Tensor]]) -> bool:
         """Takes the next update of every micro-batch, all of the same player, and steps once; False at the end."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,17 +13,19 @@ from i2i.device import raise_if_out_of_memory
 from i2i.display import say, warn
 from i2i.errors import ConfigError, DataError, TrainingStopped, WeightsError
 from i2i.runs import RUNS, RunFolder, new_run
+from i2i.training.callbacks import Callback
 from i2i.training.schedule import describe
 from i2i.training.trainer import Outcome, Trainer
 from i2i.weights import load_tree
 
 
-def train(config: Config, run: str | Path | None = None) -> Outcome:
+def train(config: Config, run: str | Path | None = None, *, callbacks: Sequence[Callback] = ()) -> Outcome:
     """Starts a new run and trains it to its end.
 
     Args:
         config: the resolved configuration.
         run: the folder of the run; by default a new one under runs/.
+        callbacks: what is done beside the steps.
 
     Raises:
         ConfigError, DataError: the run cannot be started; nothing is written.
@@ -31,17 +34,19 @@ def train(config: Config, run: str | Path | None = None) -> Outcome:
     wanted = None if run is None else Path(run)
     trainer = Trainer(config)
     if not trainer.is_main:  # the first process makes the folder and is the only one that writes
-        return _fit(trainer, RunFolder(wanted or RUNS))
+        return _fit(trainer, RunFolder(wanted or RUNS), callbacks)
     root = trainer.data.root
     if wanted is not None and root is not None and root.resolve() in wanted.resolve().parents:
         raise DataError(f"the run {wanted} would lie in the data {root}, and its previews among the pictures")
     folder = new_run(config.arch, wanted)
     folder.write_config(trainer.config)
-    return _fit(trainer, folder)
+    return _fit(trainer, folder, callbacks)
 
 
-def resume(root: str | Path, steps: int | None = None) -> Outcome:
+def resume(root: str | Path, steps: int | None = None, *, callbacks: Sequence[Callback] = ()) -> Outcome:
     """Continues a run from its newest readable checkpoint; ``steps`` gives it a new length.
+
+    ``callbacks`` are not part of a run: whoever continues it names them again.
 
     Raises:
         DataError: not a run folder, or its pictures have changed.
@@ -65,7 +70,7 @@ def resume(root: str | Path, steps: int | None = None) -> Outcome:
         raise ConfigError(f"--steps {steps}: {root} has done {done} steps already; give a larger number")
     if trainer.is_main:
         run.write_config(trainer.config)
-    return _fit(trainer, run)
+    return _fit(trainer, run, callbacks)
 
 
 def leave_processes() -> None:
@@ -75,7 +80,7 @@ def leave_processes() -> None:
         torch.distributed.destroy_process_group()
 
 
-def _fit(trainer: Trainer, run: RunFolder) -> Outcome:
+def _fit(trainer: Trainer, run: RunFolder, callbacks: Sequence[Callback]) -> Outcome:
     training, data = trainer.config.training, trainer.data
     for problem in data.problems():
         warn(f"left out: {problem}")
@@ -88,7 +93,7 @@ def _fit(trainer: Trainer, run: RunFolder) -> Outcome:
     if trainer.engine.step_count:
         say(f"continuing at step {trainer.engine.step_count:,}")
     try:
-        return trainer.fit(run)
+        return trainer.fit(run, callbacks)
     except (TrainingStopped, DataError, RuntimeError) as error:
         kept = run.checkpoints()
         state = f"the last good state is {kept[-1]}" if kept else "no checkpoint was written yet"

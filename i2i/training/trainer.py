@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import platform
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,9 +25,13 @@ from i2i.data.training_set import TrainingData
 from i2i.device import determinism, resolve_device, resolve_precision
 from i2i.display import TrainingDisplay, training_display, warn
 from i2i.errors import ConfigError, DataError, WeightsError
+from i2i.inference.sampler import Sampler
+from i2i.inference.translator import Translator
 from i2i.methods.base import Method
+from i2i.methods.generative import GenerativeMethod
 from i2i.methods.translation import TranslationMethod
 from i2i.runs import RunFolder
+from i2i.training.callbacks import Callback, EverySeconds, Position, always, every
 from i2i.training.engine import Engine, require_finite
 from i2i.training.interrupt import StopRequest, catch_stop_requests
 from i2i.training.logging import Meters, RunLog
@@ -48,15 +53,6 @@ class Outcome:
     translates: bool
 
 
-@dataclass(frozen=True)
-class Position:
-    """Where a run is: the share of it that is done, as the schedule measures it, and whether it ends here."""
-
-    progress: float
-    over: bool
-    asked_to_stop: bool
-
-
 class CountedBatches(Iterator[Batch]):
     """Batches with the number of those taken, which is the position of a run in its data."""
 
@@ -69,8 +65,30 @@ class CountedBatches(Iterator[Batch]):
         return batch
 
 
+class Speed:
+    """Seconds of a step since the last time that somebody asked."""
+
+    def __init__(self, step: int) -> None:
+        self._step, self._at = step, time.perf_counter()
+
+    def seconds_per_step(self, step: int) -> float:
+        """The mean over the steps up to ``step``."""
+        now = time.perf_counter()
+        seconds = (now - self._at) / max(1, step - self._step)
+        self._step, self._at = step, now
+        return seconds
+
+
 class Trainer:
     """A run that is ready to go on: ``fit`` takes it to its end.
+
+    Attributes:
+        config: the resolved configuration.
+        device: where it computes.
+        data: what it learns from.
+        position: where it is.
+        metrics: the means that were logged last, by their TensorBoard tags.
+        is_main: whether this is the first process, which alone writes files.
 
     Raises:
         ConfigError: settings that do not fit each other, the data or the machine.
@@ -101,14 +119,20 @@ class Trainer:
         self._meters = Meters()
         self._batches = CountedBatches(iter(()), 0)
         self._seconds_before = 0.0
+        self.metrics: dict[str, float] = {}
+        self.position = Position(0, 0.0, over=False, asked_to_stop=False)
 
     @property
     def method(self) -> Method:
         """What is trained."""
         return self.engine.method
 
-    def fit(self, run: RunFolder) -> Outcome:
+    def fit(self, run: RunFolder, callbacks: Sequence[Callback] = ()) -> Outcome:
         """Trains to the end of the run, or until somebody or the time limit stops it.
+
+        Args:
+            run: the folder that is written to, by the first process alone.
+            callbacks: what is done beside, after logging and previews and before a checkpoint.
 
         Raises:
             TrainingStopped: a loss is not finite; the last checkpoint is kept.
@@ -121,20 +145,28 @@ class Trainer:
             with exact, catch_stop_requests() as request, training_display(self.total_steps) as display:
                 if log is not None and self.engine.step_count == 0:
                     log.start(self.config)
-                    log.images(0, self.engine.preview(self.previews))
-                self._begin()
-                self._loop(run, log, request, display)
+                self._loop(request, [*self._own_callbacks(log, display), *callbacks, self._checkpoints(run, log)])
         finally:
             if log is not None:
                 log.close()
         return Outcome(
             run,
             self.engine.step_count,
-            not self._position(request).over,
+            not self.position.over,
             self.data.problems(),
             self.is_main,
             isinstance(self.method, TranslationMethod),
         )
+
+    @contextmanager
+    def model(self) -> Iterator[Translator | Sampler]:
+        """The model as its weight file would give it at this step: averaged weights, layers as at inference."""
+        config, step = self.config, self.engine.step_count
+        with self.engine.at_inference() as method:
+            if isinstance(method, TranslationMethod):
+                yield Translator(method, config, step, self.device)
+            elif isinstance(method, GenerativeMethod):
+                yield Sampler(method, config, step, self.device)
 
     def probe(self, steps: int) -> float:
         """Runs ``steps`` steps after one that warms up, and returns the mean seconds of a step."""
@@ -186,37 +218,50 @@ class Trainer:
         # Decoded pictures cost less than handing batches between processes.
         return 0 if self.data.in_memory and self.device.type == "cpu" else min(4, torch.get_num_threads())
 
-    def _loop(self, run: RunFolder, log: RunLog | None, request: StopRequest, display: TrainingDisplay) -> None:
-        training, engine = self.config.training, self.engine
-        saved_at = logged_at = time.perf_counter()
-        logged_step = engine.step_count
-        position = self._position(request)
+    def _loop(self, request: StopRequest, callbacks: Sequence[Callback]) -> None:
+        """Steps, and after each of them every callback that is due, until the run ends or is stopped."""
+        self._begin()
+        self.position = self._position(request)
+        if self.engine.step_count == 0:
+            for callback in callbacks:
+                if callback.at_start:
+                    callback.act(self)
         # At least one step, however short the time: what a run leaves can always be used.
-        while not (position.over and engine.step_count):
-            self._meters.add(engine.step(self._batches, position.progress))
-            position, step = self._position(request), engine.step_count
-            over = position.over
-            display.advance(step)
-            if step % training.log_every == 0 or over:
-                require_finite(self._meters.sums(), step)
-                now = time.perf_counter()
-                steps, seconds = step - logged_step, now - logged_at
-                images = steps * training.batch_size * training.accumulate * self.method.batches_per_step
-                logged_at, logged_step = now, step
-                self._log(log, images / seconds, display, seconds / steps)
-            if log is not None and (step % training.sample_every == 0 or over):
-                log.images(step, engine.preview(self.previews))
-            if time.perf_counter() - saved_at >= training.checkpoint_seconds or over or position.asked_to_stop:
-                self._save(run, log)
-                saved_at = time.perf_counter()
-            if over or position.asked_to_stop:
+        while not (self.position.over and self.engine.step_count):
+            self._meters.add(self.engine.step(self._batches, self.position.progress))
+            self.position = self._position(request)
+            for callback in callbacks:
+                if callback.due(self.position):
+                    callback.act(self)
+            if self.position.last:
                 break
 
-    def _log(self, log: RunLog | None, speed: float, display: TrainingDisplay, seconds_per_step: float) -> None:
-        step, values = self.engine.step_count, self._meters.take()
-        if self.engine.processes > 1:
-            means = reduce(torch.tensor(list(values.values()), device=self.device), "mean")
-            values = dict(zip(values, means.tolist(), strict=True))
+    def _own_callbacks(self, log: RunLog | None, display: TrainingDisplay) -> list[Callback]:
+        training = self.config.training
+        speed = Speed(self.engine.step_count)
+
+        def write_curves(_: Trainer) -> None:
+            self._log(log, display, speed.seconds_per_step(self.engine.step_count))
+
+        def write_previews(_: Trainer) -> None:
+            if log is not None:
+                log.images(self.engine.step_count, self.engine.preview(self.previews))
+
+        return [
+            Callback(always, lambda _: display.advance(self.engine.step_count)),
+            Callback(every(training.log_every), write_curves),
+            Callback(every(training.sample_every), write_previews, at_start=True),
+        ]
+
+    def _checkpoints(self, run: RunFolder, log: RunLog | None) -> Callback:
+        return Callback(EverySeconds(self.config.training.checkpoint_seconds), lambda _: self._save(run, log))
+
+    def _log(self, log: RunLog | None, display: TrainingDisplay, seconds_per_step: float) -> None:
+        step = self.engine.step_count
+        require_finite(self._meters.sums(), step)
+        self.metrics = values = self._mean_over_ranks(self._meters.take())
+        training = self.config.training
+        speed = training.batch_size * training.accumulate * self.method.batches_per_step / seconds_per_step
         if log is not None:
             log.scalars(step, values | {f"lr/{player}": rate for player, rate in self.engine.rates().items()})
             log.speed(step, speed)
@@ -227,6 +272,12 @@ class Trainer:
                 player = rest.partition("/")[0]
                 players[player] = players.get(player, 0.0) + value
         display.figures(step, self._seconds_left(seconds_per_step), speed, players)
+
+    def _mean_over_ranks(self, values: dict[str, float]) -> dict[str, float]:
+        if self.engine.processes == 1:
+            return values
+        means = reduce(torch.tensor(list(values.values()), device=self.device), "mean")
+        return dict(zip(values, means.tolist(), strict=True))
 
     def _save(self, run: RunFolder, log: RunLog | None) -> None:
         require_finite(self._meters.sums(), self.engine.step_count)
@@ -257,7 +308,7 @@ class Trainer:
         values = [min(progress, 1.0), float(max(done, spent) >= 1), float(request.made)]
         if self.engine.processes > 1:
             values = broadcast(torch.tensor(values, dtype=torch.float64, device=self.device)).tolist()
-        return Position(values[0], over=values[1] > 0, asked_to_stop=values[2] > 0)
+        return Position(self.engine.step_count, values[0], over=values[1] > 0, asked_to_stop=values[2] > 0)
 
     def _seconds_left(self, seconds_per_step: float) -> float:
         limit = self.config.training.max_time
