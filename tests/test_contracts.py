@@ -22,6 +22,7 @@ from i2i.data.training_set import TrainingData
 from i2i.inference.load import load
 from i2i.inference.sampler import Sampler
 from i2i.inference.translator import Translator
+from i2i.methods.base import Progress
 from i2i.training.callbacks import Callback, every
 from i2i.training.engine import Engine
 from i2i.training.start import train
@@ -117,6 +118,33 @@ def test_a_player_changes_only_itself(arch: str, data_for: DataFor) -> None:
         optimizer.register_step_post_hook(compare)
     engine.step(stream_of(config, data), 0.0)
     assert set(stepped) == set(engine.parameters)
+
+
+@every_recipe
+def test_whatever_a_discriminator_scores_was_augmented(arch: str, data_for: DataFor) -> None:
+    penalties = ["method.gradient_penalty=10", "method.clip=0", "networks.discriminator.norm=none"]
+    extra = penalties if arch == "dualgan" else ["method.r1=1", "method.dragan=1"] if arch == "wgan-gp" else []
+    config, data = prepare(arch, data_for(arch), *extra)
+    engine = Engine(config, CPU)
+    engine.method.augmentation = lambda images: images * float("nan")  # whatever bypasses it stays finite
+    for update in engine.method.updates(stream_of(config, data)):
+        judged = {
+            name: value
+            for name, value in (update.losses | dict(update.scores)).items()
+            if name.startswith(("gan", "real", "fake", "r1", "dragan", "gradient_penalty"))
+        }
+        assert judged
+        assert all(value.isnan() for value in judged.values()), judged
+
+
+@every_recipe
+def test_a_method_is_told_where_its_run_is(arch: str, data_for: DataFor) -> None:
+    config, data = prepare(arch, data_for(arch), "training.accumulate=2")
+    engine, stream = Engine(config, CPU), stream_of(config, data)
+    for step in range(2):
+        engine.step(stream, step / 4)
+        images = step * 2 * config.training.batch_size * engine.method.batches_per_step
+        assert engine.method.progress == Progress(step, images, step / 4)
 
 
 @every_recipe

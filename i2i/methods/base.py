@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, ClassVar, NamedTuple, TypeVar
 
@@ -18,6 +19,11 @@ from i2i.components import Component
 from i2i.networks.recompute import recomputed
 
 Output = TypeVar("Output")
+
+
+def as_they_are(images: Tensor) -> Tensor:
+    """No augmentation."""
+    return images
 
 
 class Update(NamedTuple):
@@ -34,6 +40,21 @@ class Update(NamedTuple):
     scores: Mapping[str, Tensor] = MappingProxyType({})
 
 
+@dataclass(frozen=True)
+class Progress:
+    """Where a run is when a step begins; the same for all micro-batches of the step, and after a resume.
+
+    Attributes:
+        step: how many steps are done.
+        images: how many images of the source domain they took, over all processes.
+        fraction: the fraction of the run that is done, as the learning rate's schedule measures it: in [0, 1].
+    """
+
+    step: int = 0
+    images: int = 0
+    fraction: float = 0.0
+
+
 class Method(Component, nn.Module, family="method"):
     """What is optimised. The constructor takes a ``DataSpec`` and keyword-only settings.
 
@@ -43,11 +64,16 @@ class Method(Component, nn.Module, family="method"):
         needs: what it learns from.
         batches_per_step: how many batches one call of ``updates`` takes.
         recomputes: whether ``recomputable`` saves memory; set by the engine while it accumulates gradients.
+        progress: where the run is; set by the engine before each step.
+        augmentation: what discriminators are shown of images (N, C, H, W): a function of the images and of torch's
+            global generator, differentiable in the images.
     """
 
     needs: ClassVar[Needs] = "unpaired"
     batches_per_step: int = 1
     recomputes: bool = False
+    progress: Progress = Progress()
+    augmentation: Callable[[Tensor], Tensor] = staticmethod(as_they_are)
 
     @abstractmethod
     def players(self) -> dict[str, list[nn.Module]]:
@@ -72,6 +98,14 @@ class Method(Component, nn.Module, family="method"):
     def preview(self, batch: Batch) -> dict[str, Tensor]:
         """Named pictures (rows, 3, H, W') in [-1, 1] for TensorBoard."""
 
+    def judge(self, discriminator: Callable[..., Tensor], images: Tensor, *condition: Tensor | None) -> Tensor:
+        """A discriminator's scores of images (N, C, H, W): the one place where discriminators are shown something."""
+        return discriminator(self.augmentation(images), *condition)
+
+    def judge_together(self, discriminator: Callable[..., Tensor], *images: Tensor) -> tuple[Tensor, ...]:
+        """The scores of several batches of images from one call, which batch norm would see as one batch."""
+        return torch.split(self.judge(discriminator, torch.cat(images)), [len(each) for each in images])
+
     def recomputable(self, network: nn.Module, compute: Callable[[Tensor], Output], x: Tensor) -> Output:
         """``compute(x)``, a call of ``network`` whose activations need not be kept for the backward pass.
 
@@ -85,6 +119,11 @@ class Method(Component, nn.Module, family="method"):
         kept = {id(module) for module in self.kept_for_inference()}
         names = [name for name, module in self.named_children() if id(module) in kept]
         return {key: value for key, value in self.state_dict().items() if key.partition(".")[0] in names}
+
+
+def mean_score(scores: Tensor) -> Tensor:
+    """The mean of scores of any shape as a detached scalar, to be plotted."""
+    return scores.detach().float().mean()
 
 
 def side_by_side(*columns: Tensor) -> Tensor:

@@ -29,7 +29,7 @@ from i2i.components import Count, Weight
 from i2i.errors import ConfigError
 from i2i.losses.adversarial import Objective, discriminator_loss, generator_loss
 from i2i.losses.contrastive import patch_nce
-from i2i.methods.base import Update, side_by_side
+from i2i.methods.base import Update, mean_score, side_by_side
 from i2i.methods.lipschitz import require_lipschitz
 from i2i.methods.translation import TranslationMethod
 from i2i.networks.base import PatchDiscriminator, StagedTranslator
@@ -139,16 +139,16 @@ class CUT(TranslationMethod, name="cut"):
         outputs, places, keys = self._translate_with_keys(sources, flipped)
         fake_b = outputs[: len(real_a)]
 
-        score_real, score_fake = self.discriminator(torch.cat([real_b, fake_b.detach()])).chunk(2)
+        score_real, score_fake = self.judge_together(self.discriminator, real_b, fake_b.detach())
         loss = 0.5 * discriminator_loss(score_real, score_fake, self.objective)
-        scores = {"real": score_real.detach().float().mean(), "fake": score_fake.detach().float().mean()}
+        scores = {"real": mean_score(score_real), "fake": mean_score(score_fake)}
         yield Update("discriminator", {"gan": loss}, scores)
 
         query_maps = self._encode(outputs, self.stages)
         if flipped:
             query_maps = {stage: maps.flip(3) for stage, maps in query_maps.items()}
         nce = [self._contrast(*term) for term in zip(self._project(query_maps, places), keys, strict=True)]
-        losses = {"gan": generator_loss(self.discriminator(fake_b), self.objective)}
+        losses = {"gan": generator_loss(self.judge(self.discriminator, fake_b), self.objective)}
         if self.identity_weight:
             losses["nce"] = 0.5 * self.contrastive_weight * nce[0]
             losses["nce_identity"] = 0.5 * self.identity_weight * nce[1]

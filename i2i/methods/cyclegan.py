@@ -20,7 +20,7 @@ from i2i.components import Weight
 from i2i.errors import ConfigError
 from i2i.losses.adversarial import Objective, discriminator_loss, generator_loss
 from i2i.losses.consistency import cycle_consistency, identity
-from i2i.methods.base import Update
+from i2i.methods.base import Update, mean_score
 from i2i.methods.history import ImageHistory
 from i2i.methods.lipschitz import require_lipschitz
 from i2i.methods.translation import TwoWayTranslation
@@ -73,8 +73,8 @@ class CycleGAN(TwoWayTranslation, name="cyclegan"):
         fake_a, same_a = self._translate_and_keep(self.generator_BtoA, real_b, real_a)
         weight = self.cycle_weight
         losses = {
-            "gan_A": generator_loss(self.discriminator_A(fake_a), self.objective),
-            "gan_B": generator_loss(self.discriminator_B(fake_b), self.objective),
+            "gan_A": generator_loss(self.judge(self.discriminator_A, fake_a), self.objective),
+            "gan_B": generator_loss(self.judge(self.discriminator_B, fake_b), self.objective),
             "cycle_A": weight * cycle_consistency(self.generator_BtoA(fake_b), real_a),
             "cycle_B": weight * cycle_consistency(self.generator_AtoB(fake_a), real_b),
         }
@@ -83,15 +83,15 @@ class CycleGAN(TwoWayTranslation, name="cyclegan"):
             losses["identity_B"] = weight * self.identity_weight * identity(same_b, real_b)
         yield Update("generator", losses)
 
-        losses, scores = {}, {}
+        losses = {}
+        scores: dict[str, Tensor] = {}
         for domain, discriminator, real, fake in (
             ("A", self.discriminator_A, real_a, self.history_A.exchange(fake_a)),
             ("B", self.discriminator_B, real_b, self.history_B.exchange(fake_b)),
         ):
-            score_real, score_fake = discriminator(torch.cat([real, fake])).chunk(2)
+            score_real, score_fake = self.judge_together(discriminator, real, fake)
             losses[f"gan_{domain}"] = 0.5 * discriminator_loss(score_real, score_fake, self.objective)
-            scores[f"real_{domain}"] = score_real.detach().float().mean()
-            scores[f"fake_{domain}"] = score_fake.detach().float().mean()
+            scores |= {f"real_{domain}": mean_score(score_real), f"fake_{domain}": mean_score(score_fake)}
         yield Update("discriminator", losses, scores)
 
     def _translate_and_keep(self, generator: nn.Module, source: Tensor, target: Tensor) -> tuple[Tensor, Tensor | None]:

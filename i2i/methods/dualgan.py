@@ -10,6 +10,7 @@ Differs from the paper by option only: ``gradient_penalty`` bounds the critics i
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Annotated, Any
 
 import torch
@@ -22,7 +23,7 @@ from i2i.errors import ConfigError
 from i2i.losses.adversarial import discriminator_loss, generator_loss
 from i2i.losses.consistency import cycle_consistency
 from i2i.losses.penalties import clip_weights, gradient_penalty
-from i2i.methods.base import Update
+from i2i.methods.base import Update, mean_score
 from i2i.methods.lipschitz import refuse_batch_norm
 from i2i.methods.translation import TwoWayTranslation
 from i2i.networks.base import PatchDiscriminator, Translator
@@ -112,8 +113,8 @@ class DualGAN(TwoWayTranslation, name="dualgan"):
         yield Update(
             "generator",
             {
-                "gan_A": generator_loss(self.critic_A(fake_a), "wasserstein"),
-                "gan_B": generator_loss(self.critic_B(fake_b), "wasserstein"),
+                "gan_A": generator_loss(self.judge(self.critic_A, fake_a), "wasserstein"),
+                "gan_B": generator_loss(self.judge(self.critic_B, fake_b), "wasserstein"),
                 "cycle_A": self.reconstruction_a * cycle_consistency(self.generator_BtoA(fake_b), real_a),
                 "cycle_B": self.reconstruction_b * cycle_consistency(self.generator_AtoB(fake_a), real_b),
             },
@@ -126,11 +127,11 @@ class DualGAN(TwoWayTranslation, name="dualgan"):
             ("A", self.critic_A, real_a, fake_a),
             ("B", self.critic_B, real_b, fake_b),
         ):
-            score_real, score_fake = critic(real), critic(fake)
+            judge = partial(self.judge, critic)
+            score_real, score_fake = judge(real), judge(fake)
             losses[f"gan_{domain}"] = discriminator_loss(score_real, score_fake, "wasserstein")
             if self.gradient_penalty:
-                penalty = gradient_penalty(critic, real, fake)
+                penalty = gradient_penalty(judge, real, fake)
                 losses[f"gradient_penalty_{domain}"] = self.gradient_penalty * penalty
-            scores[f"real_{domain}"] = score_real.detach().float().mean()
-            scores[f"fake_{domain}"] = score_fake.detach().float().mean()
+            scores |= {f"real_{domain}": mean_score(score_real), f"fake_{domain}": mean_score(score_fake)}
         return Update("discriminator", losses, scores)

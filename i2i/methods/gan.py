@@ -24,7 +24,7 @@ from i2i.components import Count, Weight
 from i2i.errors import ConfigError
 from i2i.losses.adversarial import Objective, discriminator_loss, generator_loss
 from i2i.losses.penalties import clip_weights, dragan_penalty, gradient_penalty, orthogonal_penalty, r1_penalty
-from i2i.methods.base import Update
+from i2i.methods.base import Update, mean_score
 from i2i.methods.generative import GenerativeMethod, Labels, Prior
 from i2i.methods.lipschitz import refuse_batch_norm, require_lipschitz
 from i2i.networks.base import Discriminator, Generator
@@ -104,7 +104,8 @@ class GAN(GenerativeMethod, name="gan"):
                 clip_weights([self.discriminator], self.clip)
 
         z, label = self.latents_for(batch), self._fake_labels_for(batch)
-        losses = {"gan": generator_loss(self.discriminator(self.generator(z, label), label), self.objective)}
+        score_fake = self.judge(self.discriminator, self.generator(z, label), label)
+        losses = {"gan": generator_loss(score_fake, self.objective)}
         if self.orthogonal:
             losses["orthogonal"] = self.orthogonal * orthogonal_penalty([self.generator])
         yield Update("generator", losses)
@@ -120,12 +121,12 @@ class GAN(GenerativeMethod, name="gan"):
     def _discriminator_update(self, batch: Batch, fake: Tensor, fake_label: Tensor | None) -> Update:
         real, label = batch.a, batch.label
         with parametrize.cached():
-            score_real, score_fake = self.discriminator(real, label), self.discriminator(fake, fake_label)
+            score_real = self.judge(self.discriminator, real, label)
+            score_fake = self.judge(self.discriminator, fake, fake_label)
         losses = {"gan": discriminator_loss(score_real, score_fake, self.objective)}
 
         def critic(x: Tensor) -> Tensor:
-            scores: Tensor = self.discriminator(x, label)
-            return scores
+            return self.judge(self.discriminator, x, label)
 
         if self.gradient_penalty:
             losses["gradient_penalty"] = self.gradient_penalty * gradient_penalty(critic, real, fake)
@@ -133,7 +134,7 @@ class GAN(GenerativeMethod, name="gan"):
             losses["dragan"] = self.dragan * dragan_penalty(critic, real)
         if self.r1:
             losses["r1"] = self.r1 * r1_penalty(critic, real)
-        scores = {"real": score_real.detach().float().mean(), "fake": score_fake.detach().float().mean()}
+        scores = {"real": mean_score(score_real), "fake": mean_score(score_fake)}
         if self.objective == "wasserstein":  # the distance times the critic's slope
             scores["wasserstein"] = scores["real"] - scores["fake"]
         return Update("discriminator", losses, scores)

@@ -32,7 +32,7 @@ from i2i.losses.information import (
     gaussian_information,
     uniform_entropy,
 )
-from i2i.methods.base import Update, side_by_side
+from i2i.methods.base import Update, mean_score, side_by_side
 from i2i.methods.generative import PREVIEW_COLUMNS, PREVIEW_ROWS, GenerativeMethod, Prior
 from i2i.methods.lipschitz import require_lipschitz
 from i2i.networks.base import Discriminator, Generator
@@ -171,16 +171,16 @@ class InfoGAN(GenerativeMethod, name="infogan"):
         z = self.latents_for(batch)
         with torch.no_grad():
             fake = self.generator(z)
-        score_real = self.discriminator(batch.a)
-        features = self.discriminator.trunk(fake)
+        score_real = self.judge(self.discriminator, batch.a)
+        features = self.judge(self.discriminator.trunk, fake)
         score_fake = self.discriminator.score(features)
-        scores = {"real": score_real.detach().float().mean(), "fake": score_fake.detach().float().mean()}
+        scores = {"real": mean_score(score_real), "fake": mean_score(score_fake)}
         unread = self._unread(features, z)
         losses = {"gan": discriminator_loss(score_real, score_fake, self.objective)} | self._weighted(unread)
         yield Update("discriminator", losses, scores | self._information(unread))
 
         z = self.latents_for(batch)
-        features = self.discriminator.trunk(self.generator(z))
+        features = self.judge(self.discriminator.trunk, self.generator(z))
         losses = {"gan": generator_loss(self.discriminator.score(features), self.objective)}
         if self.maximize_information:
             losses |= self._weighted(self._unread(features, z))

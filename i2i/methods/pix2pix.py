@@ -18,7 +18,7 @@ from i2i.components import Weight
 from i2i.errors import ConfigError
 from i2i.losses.adversarial import Objective, discriminator_loss, generator_loss
 from i2i.losses.consistency import reconstruction
-from i2i.methods.base import Update, side_by_side
+from i2i.methods.base import Update, mean_score, side_by_side
 from i2i.methods.lipschitz import require_lipschitz
 from i2i.methods.translation import TranslationMethod
 from i2i.networks.base import PatchDiscriminator, Translator
@@ -68,21 +68,21 @@ class Pix2Pix(TranslationMethod, name="pix2pix"):
     def updates(self, batches: Iterator[Batch]) -> Iterator[Update]:
         source, target = self._sides(next(batches))
         fake = self.recomputable(self.generator, self.generator, source)
-        score_real, score_fake = self._judge(source, target), self._judge(source, fake.detach())
+        score_real, score_fake = self._score(source, target), self._score(source, fake.detach())
         loss = 0.5 * discriminator_loss(score_real, score_fake, self.objective)
-        scores = {"real": score_real.detach().float().mean(), "fake": score_fake.detach().float().mean()}
+        scores = {"real": mean_score(score_real), "fake": mean_score(score_fake)}
         yield Update("discriminator", {"gan": loss}, scores)
 
         losses = {}
         if self.adversarial_weight:
-            losses["gan"] = self.adversarial_weight * generator_loss(self._judge(source, fake), self.objective)
+            losses["gan"] = self.adversarial_weight * generator_loss(self._score(source, fake), self.objective)
         if self.l1_weight:
             losses["l1"] = self.l1_weight * reconstruction(fake, target)
         yield Update("generator", losses)
 
-    def _judge(self, source: Tensor, output: Tensor) -> Tensor:
-        scores: Tensor = self.discriminator(torch.cat([source, output], dim=1) if self.conditional else output)
-        return scores
+    def _score(self, source: Tensor, output: Tensor) -> Tensor:
+        shown = torch.cat([source, output], dim=1) if self.conditional else output
+        return self.judge(self.discriminator, shown)
 
     def _sides(self, batch: Batch) -> tuple[Tensor, Tensor]:
         return (batch.a, batch.other()) if self.directions == ("AtoB",) else (batch.other(), batch.a)

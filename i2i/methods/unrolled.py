@@ -80,5 +80,10 @@ class UnrolledGAN(GAN, name="unrolled"):
 
     def _loss_under(self, parameters: dict[str, Tensor], real: Tensor, fake: Tensor) -> Tensor:
         """The discriminator's loss if it had these ``parameters``."""
-        scores = [functional_call(self.discriminator, parameters, (points,)) for points in (real, fake)]
-        return discriminator_loss(scores[0], scores[1], self.objective)
+
+        def discriminator(points: Tensor) -> Tensor:
+            scores: Tensor = functional_call(self.discriminator, parameters, (points,))
+            return scores
+
+        score_real, score_fake = self.judge(discriminator, real), self.judge(discriminator, fake)
+        return discriminator_loss(score_real, score_fake, self.objective)

@@ -22,7 +22,7 @@ from i2i.build import build_method
 from i2i.config import Config
 from i2i.device import DTYPES, raise_if_out_of_memory
 from i2i.errors import ConfigError, TrainingStopped
-from i2i.methods.base import Method, Update
+from i2i.methods.base import Method, Progress, Update
 from i2i.networks.inference import as_at_inference
 from i2i.seeding import derive_seed
 from i2i.training.average import WeightAverage
@@ -69,6 +69,7 @@ class Engine:
             TrainingStopped: a loss is not finite (noticed at once on a CPU, at the logging cadence elsewhere).
         """
         torch.manual_seed(derive_seed(self.config.training.seed, "step", self.step_count))
+        self.method.progress = Progress(self.step_count, self.step_count * self.images_per_step, progress)
         for player, optimizer in self.optimizers.items():
             rate = self.config.optimizers[player].lr * rate_factor(progress, self.config.training.schedule)
             for group in optimizer.param_groups:
@@ -170,6 +171,12 @@ class Engine:
         self.scaler.update()
         # The loss scaling of fp16 skips a step whose gradient overflows, which then moves nothing.
         return torch.nan_to_num(norm.detach(), 0.0, 0.0, 0.0) if self.scaler.is_enabled() else norm.detach()
+
+    @property
+    def images_per_step(self) -> int:
+        """How many images of the source domain one step takes, over all processes."""
+        training = self.config.training
+        return training.batch_size * training.accumulate * self.method.batches_per_step
 
     @property
     def _dtype(self) -> torch.dtype:

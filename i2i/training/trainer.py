@@ -260,8 +260,7 @@ class Trainer:
         step = self.engine.step_count
         require_finite(self._meters.sums(), step)
         self.metrics = values = self._mean_over_ranks(self._meters.take())
-        training = self.config.training
-        speed = training.batch_size * training.accumulate * self.method.batches_per_step / seconds_per_step
+        speed = self.engine.images_per_step / seconds_per_step
         if log is not None:
             log.scalars(step, values | {f"lr/{player}": rate for player, rate in self.engine.rates().items()})
             log.speed(step, speed)
