@@ -153,7 +153,7 @@ def train(
 @click.argument("source", metavar="INPUT", type=FileName())
 @click.option("-o", "--output", type=FileName(), help="By default INPUT-translated.")
 @click.option("--model", type=FileName(), help="A run or weight file; by default the newest run.")
-@click.option("--direction", type=click.Choice(["AtoB", "BtoA"]), help="By default AtoB.")
+@click.option("--direction", metavar="NAME", help="AtoB, BtoA, ...; by default the first that the model knows.")
 @click.option("--seed", type=click.IntRange(0), help="Another draw of the noise, of a translator that has some.")
 @click.option("--format", "image_format", type=click.Choice(["png", "jpg", "webp", "bmp", "tiff"]), default="png")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda", "mps"]), default="auto", help="Where to compute.")
@@ -425,7 +425,7 @@ def import_(source: Path, output: Path | None, wanted: str | None, statistics: A
 @cli.command("export-state")
 @click.argument("model", type=FileName())
 @click.option("-o", "--output", type=FileName(), required=True, help="A file that ends in .pth.")
-@click.option("--direction", type=click.Choice(["AtoB", "BtoA"]), help="Which generator; by default the first.")
+@click.option("--direction", metavar="NAME", help="Which generator; by default the first.")
 def export_state_(model: Path, output: Path, direction: str | None) -> None:
     """Write a generator of MODEL (a run or weight file) for the PyTorch code of CycleGAN, pix2pix or CUT."""
     from i2i.inference.exchange import export_state

@@ -57,7 +57,7 @@ def test_losses_are_the_papers(direction: str) -> None:
     torch.testing.assert_close(generator.losses["gan"], binary_cross_entropy(fake_probability, ones))
     torch.testing.assert_close(generator.losses["l1"], 100 * (fake - y).abs().mean())
     assert (discriminator.player, generator.player) == ("discriminator", "generator")
-    assert method.directions == (direction,)
+    assert list(method.directions()) == [direction]
 
 
 def test_least_squares_are_halved_once() -> None:

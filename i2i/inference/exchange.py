@@ -37,6 +37,7 @@ from i2i.inference.foreign import (
     recognize,
     take_over,
 )
+from i2i.methods.imported import Imported
 from i2i.methods.translation import TranslationMethod
 from i2i.networks.inference import Statistics
 from i2i.runs import new_run, weight_file
@@ -91,8 +92,8 @@ def import_state(
         config = _configure(found, source, statistics, dropout)
         with torch.device("meta"):
             method = build_method(config)
-        assert isinstance(method, TranslationMethod)
-        weights = take_over(state, method.generator_for("AtoB"), describe(found.settings))
+        assert isinstance(method, Imported)
+        weights = take_over(state, method.generator, describe(found.settings))
     except WeightsError as error:
         raise WeightsError(f"{source}: {error}") from None
     path = _place(output, config)
@@ -122,10 +123,11 @@ def export_state(model: Path | None, output: Path, direction: str | None = None)
         method = build_method(config)
     if not isinstance(method, TranslationMethod):
         raise ConfigError(f"{config.arch} draws pictures from noise, and only translators can be exported")
-    direction = direction or method.directions[0]
-    if direction not in method.directions:
-        raise ConfigError(f"direction {direction}: this model knows {', '.join(method.directions)}")
-    network = method.generator_for(direction)
+    directions = method.directions()
+    direction = direction or next(iter(directions))
+    if direction not in directions:
+        raise ConfigError(f"direction {direction}: this model knows {', '.join(directions)}")
+    network = directions[direction].generator
     role = next(name for name, child in method.named_children() if child is network)
     own = {name.removeprefix(f"{role}."): weights[name] for name in weights if name.startswith(f"{role}.")}
     try:

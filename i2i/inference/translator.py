@@ -41,7 +41,7 @@ class Translator:
     @property
     def directions(self) -> tuple[str, ...]:
         """The directions that this translator knows; the first is the default."""
-        return self.method.directions
+        return tuple(self.method.directions())
 
     @property
     def has_noise(self) -> bool:
@@ -50,8 +50,8 @@ class Translator:
 
     def channels(self, direction: str) -> tuple[int, int]:
         """Input and output channels in ``direction``."""
-        a, b = self.config.data.channels("A"), self.config.data.channels("B")
-        return (a, b) if direction == "AtoB" else (b, a)
+        offered = self.method.directions()[direction]
+        return offered.in_channels, offered.out_channels
 
     def check_direction(self, direction: str | None) -> str:
         """``direction``, or the default for None.
@@ -72,7 +72,7 @@ class Translator:
         ``seed`` decides the noise of a translator that has some, in the place of the seed in its file.
         """
         direction = self.check_direction(direction)
-        generator = self.method.generator_for(direction)
+        generator = self.method.directions()[direction].generator
         height, width = images.shape[2:]
         padded = pad_to(images.to(self.device), generator.multiple, generator.minimum)
         with drawn_from(self.method, seed):

@@ -31,7 +31,7 @@ from i2i.losses.adversarial import Objective, discriminator_loss, generator_loss
 from i2i.losses.contrastive import patch_nce
 from i2i.methods.base import Update, mean_score, side_by_side
 from i2i.methods.lipschitz import require_lipschitz
-from i2i.methods.translation import TranslationMethod
+from i2i.methods.translation import A_TO_B, Direction, TranslationMethod
 from i2i.networks.base import PatchDiscriminator, StagedTranslator
 from i2i.networks.layers import initialize
 
@@ -99,6 +99,7 @@ class CUT(TranslationMethod, name="cut"):
         temperature: Temperature = 0.07,
     ) -> None:
         super().__init__()
+        self.data = data
         if data.channels_a != data.channels_b:
             raise ConfigError(
                 f"cut reads inputs and outputs with one encoder: channels {data.channels_a} in A and "
@@ -188,13 +189,13 @@ class CUT(TranslationMethod, name="cut"):
         maps = {PIXELS: images} if PIXELS in stages else {}
         return maps | self.generator.features(images, [stage for stage in stages if stage != PIXELS])
 
-    def generator_for(self, direction: str) -> StagedTranslator:
-        return self.generator
+    def directions(self) -> dict[str, Direction]:
+        return {A_TO_B: Direction(self.generator, self.data.channels_a, self.data.channels_b)}
 
     def preview(self, batch: Batch) -> dict[str, Tensor]:
         """Rows of input | translated, and beside them what becomes of a picture of the target domain."""
         real_a, real_b = batch.a, batch.other()
-        return {"AtoB": side_by_side(real_a, self.generator(real_a), real_b, self.generator(real_b))}
+        return {A_TO_B: side_by_side(real_a, self.generator(real_a), real_b, self.generator(real_b))}
 
 
 def _stages_of_the_paper(known: list[str]) -> tuple[str, ...]:

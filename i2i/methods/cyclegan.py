@@ -51,7 +51,7 @@ class CycleGAN(TwoWayTranslation, name="cyclegan"):
                 f"method.identity_weight {identity_weight} needs equal channels in A and B, and they are "
                 f"{data.channels_a} and {data.channels_b}: set method.identity_weight=0"
             )
-        super().__init__(generator(data.channels_a, data.channels_b), generator(data.channels_b, data.channels_a))
+        super().__init__(data, generator(data.channels_a, data.channels_b), generator(data.channels_b, data.channels_a))
         self.discriminator_A = discriminator(data.channels_a)
         self.discriminator_B = discriminator(data.channels_b)
         require_lipschitz(objective, [self.discriminator_A, self.discriminator_B])

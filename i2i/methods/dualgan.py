@@ -80,7 +80,7 @@ class DualGAN(TwoWayTranslation, name="dualgan"):
                 return WithNoise(generator, entering, leaving, noise_channels)
             return generator(entering, leaving)
 
-        super().__init__(make(data.channels_a, data.channels_b), make(data.channels_b, data.channels_a))
+        super().__init__(data, make(data.channels_a, data.channels_b), make(data.channels_b, data.channels_a))
         self.critic_A, self.critic_B = discriminator(data.channels_a), discriminator(data.channels_b)
         self.critic_steps, self.batches_per_step = critic_steps, critic_steps + 1
         self.clip, self.gradient_penalty = clip, gradient_penalty

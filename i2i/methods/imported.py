@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from i2i.batch import Batch, DataSpec
 from i2i.errors import ConfigError
 from i2i.methods.base import Update, side_by_side
-from i2i.methods.translation import TranslationMethod
+from i2i.methods.translation import A_TO_B, Direction, TranslationMethod
 from i2i.networks.base import Translator
 
 
@@ -23,6 +23,7 @@ class Imported(TranslationMethod, name="imported"):
 
     def __init__(self, data: DataSpec, *, generator: Callable[..., Translator]) -> None:
         super().__init__()
+        self.data = data
         self.generator = generator(data.channels_a, data.channels_b)
 
     def players(self) -> dict[str, list[nn.Module]]:
@@ -36,9 +37,9 @@ class Imported(TranslationMethod, name="imported"):
     def _refuse(self) -> NoReturn:
         raise ConfigError("imported weights only translate: train a recipe of i2i archs, such as --arch cyclegan")
 
-    def generator_for(self, direction: str) -> Translator:
-        return self.generator
+    def directions(self) -> dict[str, Direction]:
+        return {A_TO_B: Direction(self.generator, self.data.channels_a, self.data.channels_b)}
 
     def preview(self, batch: Batch) -> dict[str, Tensor]:
         """Rows of input | translated."""
-        return {"AtoB": side_by_side(batch.a, self.generator(batch.a))}
+        return {A_TO_B: side_by_side(batch.a, self.generator(batch.a))}

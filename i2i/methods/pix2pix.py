@@ -20,7 +20,7 @@ from i2i.losses.adversarial import Objective, discriminator_loss, generator_loss
 from i2i.losses.consistency import reconstruction
 from i2i.methods.base import Update, mean_score, side_by_side
 from i2i.methods.lipschitz import require_lipschitz
-from i2i.methods.translation import TranslationMethod
+from i2i.methods.translation import A_TO_B, Direction, TranslationMethod
 from i2i.networks.base import PatchDiscriminator, Translator
 
 
@@ -49,10 +49,11 @@ class Pix2Pix(TranslationMethod, name="pix2pix"):
         super().__init__()
         if not (adversarial_weight or l1_weight):
             raise ConfigError("method.adversarial_weight and method.l1_weight are both 0: nothing would be learnt")
-        self.directions = (direction,)
-        channels = (data.channels_a, data.channels_b) if direction == "AtoB" else (data.channels_b, data.channels_a)
-        self.generator = generator(*channels)
-        self.discriminator = discriminator(sum(channels) if conditional else channels[1])
+        self.direction = direction
+        channels = (data.channels_a, data.channels_b)
+        self.channels = channels if direction == A_TO_B else channels[::-1]
+        self.generator = generator(*self.channels)
+        self.discriminator = discriminator(sum(self.channels) if conditional else self.channels[1])
         require_lipschitz(objective, [self.discriminator])
         self.objective: Objective = objective
         self.conditional = conditional
@@ -85,12 +86,12 @@ class Pix2Pix(TranslationMethod, name="pix2pix"):
         return self.judge(self.discriminator, shown)
 
     def _sides(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        return (batch.a, batch.other()) if self.directions == ("AtoB",) else (batch.other(), batch.a)
+        return (batch.a, batch.other()) if self.direction == A_TO_B else (batch.other(), batch.a)
 
-    def generator_for(self, direction: str) -> Translator:
-        return self.generator
+    def directions(self) -> dict[str, Direction]:
+        return {self.direction: Direction(self.generator, *self.channels)}
 
     def preview(self, batch: Batch) -> dict[str, Tensor]:
         """Rows of input | translated | truth."""
         source, target = self._sides(batch)
-        return {self.directions[0]: side_by_side(source, self.generator(source), target)}
+        return {self.direction: side_by_side(source, self.generator(source), target)}

@@ -1,58 +1,75 @@
-"""The base of translators: methods whose generators map pictures to pictures in one or two directions."""
+"""The base of translators: methods that map images to images, in one direction or in several that have names."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
+from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from i2i.batch import Batch
+from i2i.batch import Batch, DataSpec
 from i2i.methods.base import Method, side_by_side
 from i2i.networks.base import Translator
 
+A_TO_B, B_TO_A = "AtoB", "BtoA"
+"""The directions between two domains."""
 
-class TranslationMethod(Method):
-    """A method that can ``translate``.
+
+@dataclass(frozen=True)
+class Direction:
+    """A translation that a method offers.
 
     Attributes:
-        directions: what ``translate`` understands; the first is the default.
+        generator: the network that translates.
+        in_channels: channels of its inputs.
+        out_channels: channels of its outputs.
     """
 
-    directions: tuple[str, ...] = ("AtoB",)
+    generator: Translator
+    in_channels: int
+    out_channels: int
+
+
+class TranslationMethod(Method):
+    """A method that can ``translate``."""
 
     @abstractmethod
-    def generator_for(self, direction: str) -> Translator:
-        """The network that translates in ``direction``, one of ``directions``."""
+    def directions(self) -> dict[str, Direction]:
+        """The translations that this method offers, by name; the first is the default."""
 
     def translate(self, images: Tensor, direction: str) -> Tensor:
         """Translates images: (N, C, H, W) in [-1, 1] to (N, C', H, W) in [-1, 1]."""
-        translated: Tensor = self.generator_for(direction)(images)
+        translated: Tensor = self.directions()[direction].generator(images)
         return translated.float()
 
     def averaged(self) -> dict[str, nn.Module]:
-        return {direction: self.generator_for(direction) for direction in self.directions}
+        generators: dict[str, nn.Module] = {}
+        for name, direction in self.directions().items():
+            if all(direction.generator is not other for other in generators.values()):
+                generators[name] = direction.generator
+        return generators
 
     def kept_for_inference(self) -> list[nn.Module]:
         return list(self.averaged().values())
 
 
 class TwoWayTranslation(TranslationMethod):
-    """A method with a generator in each direction."""
+    """A method with a generator in each direction between two domains."""
 
-    directions = ("AtoB", "BtoA")
-
-    def __init__(self, to_b: Translator, to_a: Translator) -> None:
+    def __init__(self, data: DataSpec, to_b: Translator, to_a: Translator) -> None:
         super().__init__()
+        self.data = data
         self.generator_AtoB, self.generator_BtoA = to_b, to_a
 
-    def generator_for(self, direction: str) -> Translator:
-        return self.generator_AtoB if direction == "AtoB" else self.generator_BtoA
+    def directions(self) -> dict[str, Direction]:
+        a, b = self.data.channels_a, self.data.channels_b
+        return {A_TO_B: Direction(self.generator_AtoB, a, b), B_TO_A: Direction(self.generator_BtoA, b, a)}
 
     def preview(self, batch: Batch) -> dict[str, Tensor]:
         """Rows of input | translated | cycled for both directions."""
         real_a, real_b = batch.a, batch.other()
         fake_b, fake_a = self.generator_AtoB(real_a), self.generator_BtoA(real_b)
         return {
-            "AtoB": side_by_side(real_a, fake_b, self.generator_BtoA(fake_b)),
-            "BtoA": side_by_side(real_b, fake_a, self.generator_AtoB(fake_a)),
+            A_TO_B: side_by_side(real_a, fake_b, self.generator_BtoA(fake_b)),
+            B_TO_A: side_by_side(real_b, fake_a, self.generator_AtoB(fake_a)),
         }
