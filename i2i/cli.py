@@ -18,6 +18,8 @@ from i2i.lab import EXPERIMENTS
 from i2i.needs import is_built_in, require_data, require_packages, require_path
 
 DONE, SKIPPED, WRONG_INPUT, INTERRUPTED = 0, 1, 2, 130
+MAY_BE_ADDED = ("training.steps", "training.device", "training.threads")
+"""Settings that may be given with --resume."""
 VIEWS = ("walk", "arithmetic", "traverse", "drop_feature")
 
 
@@ -83,7 +85,7 @@ def cli() -> None:
     "--set", "assignments", multiple=True, metavar="KEY=VALUE", help="One setting, e.g. training.log_every=10."
 )
 @click.option("--run", type=FileName(), help="The folder of the run; by default a new one in runs/.")
-@click.option("--resume", type=FileName(), help="Continue this run; only --steps may be added.")
+@click.option("--resume", type=FileName(), help="Continue this run; only --steps, --device and --threads may be added.")
 @click.option("--steps", type=click.IntRange(1), help="Length in optimiser steps.")
 @click.option("--epochs", type=click.IntRange(1), help="Length in passes over the larger domain.")
 @click.option("--max-time", type=Duration(), help="Stop after this time, e.g. 10m.")
@@ -92,6 +94,7 @@ def cli() -> None:
 @click.option("--seed", type=int, help="Decides every random draw.")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda", "mps"]), help="Where to compute.")
 @click.option("--precision", type=click.Choice(["auto", "fp32", "bf16", "fp16"]), help="In which precision.")
+@click.option("--threads", type=click.IntRange(1), help="CPU threads; by default what torch takes.")
 @click.option("--dry-run", is_flag=True, help="Show settings, data, schedule, memory and time; train nothing.")
 def train(
     arch: str | None,
@@ -108,6 +111,7 @@ def train(
     seed: int | None,
     device: str | None,
     precision: str | None,
+    threads: int | None,
     dry_run: bool,
 ) -> None:
     """Train a translator, or continue a run."""
@@ -123,10 +127,11 @@ def train(
         "training.seed": seed,
         "training.device": device,
         "training.precision": precision,
+        "training.threads": threads,
     }
     if resume is not None:
         _refuse_changes(options | {"arch": arch, "--config": config_file, "--run": run}, assignments)
-        _finish_training(_resume(resume, steps, dry_run))
+        _finish_training(_resume(resume, steps, device, threads, dry_run))
     if arch is None and config_file is None:
         raise click.UsageError("give --arch (see i2i archs), or --resume to continue a run")
     if data is not None:
@@ -498,15 +503,16 @@ def _require_model(model: Path | None) -> None:
 
 
 def _refuse_changes(options: dict[str, Any], assignments: tuple[str, ...]) -> None:
-    given = [name for name, value in options.items() if value is not None and name != "training.steps"]
+    given = [name for name, value in options.items() if value is not None and name not in MAY_BE_ADDED]
     given += [assignment.partition("=")[0] for assignment in assignments]
     if given:
         raise click.UsageError(
-            f"--resume continues a run with its own settings; leave out {', '.join(given)} (only --steps may be added)"
+            f"--resume continues a run with its own settings; leave out {', '.join(given)} "
+            "(only --steps, --device and --threads may be added)"
         )
 
 
-def _resume(root: Path, steps: int | None, dry_run: bool) -> Any:
+def _resume(root: Path, steps: int | None, device: Any, threads: int | None, dry_run: bool) -> Any:
     if dry_run:
         raise click.UsageError("--dry-run is for new runs; see i2i info --model RUN for this one")
     from i2i.runs import RunFolder
@@ -514,7 +520,7 @@ def _resume(root: Path, steps: int | None, dry_run: bool) -> Any:
     RunFolder(root).require()
     from i2i.training.start import resume
 
-    return resume(root, steps)
+    return resume(root, steps, device=device, threads=threads)
 
 
 def _finish_training(outcome: Any) -> NoReturn:

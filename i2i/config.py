@@ -116,7 +116,8 @@ class TrainingConfig(Section):
 
     ``accumulate``: micro-batches of ``batch_size`` whose gradients are added up before an optimiser steps. Batch norm
     and DRAGAN's penalty see each micro-batch alone. ``deterministic``: only operations that give the same bits each
-    time are used; without it, an accelerator is faster and a resumed run on it is no longer exact.
+    time are used; without it, an accelerator is faster and a resumed run on it is no longer exact. ``threads`` of the
+    CPU: "auto" is what torch takes here; a run keeps the number that it started with, on which its sums depend.
     """
 
     epochs: Count | None = None
@@ -126,6 +127,7 @@ class TrainingConfig(Section):
     accumulate: Count = 1
     seed: Annotated[int, Field(ge=0, le=2**63, strict=True)] = 0
     device: Device = "auto"
+    threads: Annotated[int, Field(ge=1, le=4096, strict=True)] | Literal["auto"] = "auto"
     precision: Precision = "auto"
     deterministic: bool = True
     clip_norm: Annotated[float, Field(gt=0)] | None = None

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+import platform
 import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Literal
 
 import torch
 
+from i2i import __version__
 from i2i.config import Device, Precision
 from i2i.errors import ConfigError
 
@@ -54,6 +57,23 @@ _OUT_OF_MEMORY = re.compile(
     r"|Storage size calculation overflowed",  # a size beyond any machine
     re.IGNORECASE,
 )
+
+
+def use_threads(wanted: int | Literal["auto"]) -> int:
+    """Computes on the CPU with ``wanted`` threads from here on, and returns how many that are."""
+    if wanted != "auto":
+        torch.set_num_threads(wanted)
+    return torch.get_num_threads()
+
+
+def environment() -> str:
+    """What the bits of a result on this machine depend on, besides settings: versions, and the CPU's instructions."""
+    capability = torch.backends.cpu.get_cpu_capability()
+    bf16 = " with bf16" if cpu_computes_in_bf16() else ""
+    return (
+        f"i2i {__version__}, torch {torch.__version__}, Python {platform.python_version()}, "
+        f"{platform.machine()} {capability}{bf16}"
+    )
 
 
 def is_out_of_memory(error: RuntimeError) -> bool:

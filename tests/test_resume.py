@@ -17,7 +17,7 @@ from i2i.errors import ConfigError, DataError, TrainingStopped, WeightsError
 from i2i.runs import RunFolder
 from i2i.training.start import resume, train
 from i2i.training.trainer import Outcome
-from i2i.weights import load_tree
+from i2i.weights import load_tree, save_tree
 
 from .conftest import Run, draw, make_set, needs_of, small_arguments, small_config
 from .test_contracts import assert_same
@@ -123,6 +123,33 @@ def test_steps_extend_a_finished_run(toy_set: Path, tmp_path: Path, i2i: Run) ->
     fewer = i2i("train", "--resume", tmp_path / "run", "--steps", 5)
     assert fewer.code == 2
     assert "has done 9 steps already" in fewer.err
+
+
+def test_a_run_keeps_its_threads_and_a_resume_may_change_them(toy_set: Path, tmp_path: Path, i2i: Run) -> None:
+    before = torch.get_num_threads()
+    try:
+        result = i2i(*small_arguments("cyclegan", toy_set, tmp_path / "run", steps=2), "--threads", 1)
+        assert (result.code, torch.get_num_threads()) == (0, 1)
+        assert "1 threads" in result.err
+        torch.set_num_threads(2)
+        assert i2i("train", "--resume", tmp_path / "run", "--steps", 3).code == 0
+        assert torch.get_num_threads() == 1
+        again = i2i("train", "--resume", tmp_path / "run", "--steps", 4, "--threads", 2, "--device", "cpu")
+        assert again.code == 0, again.err
+        assert RunFolder(tmp_path / "run").read_config().training.threads == 2
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_another_environment_is_said_when_a_run_goes_on(toy_set: Path, tmp_path: Path, i2i: Run) -> None:
+    run = train(small_config("cyclegan", toy_set, "training.steps=2"), tmp_path / "run").run
+    (checkpoint,) = run.checkpoints()
+    state, header = load_tree(checkpoint, kind="checkpoint")
+    save_tree(checkpoint, state, header | {"environment": "torch 1.0 on a PDP-11"}, kind="checkpoint")
+    result = i2i("train", "--resume", run.root, "--steps", 3)
+    assert result.code == 0
+    assert "made by torch 1.0 on a PDP-11" in result.err
+    assert "not bit for bit the same" in result.err
 
 
 @pytest.mark.parametrize(

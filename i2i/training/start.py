@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 
-from i2i.config import Config
-from i2i.device import raise_if_out_of_memory
+from i2i.config import Config, Device
+from i2i.device import environment, raise_if_out_of_memory
 from i2i.display import say, warn
 from i2i.errors import ConfigError, DataError, TrainingStopped, WeightsError
 from i2i.runs import RUNS, RunFolder, new_run
@@ -43,10 +43,22 @@ def train(config: Config, run: str | Path | None = None, *, callbacks: Sequence[
     return _fit(trainer, folder, callbacks)
 
 
-def resume(root: str | Path, steps: int | None = None, *, callbacks: Sequence[Callback] = ()) -> Outcome:
-    """Continues a run from its newest readable checkpoint; ``steps`` gives it a new length.
+def resume(
+    root: str | Path,
+    steps: int | None = None,
+    *,
+    device: Device | None = None,
+    threads: int | None = None,
+    callbacks: Sequence[Callback] = (),
+) -> Outcome:
+    """Continues a run from its newest readable checkpoint.
 
-    ``callbacks`` are not part of a run: whoever continues it names them again.
+    Args:
+        root: the folder of the run.
+        steps: a new length.
+        device: another device; the run is then no longer exact.
+        threads: another number of CPU threads, with the same consequence.
+        callbacks: what is done beside the steps; they are no part of a run, so whoever continues it names them again.
 
     Raises:
         DataError: not a run folder, or its pictures have changed.
@@ -58,6 +70,9 @@ def resume(root: str | Path, steps: int | None = None, *, callbacks: Sequence[Ca
     config = run.read_config()
     if steps is not None:
         config = config.changed("training", {"steps": steps, "epochs": None, "max_time": None})
+    for key, value in (("device", device), ("threads", threads)):
+        if value is not None:
+            config = config.changed(f"training.{key}", value)
     checkpoint = _newest_readable(run)
     trainer = Trainer(config)
     if checkpoint is None:
@@ -88,6 +103,7 @@ def _fit(trainer: Trainer, run: RunFolder, callbacks: Sequence[Callback]) -> Out
         f"{run.root}: {trainer.config.arch}, {data.describe()} at {trainer.config.image_size} px, "
         f"{training.device} in {training.precision}"
     )
+    say(f"computed by {environment()}, {training.threads} threads")
     rates = ", ".join(f"{player} {opt.lr:g}" for player, opt in trainer.config.optimizers.items())
     say(f"learning rate ({rates}): {describe(training.schedule, trainer.total_steps, training.max_time)}")
     if trainer.engine.step_count:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import platform
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -15,14 +14,13 @@ import torch
 from accelerate import PartialState
 from accelerate.utils import broadcast, reduce
 
-import i2i
 from i2i.batch import Batch
 from i2i.build import check_buildable
 from i2i.config import Config, differing_keys
 from i2i.data.batches import batches_from
 from i2i.data.load import load_training_set
 from i2i.data.training_set import TrainingData
-from i2i.device import determinism, resolve_device, resolve_precision
+from i2i.device import determinism, environment, resolve_device, resolve_precision, use_threads
 from i2i.display import TrainingDisplay, training_display, warn
 from i2i.errors import ConfigError, DataError, WeightsError
 from i2i.inference.sampler import Sampler
@@ -37,7 +35,7 @@ from i2i.training.interrupt import StopRequest, catch_stop_requests
 from i2i.training.logging import Meters, RunLog
 from i2i.weights import save_tree, save_weights
 
-LENGTH = ("training.steps", "training.epochs", "training.max_time")
+MAY_CHANGE = ("training.steps", "training.epochs", "training.max_time", "training.device", "training.threads")
 """What may differ between a run and its continuation."""
 
 
@@ -99,7 +97,8 @@ class Trainer:
         processes = PartialState(cpu=config.training.device == "cpu")
         self.device = resolve_device(config.training.device, processes.local_process_index)
         precision = resolve_precision(config.training.precision, self.device)
-        config = config.changed("training.precision", precision).changed("training.device", self.device.type)
+        settled = {"precision": precision, "device": self.device.type, "threads": use_threads(config.training.threads)}
+        config = config.changed("training", settled)
         if config.training.batch_size % processes.num_processes:
             raise ConfigError(
                 f"training.batch_size {config.training.batch_size} is not a multiple of the "
@@ -186,7 +185,7 @@ class Trainer:
             WeightsError: it does not fit this configuration.
             DataError: the pictures have changed since.
         """
-        changed = differing_keys(Config.model_validate(header["config"]), self.config, ignoring=LENGTH)
+        changed = differing_keys(Config.model_validate(header["config"]), self.config, ignoring=MAY_CHANGE)
         if changed:
             raise ConfigError(f"config.yaml was changed after the run was started: set back {', '.join(changed)}")
         if header["data"] != self.data.fingerprint():
@@ -194,8 +193,8 @@ class Trainer:
                 f"{self.config.data.path}: the pictures have changed since the run was started "
                 f"({header['data']}; now {self.data.fingerprint()}): restore them or start a new run"
             )
-        if header["versions"] != versions():
-            warn(f"this run was started with {header['versions']}, and this is {versions()}: not bit for bit the same")
+        if header["environment"] != environment():
+            warn(f"this run was made by {header['environment']}, and this is {environment()}: not bit for bit the same")
         try:
             self.engine.load_state_dict(state["engine"])
         except (RuntimeError, KeyError, ValueError) as error:
@@ -290,7 +289,7 @@ class Trainer:
             "seconds": self._seconds(),
         }
         config = self.config.model_dump(mode="json")
-        header = {"data": self.data.fingerprint(), "versions": versions(), "config": config}
+        header = {"data": self.data.fingerprint(), "environment": environment(), "config": config}
         save_tree(run.checkpoint(self.engine.step_count), state, header, kind="checkpoint")
         save_weights(run.model, self.engine.inference_weights(), self.config, self.engine.step_count)
         for old in run.checkpoints()[: -self.config.training.keep_checkpoints]:
@@ -319,8 +318,3 @@ def steps_per_epoch(config: Config, data: TrainingData, method: Method) -> int:
     """How many steps show every item once, those of the larger domain where there are two."""
     training = config.training
     return math.ceil(data.size / (training.batch_size * training.accumulate * method.batches_per_step))
-
-
-def versions() -> str:
-    """What the exactness of a resumed run depends on."""
-    return f"i2i {i2i.__version__}, torch {torch.__version__}, Python {platform.python_version()}"
