@@ -20,6 +20,7 @@ from i2i.needs import is_built_in, require_data, require_packages, require_path
 DONE, SKIPPED, WRONG_INPUT, INTERRUPTED = 0, 1, 2, 130
 MAY_BE_ADDED = ("training.steps", "training.device", "training.threads")
 """Settings that may be given with --resume."""
+DEVICES = ("auto", "cpu", "cuda", "mps")
 VIEWS = ("walk", "arithmetic", "traverse", "drop_feature")
 
 
@@ -31,7 +32,7 @@ class FilledText(click.ParamType[str]):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """The text itself."""
         if not str(value):
-            self.fail("is empty; leave it out, or name something")
+            self.fail("must not be empty")
         return str(value)
 
 
@@ -71,30 +72,47 @@ class Units(click.ParamType[Any]):
         return [int(number) for number in text.split(",") if number] if "," in text else int(text)
 
 
+model_option = click.option("--model", type=FileName(), help="Run folder or weight file.  [default: the newest run]")
+device_option = click.option(
+    "--device", type=click.Choice(DEVICES), default="auto", show_default=True, help="Device to compute on."
+)
+
+
+def example(*lines: str) -> str:
+    """The end of a command's help: lines that can be run as they are."""
+    return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
+
+
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="i2i")
 def cli() -> None:
     """Two folders of pictures in, a trained translator out."""
 
 
-@cli.command()
-@click.option("--arch", help="The recipe, see i2i archs.")
-@click.option("--data", type=FilledText(), help="A folder, or a built-in set; by default the recipe's built-in set.")
-@click.option("--config", "config_file", type=FileName(), help="A YAML file of settings.")
-@click.option(
-    "--set", "assignments", multiple=True, metavar="KEY=VALUE", help="One setting, e.g. training.log_every=10."
+@cli.command(
+    epilog=example(
+        "i2i train --arch cyclegan --data FOLDER",
+        "i2i train --arch cyclegan-fast --data FOLDER --max-time 10m",
+        "i2i train --resume runs/NAME",
+    )
 )
-@click.option("--run", type=FileName(), help="The folder of the run; by default a new one in runs/.")
+@click.option("--arch", help="Recipe; i2i archs lists them.")
+@click.option("--data", type=FilledText(), help="Data folder or built-in set.  [default: the recipe's built-in set]")
+@click.option("--config", "config_file", type=FileName(), help="YAML file of settings.")
+@click.option(
+    "--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Any setting, e.g. training.log_every=10."
+)
+@click.option("--run", type=FileName(), help="Run folder to create.  [default: a new one in runs/]")
 @click.option("--resume", type=FileName(), help="Continue this run; only --steps, --device and --threads may be added.")
-@click.option("--steps", type=click.IntRange(1), help="Length in optimiser steps.")
-@click.option("--epochs", type=click.IntRange(1), help="Length in passes over the larger domain.")
+@click.option("--steps", type=click.IntRange(1), help="Length in training steps.")
+@click.option("--epochs", type=click.IntRange(1), help="Length in epochs of the larger domain.")
 @click.option("--max-time", type=Duration(), help="Stop after this time, e.g. 10m.")
-@click.option("--image-size", type=int, help="The side of training crops, in pixels.")
-@click.option("--batch-size", type=int, help="Pictures per domain in a batch.")
-@click.option("--seed", type=int, help="Decides every random draw.")
-@click.option("--device", type=click.Choice(["auto", "cpu", "cuda", "mps"]), help="Where to compute.")
-@click.option("--precision", type=click.Choice(["auto", "fp32", "bf16", "fp16"]), help="In which precision.")
-@click.option("--threads", type=click.IntRange(1), help="CPU threads; by default what torch takes.")
+@click.option("--image-size", type=int, help="Side of the training crops, in pixels.")
+@click.option("--batch-size", type=int, help="Images of each domain in a batch.")
+@click.option("--seed", type=int, help="Random seed.")
+@click.option("--device", type=click.Choice(DEVICES), help="Device to compute on.")
+@click.option("--precision", type=click.Choice(["auto", "fp32", "bf16", "fp16"]), help="Precision of the computation.")
+@click.option("--threads", type=click.IntRange(1), help="Number of CPU threads.  [default: torch's]")
 @click.option("--dry-run", is_flag=True, help="Show settings, data, schedule, memory and time; train nothing.")
 def train(
     arch: str | None,
@@ -154,14 +172,20 @@ def train(
     _finish_training(train_run(config, run))
 
 
-@cli.command()
+@cli.command(
+    epilog=example("i2i translate photos -o painted", "i2i translate photo.jpg --model runs/NAME --direction BtoA")
+)
 @click.argument("source", metavar="INPUT", type=FileName())
-@click.option("-o", "--output", type=FileName(), help="By default INPUT-translated.")
-@click.option("--model", type=FileName(), help="A run or weight file; by default the newest run.")
-@click.option("--direction", metavar="NAME", help="AtoB, BtoA, ...; by default the first that the model knows.")
-@click.option("--seed", type=click.IntRange(0), help="Another draw of the noise, of a translator that has some.")
+@click.option("-o", "--output", type=FileName(), help="Output image or folder.  [default: INPUT-translated]")
+@model_option
+@click.option("--direction", metavar="NAME", help="AtoB, BtoA, ...  [default: the model's first]")
+@click.option(
+    "--seed",
+    type=click.IntRange(0),
+    help="Random seed of a model with noise (dualgan, pix2pix): another seed, another translation.",
+)
 @click.option("--format", "image_format", type=click.Choice(["png", "jpg", "webp", "bmp", "tiff"]), default="png")
-@click.option("--device", type=click.Choice(["auto", "cpu", "cuda", "mps"]), default="auto", help="Where to compute.")
+@device_option
 def translate(
     source: Path,
     output: Path | None,
@@ -171,7 +195,7 @@ def translate(
     image_format: Any,
     device: Any,
 ) -> None:
-    """Translate a picture, or a folder of any depth."""
+    """Translate an image, or a folder of images."""
     require_path(source)
     _require_model(model)
     from i2i.display import warn
@@ -191,25 +215,28 @@ def translate(
     sys.exit(SKIPPED if failed else DONE)
 
 
-@cli.command()
-@click.option("--model", type=FileName(), help="A run or weight file; by default the newest run.")
+@cli.command(epilog=example("i2i sample -o sheet.png", "i2i sample -o walk.png --walk 8"))
+@model_option
 @click.option("-o", "--output", type=FileName(), default="samples.png", show_default=True, help="PNG or folder.")
-@click.option("--count", type=click.IntRange(1), default=100, show_default=True, help="How many pictures.")
-@click.option("--label", help="Only this label, of a conditional model.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Decides every draw.")
+@click.option("--count", type=click.IntRange(1), default=100, show_default=True, help="Number of images.")
+@click.option("--label", help="Label of all images, for a conditional model.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Random seed.")
+@click.option("--truncation", type=float, help="Truncate the latents at this value: better images, less variety.")
 @click.option(
-    "--truncation", type=float, help="Draw no normal number further from zero: better pictures, less variety."
+    "--walk",
+    type=click.IntRange(2),
+    metavar="STOPS",
+    help="Interpolate between this many images, as a strip and a GIF.",
 )
-@click.option("--walk", type=click.IntRange(2), metavar="STOPS", help="A strip and a GIF between this many pictures.")
 @click.option("--arithmetic", metavar="EXPRESSION", help='With numbers of the sheet, e.g. "3,17 - 5,8 + 2".')
-@click.option("--traverse", metavar="CODE", help="Rows in which one code of an InfoGAN changes.")
+@click.option("--traverse", metavar="CODE", help="Vary one code of an InfoGAN along each row.")
 @click.option(
     "--drop-feature",
     metavar="STAGE:MAPS",
     help="Samples without these maps of the generator, below whole ones: up2:0,5, or up2:BOXES.yaml with boxes round "
     "what it shall forget, a list of {sample: 3, box: [x0, y0, x1, y1]}.",
 )
-@click.option("--device", type=click.Choice(["auto", "cpu", "cuda", "mps"]), default="auto", help="Where to compute.")
+@device_option
 def sample(
     model: Path | None,
     output: Path,
@@ -223,7 +250,10 @@ def sample(
     drop_feature: str | None,
     device: Any,
 ) -> None:
-    """Draw pictures from noise: a sheet (OUTPUT ends in .png), or a folder of files."""
+    """Generate images from noise.
+
+    OUTPUT gets one sheet where it ends in .png, else it is a folder of files.
+    """
     views = ["--" + name.replace("_", "-") for name, value in locals().items() if name in VIEWS and value is not None]
     if len(views) > 1:
         raise click.UsageError(f"give one of {', '.join(views)}")
@@ -265,17 +295,24 @@ def sample(
         click.echo(f"drew {count} pictures with {_model_line(sampler)}: {output}")
 
 
-@cli.command()
+@cli.command(epilog=example("i2i features DATA --model runs/NAME --per-label 100"))
 @click.argument("path", metavar="DATA", type=FilledText())
-@click.option("--model", type=FileName(), help="A run or weight file; by default the newest run.")
+@model_option
 @click.option(
-    "--per-label", type=click.IntRange(2), default=100, show_default=True, help="Training pictures of each label."
+    "--per-label",
+    type=click.IntRange(2),
+    default=100,
+    show_default=True,
+    help="Labelled training images for each class.",
 )
-@click.option("--seed", type=int, default=0, show_default=True, help="Decides which.")
-@click.option("--json", "report_file", type=FileName(), help="Write the figures to this file too.")
-@click.option("--device", type=click.Choice(["auto", "cpu", "cuda", "mps"]), default="auto", help="Where to compute.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Random seed of the choice of images.")
+@click.option("--json", "report_file", type=FileName(), help="Write the report to this file as well.")
+@device_option
 def features(path: str, model: Path | None, per_label: int, seed: int, report_file: Path | None, device: Any) -> None:
-    """Measure how well a discriminator's features tell the labels of DATA apart."""
+    """Test a discriminator's features on labelled data.
+
+    A linear classifier on the features is compared with one on an untrained network's, and on pixels.
+    """
     require_data(path)
     require_packages("i2i features", "sklearn")
     _require_model(model)
@@ -292,16 +329,18 @@ def features(path: str, model: Path | None, per_label: int, seed: int, report_fi
     sys.exit(SKIPPED if report.skipped else DONE)
 
 
-@cli.command()
+@cli.command(epilog=example("i2i filters DATA -o filters.png --stage layer2"))
 @click.argument("path", metavar="DATA", type=FilledText())
 @click.option("-o", "--output", type=FileName(), default="filters.png", show_default=True)
-@click.option("--model", type=FileName(), help="A run or weight file; by default the newest run.")
-@click.option("--stage", help="A stage of the discriminator, such as layer2; by default the last.")
-@click.option("--units", type=Units(), default="6", show_default=True, help="How many, or numbers like 0,5,9.")
-@click.option("--pictures", is_flag=True, help="Show each picture beside its gradient.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Draws the untrained weights.")
-@click.option("--json", "report_file", type=FileName(), help="Write what is shown to this file too.")
-@click.option("--device", type=click.Choice(["auto", "cpu", "cuda", "mps"]), default="auto", help="Where to compute.")
+@model_option
+@click.option("--stage", help="Stage of the discriminator, such as layer2.  [default: the last]")
+@click.option(
+    "--units", type=Units(), default="6", show_default=True, help="Number of units, or their indices like 0,5,9."
+)
+@click.option("--pictures", is_flag=True, help="Show each image beside its gradient.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Random seed of the untrained weights.")
+@click.option("--json", "report_file", type=FileName(), help="Write the report to this file as well.")
+@device_option
 def filters(
     path: str,
     output: Path,
@@ -313,9 +352,9 @@ def filters(
     report_file: Path | None,
     device: Any,
 ) -> None:
-    """Draw what excites the units of a discriminator in the pictures of DATA, by guided backpropagation.
+    """Show what a discriminator's units respond to.
 
-    On the left those of an untrained discriminator, on the right those of the model.
+    Guided backpropagation on images of DATA: an untrained discriminator on the left, the model's on the right.
     """
     from i2i.display import warn
     from i2i.evaluation.filters import find_filters, require_picture_name, write_sheet
@@ -332,12 +371,15 @@ def filters(
     sys.exit(SKIPPED if found.skipped else DONE)
 
 
-@cli.command()
-@click.option("--time", "seconds", type=Duration(), default="3m", show_default=True, help="How long to train.")
-@click.option("--run", type=FileName(), help="The folder of the run; by default a new one in runs/.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Decides every random draw.")
+@cli.command(epilog=example("i2i demo --time 10m"))
+@click.option("--time", "seconds", type=Duration(), default="3m", show_default=True, help="Training time.")
+@click.option("--run", type=FileName(), help="Run folder to create.  [default: a new one in runs/]")
+@click.option("--seed", type=int, default=0, show_default=True, help="Random seed.")
 def demo(seconds: float, run: Path | None, seed: int) -> None:
-    """Train a small CycleGAN on line drawings, colour held-out ones, and show them."""
+    """Train a small translator and show its results.
+
+    A CycleGAN learns to colour line drawings, and colours some that it has not seen.
+    """
     require_data("openmoji")
     from i2i.demo import run_demo
 
@@ -350,10 +392,10 @@ def demo(seconds: float, run: Path | None, seed: int) -> None:
 
 @cli.command(epilog="\b\n" + "\n".join(f"{name:<12} {about}" for name, about in EXPERIMENTS.items()))
 @click.argument("name", type=click.Choice(list(EXPERIMENTS)), metavar="NAME")
-@click.option("-o", "--output", type=FileName(), default="lab", show_default=True, help="The folder.")
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Decides every random draw.")
+@click.option("-o", "--output", type=FileName(), default="lab", show_default=True, help="Output folder.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Random seed.")
 def lab(name: str, output: Path, seed: int) -> None:
-    """Run an experiment of the theory, and plot it; the names are below."""
+    """Run an experiment from the theory of GANs."""
     require_packages("i2i lab", "matplotlib")
     from i2i.lab.run import run_lab
 
@@ -362,15 +404,15 @@ def lab(name: str, output: Path, seed: int) -> None:
 
 @cli.group()
 def data() -> None:
-    """Fetch and check data sets."""
+    """Fetch or check a data set."""
 
 
 @data.command("check")
 @click.argument("path", metavar="DATA", type=FilledText())
-@click.option("--size", type=click.IntRange(8), default=64, help="The side at which a built-in set is rendered.")
-@click.option("--unpaired", is_flag=True, help="Equal names in A and B mean nothing.")
+@click.option("--size", type=click.IntRange(8), default=64, help="Side at which a built-in set is rendered, in pixels.")
+@click.option("--unpaired", is_flag=True, help="Do not treat equal file names in A and B as pairs.")
 def data_check(path: str, size: int, unpaired: bool) -> None:
-    """Report what a data set holds, and what is wrong with it."""
+    """Report what a data set holds, and its faults."""
     from i2i.data.check import check_data
 
     report = check_data(path, size, unpaired=unpaired)
@@ -380,10 +422,10 @@ def data_check(path: str, size: int, unpaired: bool) -> None:
 
 @data.command("get")
 @click.argument("name", required=False)
-@click.option("--to", type=FileName(), help="The folder that it becomes; by default NAME, here.")
-@click.option("--url", type=FilledText(), help="Another address of the archive, or a local archive.")
+@click.option("--to", type=FileName(), help="Folder to create.  [default: NAME]")
+@click.option("--url", type=FilledText(), help="Another URL of the archive, or a local archive.")
 def data_get(name: str | None, to: Path | None, url: str | None) -> None:
-    """Fetch a classic public data set and check it; without NAME, list them."""
+    """Fetch a public data set; without NAME, list them."""
     if name is None:
         from i2i.data.catalogue import dataset_names, describe
 
@@ -404,20 +446,23 @@ def data_get(name: str | None, to: Path | None, url: str | None) -> None:
     _finish_check(fetched.report)
 
 
-@cli.command("import")
+@cli.command("import", epilog=example("i2i import latest_net_G.pth -o runs/theirs"))
 @click.argument("source", metavar="FILE", type=FileName())
-@click.option("-o", "--output", type=FileName(), help="A new run, or a file that ends in .safetensors.")
-@click.option("--as", "wanted", metavar="NETWORK", help="What the file must hold, like resnet-9 or unet-256.")
+@click.option("-o", "--output", type=FileName(), help="Run folder to create, or a file that ends in .safetensors.")
+@click.option("--as", "wanted", metavar="NETWORK", help="Expected network, like resnet-9 or unet-256.")
 @click.option(
     "--statistics",
     type=click.Choice(["running", "picture"]),
-    help="What batch norm uses: those of training, or (by default) of each picture, as the original code tests.",
+    help="Statistics of batch norm.  [default: picture, as the original code tests]",
 )
 @click.option(
-    "--dropout/--no-dropout", default=None, help="Whether it stays on; by default as the original code tests."
+    "--dropout/--no-dropout", default=None, help="Dropout at inference.  [default: as the original code tests]"
 )
 def import_(source: Path, output: Path | None, wanted: str | None, statistics: Any, dropout: bool | None) -> None:
-    """Take in a generator of the PyTorch code of CycleGAN, pix2pix or CUT (a file like latest_net_G.pth)."""
+    """Import a generator of the reference PyTorch code.
+
+    FILE is a state dict like latest_net_G.pth, saved by the code of CycleGAN, pix2pix or CUT.
+    """
     from i2i.inference.exchange import import_state
 
     taken = import_state(source, output, wanted=wanted, statistics=statistics, dropout=dropout)
@@ -427,12 +472,15 @@ def import_(source: Path, output: Path | None, wanted: str | None, statistics: A
     click.echo(f"use it: {_as_called('i2i')} translate INPUT --model {shlex.quote(str(taken.path))}")
 
 
-@cli.command("export-state")
+@cli.command("export-state", epilog=example("i2i export-state runs/NAME -o latest_net_G.pth --direction BtoA"))
 @click.argument("model", type=FileName())
-@click.option("-o", "--output", type=FileName(), required=True, help="A file that ends in .pth.")
-@click.option("--direction", metavar="NAME", help="Which generator; by default the first.")
+@click.option("-o", "--output", type=FileName(), required=True, help="File to write, ending in .pth.")
+@click.option("--direction", metavar="NAME", help="Generator to export.  [default: the model's first]")
 def export_state_(model: Path, output: Path, direction: str | None) -> None:
-    """Write a generator of MODEL (a run or weight file) for the PyTorch code of CycleGAN, pix2pix or CUT."""
+    """Export a generator for the reference PyTorch code.
+
+    MODEL is a run folder or weight file; the code of CycleGAN, pix2pix or CUT loads what is written.
+    """
     from i2i.inference.exchange import export_state
 
     given = export_state(model, output, direction)
@@ -441,7 +489,7 @@ def export_state_(model: Path, output: Path, direction: str | None) -> None:
 
 @cli.command()
 def archs() -> None:
-    """List the recipes: what each is, and its paper."""
+    """List the recipes and their papers."""
     from i2i.config import read_recipe, recipe_names
 
     for name in recipe_names():
@@ -449,10 +497,10 @@ def archs() -> None:
         click.echo(f"{name:<16} {recipe['about']}\n{'':<16} {recipe['paper']}")
 
 
-@cli.command()
-@click.option("--model", type=FileName(), help="A run or weight file; by default the newest run.")
+@cli.command(epilog=example("i2i info --model runs/NAME"))
+@model_option
 def info(model: Path | None) -> None:
-    """Show versions, devices, and a summary of a run."""
+    """Show versions, devices, and a summary of a model."""
     from i2i.info import describe_machine, describe_model
 
     click.echo("\n".join(describe_machine()))

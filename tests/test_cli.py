@@ -32,6 +32,12 @@ def test_help_and_import_wait_for_no_heavy_package() -> None:
     assert result.stdout.splitlines()[-1] == "[]"
 
 
+def test_the_list_of_commands_cuts_no_line_and_every_command_has_an_example(i2i: Run) -> None:
+    assert "..." not in i2i("--help").out.partition("Commands:")[2]
+    for name in ("train", "translate", "sample", "features", "filters", "demo", "import", "export-state", "info"):
+        assert f"i2i {name} " in i2i(name, "--help").out.partition("Examples:")[2], name
+
+
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [
@@ -148,7 +154,7 @@ def test_an_empty_name_is_not_the_current_folder(tmp_path: Path, i2i: Run, monke
         ("train", "--arch", "cyclegan", "--data", ""),
     ):
         result = i2i(*arguments)
-        assert (result.code, "is empty" in result.err) == (2, True), arguments
+        assert (result.code, "must not be empty" in result.err) == (2, True), arguments
     assert not list(tmp_path.iterdir())
 
 
