@@ -65,7 +65,7 @@ class DataConfig(Section):
             ConfigError: they were left to the data, and no data was read.
         """
         if self.channels_a == "auto":
-            raise ConfigError("data.channels_a is auto, which only noise-to-image recipes know: give 1, 3 or 4")
+            raise ConfigError("data.channels_a is auto, which only noise-to-image recipes support: set it to 1, 3 or 4")
         return self.channels_a if domain == "A" else self.channels_b
 
 
@@ -412,7 +412,7 @@ def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
         if not isinstance(value, Mapping) or known is None:
             merged[key] = value
         elif not isinstance(known, Mapping):
-            raise ConfigError(f"{key} is a section of settings, and {known!r} stands in its place")
+            raise ConfigError(f"{key} must be a mapping of settings, not {known!r}")
         elif "name" in known and value.get("name", known["name"]) != known["name"]:
             merged[key] = dict(value)
         else:

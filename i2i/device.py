@@ -33,7 +33,7 @@ def resolve_device(wanted: Device, local_rank: int = 0) -> torch.device:
     name = next(name for name in available if available[name]) if wanted == "auto" else wanted
     if not available.get(name, False):
         there = ", ".join(name for name in available if available[name])
-        raise ConfigError(f"training.device {wanted}: there is none on this machine; it has {there}")
+        raise ConfigError(f"training.device {wanted} is not available here; available: {there}")
     return torch.device(name, local_rank) if name == "cuda" else torch.device(name)
 
 

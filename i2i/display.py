@@ -13,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 Item = TypeVar("Item")
 
-# Under torchrun every process would say the same; the first one speaks.
+# Under torchrun only rank 0 prints.
 console = Console(stderr=True, highlight=False, emoji=False, soft_wrap=True, quiet=os.environ.get("RANK", "0") != "0")
 
 

@@ -400,8 +400,8 @@ UNUSABLE: dict[str, tuple[Callable[[], Any], str]] = {
     "discriminator": (lambda: {"model.0.weight": torch.ones(4, 3, 4, 4)}, "the first entry is model.0.weight"),
     "training state": (lambda: {"netG": {}, "epoch": 3}, "entry 'netG' is no plain tensor"),
     "optimiser": (lambda: {"state_dict": {"state": {}, "param_groups": []}}, "entry 'state' is no plain tensor"),
-    "list": (lambda: [torch.ones(1)], "holds no state dict"),
-    "empty": (dict, "holds no state dict"),
+    "list": (lambda: [torch.ones(1)], "contains no state dict"),
+    "empty": (dict, "contains no state dict"),
 }
 
 

@@ -89,7 +89,7 @@ class Download:
             DataError: names the address and the reason, and says what is kept for the next time.
         """
         if self.path.exists() and not self._record.exists():
-            raise DataError(f"{self.path} is there and is no download of i2i: move it away, or choose another name")
+            raise DataError(f"{self.path} already exists and was not created by i2i: move it, or choose another name")
         try:
             for pause in (*PAUSES, None):
                 try:
@@ -158,7 +158,7 @@ class Download:
     def _refusal(self, error: HTTPError) -> Exception:
         if error.code == 416:
             self.remove()
-            return _Cut("it has become shorter on the server")
+            return _Cut("the remote file is now shorter than the local part")
         reason = f"the server says {error.code} {error.reason}"
         if error.code in PASSING:
             self._reached = True

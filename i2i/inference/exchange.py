@@ -153,7 +153,7 @@ def read_state(path: Path) -> dict[str, Tensor]:
     if isinstance(tree, Mapping) and "state_dict" in tree:
         tree = tree["state_dict"]
     if not isinstance(tree, Mapping) or not tree:
-        raise WeightsError("holds no state dict; ask its maker for a plain one")
+        raise WeightsError("contains no state dict (a mapping of names to tensors)")
     for key, value in tree.items():
         if not isinstance(value, Tensor) or value.layout is not torch.strided or value.is_complex() or value.is_meta:
             raise WeightsError(f"entry {key!r} is no plain tensor; ask its maker for the state dict of a generator")

@@ -94,7 +94,7 @@ def _plan_file(source: Path, output: Path | None, image_format: Format) -> Job:
         target = target / f"{source.stem}.{image_format}"
     elif not is_image(target):
         known = ", ".join(sorted(SUFFIXES))
-        raise DataError(f"{target}: {target.suffix} is no format to write; use one of {known}")
+        raise DataError(f"{target}: cannot write {target.suffix}; supported: {known}")
     if target.resolve() == source.resolve():
         raise DataError(f"{target} is the input itself: choose another output")
     return Job(source, target)

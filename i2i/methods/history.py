@@ -36,7 +36,7 @@ class ImageHistory(nn.Module):
         return shown
 
     def get_extra_state(self) -> int:
-        """How many images are stored: a number of Python's, or every look at it would wait for the device."""
+        """How many images are stored: a Python int, so that reading it does not synchronise with the device."""
         return self.stored
 
     def set_extra_state(self, state: int) -> None:

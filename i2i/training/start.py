@@ -89,7 +89,7 @@ def resume(
 
 
 def leave_processes() -> None:
-    """Ends the exchange between processes, as a program's last step: one that just goes may take the others along."""
+    """Leaves the process group as a program's last step: a rank that exits early can abort the others."""
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         torch.distributed.barrier()
         torch.distributed.destroy_process_group()
