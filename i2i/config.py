@@ -42,8 +42,9 @@ class Augmentation(BaseModel):
 class DataConfig(Section):
     """Where pictures come from and how they are brought to the training size.
 
-    One-domain sets have only A. Their ``channels_a`` "auto" (1 where no picture has colours) and their ``labels`` None
-    are filled in from the data when a run starts; empty ``labels`` leave labels unused that a method could use.
+    One-domain sets have only A. Their ``channels_a`` "auto" (1 where no picture of a fixed sample has colours) and
+    their ``labels`` None are filled in from the data when a run starts; empty ``labels`` leave labels unused that a
+    method could use. ``memory_gib`` is for the decoded pictures of all domains together, in each process.
     """
 
     path: str = "openmoji"

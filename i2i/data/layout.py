@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from i2i.data.heads import Head, read_head
 from i2i.data.images import Pixels, list_images, read_image
 from i2i.errors import DataError
 
@@ -24,6 +25,19 @@ class Picture:
     def name(self) -> Path:
         """What tells this picture from the others of its folder."""
         return self.path
+
+    def head(self) -> Head:
+        """Its size and mode, read without decoding.
+
+        Raises:
+            DataError: the file is not there, or does not begin as an image.
+        """
+        width, height, mode = read_head(self.path)
+        if self.half == "whole":
+            return Head(width, height, mode)
+        if width < 2:
+            raise DataError(f"{self.path}: too narrow to hold two pictures side by side")
+        return Head(width // 2, height, mode)
 
     def read(self, channels: int, background: tuple[int, int, int]) -> Pixels:
         """Decodes to (H, W, channels), uint8.

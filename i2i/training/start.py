@@ -82,7 +82,8 @@ def leave_processes() -> None:
 
 def _fit(trainer: Trainer, run: RunFolder, callbacks: Sequence[Callback]) -> Outcome:
     training, data = trainer.config.training, trainer.data
-    for problem in data.problems():
+    known = data.problems()
+    for problem in known:
         warn(f"left out: {problem}")
     say(
         f"{run.root}: {trainer.config.arch}, {data.describe()} at {trainer.config.image_size} px, "
@@ -93,7 +94,11 @@ def _fit(trainer: Trainer, run: RunFolder, callbacks: Sequence[Callback]) -> Out
     if trainer.engine.step_count:
         say(f"continuing at step {trainer.engine.step_count:,}")
     try:
-        return trainer.fit(run, callbacks)
+        outcome = trainer.fit(run, callbacks)
+        for problem in outcome.problems:
+            if problem not in known:
+                warn(f"could not be read and was replaced: {problem}")
+        return outcome
     except (TrainingStopped, DataError, RuntimeError) as error:
         kept = run.checkpoints()
         state = f"the last good state is {kept[-1]}" if kept else "no checkpoint was written yet"
