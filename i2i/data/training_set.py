@@ -33,8 +33,12 @@ class TrainingData(ABC):
 
     @property
     @abstractmethod
-    def root(self) -> Path | None:
-        """The folder that it lies in; None for data that is drawn and not read."""
+    def roots(self) -> tuple[Path, ...]:
+        """The folders that it lies in; none for data that is drawn and not read."""
+
+    def notes(self) -> list[str]:
+        """What a person should know of how the data was split."""
+        return []
 
     @property
     @abstractmethod
@@ -79,11 +83,11 @@ class TrainingData(ABC):
         """A few fixed items for previews, held out where there are such."""
 
 
-def digest_of_names(root: Path, *domains: Sequence[Picture]) -> str:
-    """A short hash of the pictures' names relative to ``root``, in order."""
+def digest_of_names(*domains: tuple[Path, Sequence[Picture]]) -> str:
+    """A short hash of the names of each domain's pictures relative to a folder, in order."""
     digest = hashlib.sha256()
-    prefix = os.path.join(root, "")
-    for pictures in domains:
+    for root, pictures in domains:
+        prefix = os.path.join(root, "")
         for picture in pictures:
             name = os.fspath(picture.name)  # below the root, as it was listed
             short = name.removeprefix(prefix) if name.startswith(prefix) else os.path.relpath(name, root)
