@@ -17,9 +17,9 @@ import numpy as np
 
 from benchmarks.quality import FeatureNet, kernel_distance
 from i2i.data.collection import Part, find_collection
+from i2i.data.heads import spread
 from i2i.data.images import Pixels
 from i2i.data.one_domain import read_pictures
-from i2i.data.training_set import spread
 from i2i.inference.load import load_sampler
 
 

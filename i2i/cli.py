@@ -98,6 +98,10 @@ def cli() -> None:
 )
 @click.option("--arch", help="Recipe; i2i archs lists them.")
 @click.option("--data", type=FilledText(), help="Data folder or built-in set.  [default: the recipe's built-in set]")
+@click.option("--a", type=FilledText(), help="Folder of domain A, of any name; with --b, instead of --data.")
+@click.option("--b", type=FilledText(), help="Folder of domain B.")
+@click.option("--test-a", type=FilledText(), help="Held-out images of A.  [default: a tenth of A, by file name]")
+@click.option("--test-b", type=FilledText(), help="Held-out images of B.")
 @click.option("--config", "config_file", type=FileName(), help="YAML file of settings.")
 @click.option(
     "--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Any setting, e.g. training.log_every=10."
@@ -117,6 +121,10 @@ def cli() -> None:
 def train(
     arch: str | None,
     data: str | None,
+    a: str | None,
+    b: str | None,
+    test_a: str | None,
+    test_b: str | None,
     config_file: Path | None,
     assignments: tuple[str, ...],
     run: Path | None,
@@ -137,6 +145,10 @@ def train(
         raise click.UsageError("give --steps or --epochs, not both")
     options = {
         "data.path": data,
+        "data.a": a,
+        "data.b": b,
+        "data.test_a": test_a,
+        "data.test_b": test_b,
         "training.steps": steps,
         "training.epochs": epochs,
         "training.max_time": max_time,
@@ -159,7 +171,8 @@ def train(
 
     file = None if config_file is None else read_config(config_file)
     config = resolve_config(arch, file=file, options=options, assignments=assignments)
-    require_data(config.data.path)
+    if config.data.a is None:
+        require_data(config.data.path)
     if data is None and is_built_in(config.data.path):
         say(f"no --data given: using the built-in set {config.data.path}")
     if dry_run:
@@ -408,14 +421,31 @@ def data() -> None:
 
 
 @data.command("check")
-@click.argument("path", metavar="DATA", type=FilledText())
+@click.argument("path", metavar="[DATA]", required=False, type=FilledText())
+@click.option("--a", type=FilledText(), help="Folder of domain A, of any name; with --b, instead of DATA.")
+@click.option("--b", type=FilledText(), help="Folder of domain B.")
+@click.option("--test-a", type=FilledText(), help="Held-out images of A.  [default: a tenth of A, by file name]")
+@click.option("--test-b", type=FilledText(), help="Held-out images of B.")
 @click.option("--size", type=click.IntRange(8), default=64, help="Side at which a built-in set is rendered, in pixels.")
 @click.option("--unpaired", is_flag=True, help="Do not treat equal file names in A and B as pairs.")
-def data_check(path: str, size: int, unpaired: bool) -> None:
+def data_check(
+    path: str | None,
+    a: str | None,
+    b: str | None,
+    test_a: str | None,
+    test_b: str | None,
+    size: int,
+    unpaired: bool,
+) -> None:
     """Report what a data set holds, and its faults."""
-    from i2i.data.check import check_data
+    folders = {"a": a, "b": b, "test_a": test_a, "test_b": test_b}
+    if path is None and not any(folders.values()):
+        raise click.UsageError("name the data: DATA, or --a and --b")
+    from i2i.config import data_config
+    from i2i.data.check import check_data, check_folders
 
-    report = check_data(path, size, unpaired=unpaired)
+    named = data_config({"path": path or ""} | folders)
+    report = check_folders(named, unpaired=unpaired) if named.a else check_data(named.path, size, unpaired=unpaired)
     click.echo("\n".join(report.lines))
     _finish_check(report)
 

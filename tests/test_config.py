@@ -79,7 +79,9 @@ def test_values_that_yaml_chokes_on_are_one_line(value: str) -> None:
 
 
 def test_sections_and_recipes_are_not_replaced_silently() -> None:
-    assert "data must be a mapping of settings, not 'text'" in message(file={"data": "text"}, options={"data.path": "d"})
+    assert "data must be a mapping of settings, not 'text'" in message(
+        file={"data": "text"}, options={"data.path": "d"}
+    )
     assert "networks: 3 is not allowed" in message(assignments=["networks=3"])
     assert "name two recipes" in message(assignments=["arch=cyclegan-fast"])
 

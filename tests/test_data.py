@@ -10,12 +10,15 @@ import pytest
 import torch
 from PIL import Image
 
+from i2i.batch import Batch
+from i2i.config import Config
 from i2i.data.batches import BatchDataset, batches_from, draw, from_unit, to_unit
 from i2i.data.builtin import line_groups, load_layout, split_of
 from i2i.data.layout import find_layout
-from i2i.data.store import Loading, PictureStore
+from i2i.data.store import Loading, PictureStore, PixelMemory
 from i2i.data.transforms import Augmenter
 from i2i.data.two_domains import TwoDomains
+from i2i.data.unreadable import UnreadableItems
 from i2i.errors import ConfigError, DataError
 
 from .conftest import draw as draw_picture
@@ -105,8 +108,8 @@ def test_batches_do_not_depend_on_workers_start_or_memory(toy_set: Path) -> None
     with_workers = list(islice(batches_from(dataset, 0, workers=2, device=CPU), 6))
     late = list(islice(batches_from(dataset, 3, workers=0, device=CPU), 3))
     from_disk = TwoDomains.read(small_config("cyclegan", toy_set, "data.memory_gib=0"), paired=False)
-    assert data.a.in_memory
-    assert not from_disk.a.in_memory
+    assert data.in_memory
+    assert not from_disk.in_memory
     uncached = list(islice(batches_from(from_disk.dataset(config, (0, 1)), 0, workers=0, device=CPU), 6))
     for one, other in [*zip(straight, with_workers, strict=True), *zip(straight[3:], late, strict=True)]:
         assert torch.equal(one.a, other.a)
@@ -131,7 +134,8 @@ def test_pairs_share_geometry_and_photometry_touches_the_input_only(tmp_path: Pa
 
     def sides(*extra: dict[str, object]) -> tuple[torch.Tensor, torch.Tensor]:
         augmenter = Augmenter(16, flip=True, extra=extra)
-        dataset = BatchDataset(pair, pair, paired=True, augmenter=augmenter, batch_size=8, seed=0)
+        known = UnreadableItems(5)
+        dataset = BatchDataset(pair, pair, paired=True, augmenter=augmenter, batch_size=8, seed=0, unreadable=known)
         drawn = dataset[0]
         assert drawn.b is not None
         return drawn.a, drawn.b
@@ -173,29 +177,113 @@ def test_previews_fall_back_to_training_pictures(tmp_path: Path) -> None:
     assert len(TwoDomains.read(config, paired=False).preview(config, CPU).a) == 2
 
 
-def test_a_picture_that_vanishes_is_named_with_and_without_workers(tmp_path: Path) -> None:
-    root = make_set(tmp_path, trainA=2, trainB=2)
-    config = small_config("cyclegan", root, "data.memory_gib=0")
-    dataset = TwoDomains.read(config, paired=False).dataset(config, (0, 1))
-    (root / "trainA/picture01.png").unlink()
-    for workers in (0, 1):
-        with pytest.raises(DataError, match=r"^[^\n]*picture01\.png: no such file$"):
-            next(batches_from(dataset, 0, workers=workers, device=CPU))
+def cut_short(path: Path) -> Path:
+    """Leaves the file its header alone: only decoding finds the damage."""
+    path.write_bytes(path.read_bytes()[:60])
+    return path
 
 
-def test_unreadable_pictures_are_left_out_on_both_sides_of_a_pair(tmp_path: Path) -> None:
+def batches(data: TwoDomains, config: Config, *, first: int = 0, count: int = 8, workers: int = 0) -> list[Batch]:
+    dataset, unreadable = data.dataset(config, (0, 1)), data.unreadable
+    return list(islice(batches_from(dataset, first, workers=workers, device=CPU, unreadable=unreadable), count))
+
+
+def equal(one: Batch, other: Batch) -> bool:
+    return torch.equal(one.a, other.a) and torch.equal(one.other(), other.other())
+
+
+@pytest.mark.parametrize("paired", [False, True])
+def test_an_unreadable_picture_is_replaced_by_position_and_nothing_else_changes(tmp_path: Path, paired: bool) -> None:
+    root = make_set(tmp_path, trainA=6, trainB=6)
+    config = small_config("cyclegan", root, "training.batch_size=1")
+    whole = batches(TwoDomains.read(config, paired=paired), config, count=12)
+    bad = cut_short(root / "trainB/picture02.png")
+    data = TwoDomains.read(config, paired=paired)
+    assert data.problems() == []  # nothing has been decoded yet
+    seen = batches(data, config, count=12)
+    stream = "pair" if paired else "B"
+    shown = [number for number in range(12) if draw(0, stream, 6, number) == 2]
+    assert len(shown) == 2
+    assert [number for number in range(12) if not equal(whole[number], seen[number])] == shown
+    assert all(torch.equal(whole[number].a, seen[number].a) != paired for number in shown)
+    assert len(data.problems()) == 1
+    assert str(bad) in data.problems()[0]
+    for settings in ({"workers": 2}, {"first": shown[0], "count": 12 - shown[0]}):
+        again = TwoDomains.read(config, paired=paired)
+        later = batches(again, config, **{"count": 12} | settings)
+        assert all(map(equal, seen[-len(later) :], later))
+        assert again.problems() == data.problems()
+
+
+def test_what_one_process_has_decoded_no_other_reads_again(tmp_path: Path) -> None:
+    for workers in (0, 2):
+        root = make_set(tmp_path / str(workers), trainA=3, trainB=5)
+        config = small_config("cyclegan", root, "training.batch_size=1")
+        data = TwoDomains.read(config, paired=False)
+        first = batches(data, config, count=5, workers=workers)
+        for path in root.rglob("*.png"):
+            path.unlink()
+        again = batches(data, config, count=5, workers=workers)
+        assert all(map(equal, first, again))
+        assert data.problems() == []
+
+
+def test_domains_share_the_memory_by_need(tmp_path: Path) -> None:
+    root = make_set(tmp_path, trainA=1, trainB=5)
+    six = 6 * 18 * 18 * 3  # half of it would not hold B
+    for count, fits in ((six, True), (six - 1, False)):
+        config = small_config("cyclegan", root, f"data.memory_gib={count / 2**30}", "training.batch_size=1")
+        data = TwoDomains.read(config, paired=False)
+        assert data.in_memory == fits
+    first = batches(data, config, count=5)
+    (root / "trainA/picture00.png").unlink()  # drawn at once, and so among those that are kept
+    assert all(map(equal, first, batches(data, config, count=5)))
+    assert data.problems() == []
+
+
+def test_images_larger_than_the_sample_said_are_decoded_again() -> None:
+    memory = PixelMemory(3, 10)
+    pixels = np.arange(6, dtype=np.uint8).reshape(1, 2, 3)
+    for number in range(3):
+        memory.put(number, pixels + number)
+    kept = memory.get(0)
+    assert kept is not None
+    np.testing.assert_array_equal(kept, pixels)
+    assert memory.get(1) is None
+    assert memory.get(2) is None
+
+
+def test_data_without_a_readable_picture_is_refused_before_training(tmp_path: Path) -> None:
+    root = make_set(tmp_path, trainA=2, trainB=5)
+    config = small_config("cyclegan", root)
+    for path in sorted((root / "trainB").iterdir()):
+        path.write_text("no picture")
+        if path.name == "picture03.png":
+            with pytest.raises(DataError, match=r"more than 3 of 7 items.*picture00\.png.*i2i data check"):
+                TwoDomains.read(config, paired=False)
+    with pytest.raises(DataError, match=r"no picture can be read; first: .*picture00\.png"):
+        TwoDomains.read(config, paired=False)
+    for path in (root / "trainA").iterdir():
+        cut_short(path)
+    make_set(root, trainB=5, testA=1, testB=1)
+    with pytest.raises(DataError, match=r"none of 2 items can be read; first: .*picture0"):
+        batches(TwoDomains.read(config, paired=False), config)
+
+
+def test_unreadable_pictures_drop_both_sides_of_a_pair(tmp_path: Path) -> None:
     root = make_set(tmp_path, trainA=4, trainB=4)
     (root / "trainA/picture01.png").write_bytes(b"no picture")
-    (root / "trainB/picture02.png").write_bytes(b"")
-    config = small_config("cyclegan", root)
+    cut_short(root / "trainB/picture02.png")
+    config = small_config("cyclegan", root, "training.batch_size=4", "data.flip=false", "data.load_size=16")
     paired = TwoDomains.read(config, paired=True)
-    names = [[picture.name.stem for picture in side.pictures] for side in (paired.a, paired.b)]
-    assert names == [["picture00", "picture03"]] * 2
-    np.testing.assert_array_equal(paired.a[1], store([root / "trainA/picture03.png"], 18)[0])
-    unpaired = TwoDomains.read(config, paired=False)
-    assert (len(unpaired.a), len(unpaired.b)) == (3, 3)
-    assert len(unpaired.problems()) == 2
-    assert "picture01.png" in unpaired.problems()[0]
+    assert len(paired.problems()) == 1
+    assert "picture01.png: not a picture" in paired.problems()[0]
+    left = store([root / f"trainA/picture0{number}.png" for number in (0, 3)])
+    expected = {left[number].tobytes() for number in range(2)}
+    shown = from_unit(batches(paired, config, count=1)[0].a).permute(0, 2, 3, 1).contiguous().numpy()
+    assert {pixels.tobytes() for pixels in shown} == expected
+    assert len(paired.problems()) == 2
+    assert len(paired.preview(config, CPU).a) == 2
 
 
 def test_the_shorter_side_fits_where_asked(tmp_path: Path) -> None:

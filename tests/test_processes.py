@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from i2i.data.batches import draw
 from i2i.training.engine import Engine
 from i2i.weights import load_weights
 
@@ -18,6 +20,10 @@ from .conftest import small_arguments, small_config
 
 
 def test_two_processes_equal_one(toy_set: Path, tmp_path: Path) -> None:
+    """Also where one of them meets a picture that cannot be read: it is replaced in both, and all know of it."""
+    data = Path(shutil.copytree(toy_set, tmp_path / "data"))
+    rank_1 = data / f"trainA/picture{draw(0, 'A', 8, 1):02}.png"
+    rank_1.write_bytes(rank_1.read_bytes()[:60])
     # SGD: Adam would blow up the rounding of gradients that are zero in exact arithmetic.
     settings = ["method.history=0", "training.log_every=1"]
     settings += [
@@ -25,11 +31,12 @@ def test_two_processes_equal_one(toy_set: Path, tmp_path: Path) -> None:
     ]
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "--"]
     for name, start in (("one", ["-m"]), ("two", launcher)):
-        arguments = small_arguments("cyclegan", toy_set, tmp_path / name, steps=2)
+        arguments = small_arguments("cyclegan", data, tmp_path / name, steps=2)
         arguments += [part for setting in settings for part in ("--set", setting)]
         command = [sys.executable, *start, "i2i", *map(str, arguments)]
         result = subprocess.run(command, capture_output=True, text=True)
-        assert result.returncode == 0, result.stderr
+        assert result.returncode == 1, result.stderr
+        assert result.stderr.count(f"replaced: {rank_1}") == 1
         assert result.stdout.count("trained 2 steps") == 1
     one, two = (flat(load_weights(tmp_path / name / "model.safetensors")[2]) for name in ("one", "two"))
     initial = flat(Engine(small_config("cyclegan", toy_set), torch.device("cpu")).inference_weights())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from i2i.config import read_recipe, recipe_names
+from i2i.data.batches import draw as order_of
 from i2i.errors import ConfigError, DataError, TrainingStopped, WeightsError
 from i2i.runs import RunFolder
 from i2i.training.start import resume, train
@@ -297,3 +299,47 @@ def test_a_run_whose_labels_have_changed_is_not_continued(tmp_path: Path, i2i: R
     result = i2i("train", "--resume", tmp_path / "run", "--steps", 2)
     assert result.code == 2
     assert "data.labels" in result.err
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_runs_that_meet_unreadable_pictures_are_exact_and_end_with_exit_1(
+    tmp_path: Path, i2i: Run, workers: int
+) -> None:
+    """One is met before the stop and one after it; the first is repaired in between, and stays replaced."""
+    data = make_set(tmp_path / "data", trainA=12, trainB=12)
+    order = [order_of(0, "A", 12, position) for position in range(12)]
+    early, late = (data / f"trainA/picture{order[place]:02}.png" for place in (1, 9))
+    whole = early.read_bytes()
+    for path in (early, late):
+        path.write_bytes(path.read_bytes()[:60])
+    settings = ["training.batch_size=1", f"data.workers={workers}", "training.checkpoint_seconds=0"]
+    arguments = [part for setting in (*settings, "training.keep_checkpoints=20") for part in ("--set", setting)]
+    straight = i2i(*small_arguments("cyclegan", data, tmp_path / "straight", steps=12), *arguments)
+    assert straight.code == 1
+    assert (straight.err.count(str(early)), straight.err.count(str(late))) == (1, 1)
+    stopped = RunFolder(Path(shutil.copytree(tmp_path / "straight", tmp_path / "stopped")))
+    for checkpoint in stopped.checkpoints()[4:]:
+        checkpoint.unlink()
+    early.write_bytes(whole)
+    resumed = i2i("train", "--resume", stopped.root)
+    assert (resumed.code, "continuing at step 4" in resumed.err) == (1, True)
+    assert (resumed.err.count(str(early)), resumed.err.count(str(late))) == (1, 1)
+    assert_equal_runs(tmp_path / "straight", stopped.root)
+
+
+def test_too_many_unreadable_pictures_end_a_run_that_can_go_on_once_they_are_repaired(tmp_path: Path, i2i: Run) -> None:
+    data = make_set(tmp_path / "data", trainA=10, trainB=2)
+    contents = {path: path.read_bytes() for path in sorted((data / "trainA").iterdir())[:5]}
+    for path, content in contents.items():
+        path.write_bytes(content[:60])
+    result = i2i(*small_arguments("cyclegan", data, tmp_path / "run", steps=20))
+    assert result.code == 2
+    (line,) = [line for line in result.err.splitlines() if line.startswith("error:")]
+    assert "more than 3 of 12 items cannot be read" in line
+    assert sum(str(path) in line for path in contents) == 4
+    (checkpoint,) = RunFolder(tmp_path / "run").checkpoints()
+    assert str(checkpoint) in line
+    assert i2i("train", "--resume", tmp_path / "run").code == 2
+    for path, content in contents.items():
+        path.write_bytes(content)
+    assert i2i("train", "--resume", tmp_path / "run").code == 0

@@ -1,14 +1,16 @@
 """Batches as a pure function of (seed, batch number): order, augmentation and nothing else decide what is in one.
 
-Each domain is a stream of its own: in every epoch a new permutation of all its pictures, as drawn from the seed.
+Each domain is a stream of its own: in every epoch a new permutation of all its items, as drawn from the seed. An item
+that cannot be read is replaced by another of its stream, chosen by seed and position alone: no other batch changes.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import lru_cache
-from typing import NamedTuple
+from pathlib import Path
+from typing import Generic, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -17,66 +19,126 @@ from torch.utils.data import DataLoader, Dataset
 
 from i2i.batch import Batch
 from i2i.data.images import Pixels
-from i2i.data.store import PictureStore
+from i2i.data.store import ImageSource, PictureStore
 from i2i.data.transforms import Augmenter, stack
+from i2i.data.unreadable import Unreadable, UnreadableItems
 from i2i.errors import DataError
 from i2i.seeding import derive_seed, generator
 
+Item = TypeVar("Item")
+Images = ImageSource | PictureStore
+
 
 class Raw(NamedTuple):
-    """A batch as loaders pass it on: pictures (N, C, H, W), uint8, or float32 as they are; labels (N,), int64."""
+    """A batch as loaders pass it on: pictures (N, C, H, W), uint8, or float32 as they are; labels (N,), int64.
+
+    ``unreadable``: what could not be read, and was replaced.
+    """
 
     a: Tensor
     b: Tensor | None = None
     label: Tensor | None = None
+    unreadable: tuple[Unreadable, ...] = ()
+
+
+class ItemStream(Generic[Item]):
+    """An endless stream of items: each once in an epoch, in an order that is a function of the seed.
+
+    Args:
+        name: which stream it is; streams of other names have other orders.
+        length: how many items there are.
+        read: gives an item by its index; raises DataError.
+        seed: decides the order, and what replaces an item that cannot be read.
+        known: items that are replaced without being read.
+    """
+
+    def __init__(
+        self, name: str, length: int, read: Callable[[int], Item], *, seed: int, known: UnreadableItems
+    ) -> None:
+        self._name, self._length, self._read, self._seed, self._known = name, length, read, seed, known
+
+    def at(self, position: int, met: list[Unreadable]) -> tuple[int, Item]:
+        """The index of the item at ``position``, and the item; what had to be replaced is added to ``met``.
+
+        Raises:
+            DataError: no item can be read.
+        """
+        tried: set[int] = set()
+        for index in self._candidates(position):
+            if index in tried or (self._name, index) in self._known:
+                continue
+            tried.add(index)
+            try:
+                return index, self._read(index)
+            except DataError as error:
+                met.append(Unreadable(self._name, index, str(error)))
+        reasons = [item.reason for item in met if item.stream == self._name] or self._known.reasons()
+        raise DataError(f"none of {self._length:,} items can be read; first: {reasons[0]}")
+
+    def _candidates(self, position: int) -> Iterator[int]:
+        yield draw(self._seed, self._name, self._length, position)
+        yield from generator(self._seed, "replacement", self._name, position).permutation(self._length).tolist()
 
 
 class BatchDataset(Dataset[Raw]):
     """The n-th batch of a two-domain set.
 
     Args:
-        a: pictures of domain A.
+        a: pictures of domain A by index.
         b: pictures of domain B; where ``paired``, the i-th of both are one item.
         paired: draw the same item from both domains, with the same geometry.
         augmenter: applied to every drawn picture.
         batch_size: pictures per domain in a batch, over all processes.
         seed: decides order and augmentation.
         share: this process's number and the number of processes, each of which loads its part of every batch.
+        unreadable: items that are replaced without being read.
     """
 
     def __init__(
         self,
-        a: PictureStore,
-        b: PictureStore,
+        a: Images,
+        b: Images,
         *,
         paired: bool,
         augmenter: Augmenter,
         batch_size: int,
         seed: int,
         share: tuple[int, int] = (0, 1),
+        unreadable: UnreadableItems,
     ) -> None:
         self._a, self._b, self._paired = a, b, paired
         self._augmenter, self._batch_size, self._seed = augmenter, batch_size, seed
         self._share = share
+        self._pairs = ItemStream("pair", len(a), self._pair, seed=seed, known=unreadable)
+        self._singles = [
+            ItemStream(name, len(images), images.__getitem__, seed=seed, known=unreadable)
+            for name, images in (("A", a), ("B", b))
+        ]
 
     def __getitem__(self, number: int) -> Raw:
-        positions = positions_of(number, self._batch_size, self._share)
+        positions, met = positions_of(number, self._batch_size, self._share), list[Unreadable]()
         if self._paired:
-            items = [self._pair(position) for position in positions]
-            return Raw(_tensor([a for a, _ in items]), _tensor([b for _, b in items]))
-        return Raw(
-            _tensor([self._single(self._a, "A", position) for position in positions]),
-            _tensor([self._single(self._b, "B", position) for position in positions]),
+            pairs = [self._augmented_pair(position, met) for position in positions]
+            return Raw(_tensor([a for a, _ in pairs]), _tensor([b for _, b in pairs]), unreadable=tuple(met))
+        a, b = (
+            _tensor([self._augmented(domain, stream, position, met) for position in positions])
+            for domain, stream in zip("AB", self._singles, strict=True)
         )
+        return Raw(a, b, unreadable=tuple(met))
 
-    def _single(self, store: PictureStore, domain: str, position: int) -> Pixels:
+    def _augmented(self, domain: str, stream: ItemStream[Pixels], position: int, met: list[Unreadable]) -> Pixels:
         seed = derive_seed(self._seed, "augment", domain, position)
-        return self._augmenter.single(store[draw(self._seed, domain, len(store), position)], seed)
+        return self._augmenter.single(stream.at(position, met)[1], seed)
 
-    def _pair(self, position: int) -> tuple[Pixels, Pixels]:
-        index = draw(self._seed, "pair", len(self._a), position)
+    def _augmented_pair(self, position: int, met: list[Unreadable]) -> tuple[Pixels, Pixels]:
         seed = derive_seed(self._seed, "augment", "pair", position)
-        return self._augmenter.pair(self._a[index], self._b[index], seed)
+        return self._augmenter.pair(*self._pairs.at(position, met)[1], seed)
+
+    def _pair(self, index: int) -> tuple[Pixels, Pixels]:
+        a, b = self._a[index], self._b[index]
+        if a.shape[:2] != b.shape[:2]:  # they are cropped at one place
+            raise DataError(different_shapes(self._a.pictures[index].name, a, self._b.pictures[index].name, b))
+        return a, b
 
 
 class LabelledDataset(Dataset[Raw]):
@@ -89,28 +151,39 @@ class LabelledDataset(Dataset[Raw]):
         batch_size: pictures in a batch, over all processes.
         seed: decides order and augmentation.
         share: as in ``BatchDataset``.
+        unreadable: as in ``BatchDataset``.
     """
 
     def __init__(
         self,
-        pictures: PictureStore,
+        pictures: Images,
         labels: Tensor | None,
         *,
         augmenter: Augmenter,
         batch_size: int,
         seed: int,
         share: tuple[int, int] = (0, 1),
+        unreadable: UnreadableItems,
     ) -> None:
-        self._pictures, self._labels = pictures, labels
-        self._augmenter, self._batch_size, self._seed = augmenter, batch_size, seed
+        self._labels, self._augmenter, self._batch_size, self._seed = labels, augmenter, batch_size, seed
         self._share = share
+        self._stream = ItemStream("A", len(pictures), pictures.__getitem__, seed=seed, known=unreadable)
 
     def __getitem__(self, number: int) -> Raw:
-        positions = positions_of(number, self._batch_size, self._share)
-        chosen = [draw(self._seed, "A", len(self._pictures), position) for position in positions]
+        positions, met = positions_of(number, self._batch_size, self._share), list[Unreadable]()
+        items = [self._stream.at(position, met) for position in positions]
         seeds = [derive_seed(self._seed, "augment", "A", position) for position in positions]
-        drawn = [self._augmenter.single(self._pictures[index], seed) for index, seed in zip(chosen, seeds, strict=True)]
-        return Raw(_tensor(drawn), label=None if self._labels is None else self._labels[chosen])
+        drawn = [self._augmenter.single(pixels, seed) for (_, pixels), seed in zip(items, seeds, strict=True)]
+        label = None if self._labels is None else self._labels[[index for index, _ in items]]
+        return Raw(_tensor(drawn), label=label, unreadable=tuple(met))
+
+
+def different_shapes(name: Path, pixels: Pixels, partner: Path, other: Pixels) -> str:
+    """What is wrong with a pair of different shapes."""
+    return (
+        f"{name} and {partner} are a pair of different shapes, {pixels.shape[1]}x{pixels.shape[0]} and "
+        f"{other.shape[1]}x{other.shape[0]} at the load size: use data.fit=square or correct the files"
+    )
 
 
 def positions_of(number: int, batch_size: int, share: tuple[int, int]) -> range:
@@ -135,9 +208,18 @@ def _tensor(pictures: list[Pixels]) -> Tensor:
 
 
 def batches_from(
-    dataset: Dataset[Raw], start: int, *, workers: int, device: torch.device, share: tuple[int, int] = (0, 1)
+    dataset: Dataset[Raw],
+    start: int,
+    *,
+    workers: int,
+    device: torch.device,
+    share: tuple[int, int] = (0, 1),
+    unreadable: UnreadableItems | None = None,
 ) -> Iterator[Batch]:
-    """Endless batches from number ``start`` on, on ``device``; worker processes change nothing but the speed."""
+    """Endless batches from number ``start`` on, on ``device``; worker processes change nothing but the speed.
+
+    What could not be read is added to ``unreadable`` with the batch that has something else in its place.
+    """
     loader: DataLoader[Raw] = DataLoader(
         dataset,
         batch_size=None,
@@ -148,7 +230,9 @@ def batches_from(
         generator=torch.Generator(),
     )
     try:
-        for a, b, label in loader:
+        for a, b, label, replaced in loader:
+            if unreadable is not None:
+                unreadable.add(replaced)
             yield Batch(
                 to_unit(a, device),
                 None if b is None else to_unit(b, device),

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from PIL import Image
 
 from i2i.data.builtin import BUILTIN_PICTURES, digits, openmoji, split_of
+from i2i.data.heads import GREY_MODES, Head, head_sample
 from i2i.data.images import Pixels, from_pil, list_images, to_pil
 from i2i.data.layout import Picture
 from i2i.data.records import RecordFiles, find_records, read_names, read_records
@@ -36,6 +36,10 @@ class ArrayPicture:
     def mode(self) -> Literal["L", "RGB"]:
         """The picture's mode, as Pillow calls it."""
         return "L" if self.pixels.ndim == 2 else "RGB"
+
+    def head(self) -> Head:
+        """The picture's size and mode."""
+        return Head(self.pixels.shape[1], self.pixels.shape[0], self.mode)
 
     def read(self, channels: int, background: tuple[int, int, int]) -> Pixels:
         """The picture as (H, W, channels)."""
@@ -60,11 +64,8 @@ class Collection:
     labels: tuple[str, ...]
 
     def is_grey(self) -> bool:
-        """Whether every picture that can be opened has no colours, by the heads of the files."""
-        return all(
-            picture.mode == "L" if isinstance(picture, ArrayPicture) else _is_grey(picture.path)
-            for picture in self.train.pictures
-        )
+        """Whether no picture of ``head_sample`` that can be opened has colours, by its header."""
+        return all(_is_grey(picture) for picture in head_sample(self.train.pictures))
 
 
 def find_collection(data: str, *, size: int) -> Collection:
@@ -181,9 +182,8 @@ def read_idx(path: Path) -> Pixels:
         raise DataError(f"{path} is not a whole IDX file ({error})") from None
 
 
-def _is_grey(path: Path) -> bool:
+def _is_grey(picture: Picture | ArrayPicture) -> bool:
     try:
-        with Image.open(path) as file:
-            return file.mode in ("1", "L", "I;16", "I;16B", "I;16L")
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
-        return True  # it will be left out, with its reason, when it is read
+        return picture.head().mode in GREY_MODES
+    except DataError:
+        return True  # it will be named, with its reason, when it is read

@@ -4,33 +4,37 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
 from i2i.batch import Batch
 from i2i.config import Config
 from i2i.data.batches import LabelledDataset, to_unit
 from i2i.data.collection import Collection, Part, find_collection
-from i2i.data.store import Loading, PictureStore
-from i2i.data.training_set import TrainingData, augmenter_for, centre, digest_of_names, spread
+from i2i.data.heads import spread
+from i2i.data.store import ImageSource, Loading, PictureStore, PixelMemory
+from i2i.data.training_set import TrainingData, augmenter_for, bytes_of, centre, digest_of_names, note_heads
 from i2i.data.transforms import stack
+from i2i.data.unreadable import UnreadableItems
 from i2i.display import tracked
 from i2i.errors import ConfigError, DataError
 
 
 @dataclass(frozen=True)
 class OneDomain(TrainingData):
-    """One domain, read and counted."""
+    """One domain, listed and counted."""
 
     collection: Collection
     channels: int
-    pictures: PictureStore
+    pictures: ImageSource
+    unreadable: UnreadableItems
+    fits_in_memory: bool
 
     @classmethod
     def read(cls, config: Config) -> OneDomain:
-        """Finds and reads the training pictures that ``config.data`` names.
+        """Finds the training pictures that ``config.data`` names.
 
         Raises:
             DataError: there is no usable data; says which folder and why.
@@ -40,14 +44,21 @@ class OneDomain(TrainingData):
         channels = data.channels_a
         if channels == "auto":
             channels = 1 if collection.is_grey() else 3
-        pictures = _read(collection.train, config, channels, data.load_size, int(data.memory_gib * 2**30))
-        if not len(pictures):
-            raise DataError(f"{collection.root}: no picture can be read; first: {pictures.skipped[0]}")
-        return cls(collection, channels, pictures)
+        train = collection.train.pictures
+        unreadable = UnreadableItems(len(train), f"; i2i data check {collection.root} names all")
+        try:
+            [heads] = zip(*note_heads(unreadable, "A", train), strict=True)
+        except DataError as error:
+            raise DataError(f"{collection.root}: {error}") from None
+        unreadable.require_few()
+        loading = Loading(channels, data.load_size, data.fit, data.background)
+        need, budget = bytes_of(len(train), loading, heads), int(data.memory_gib * 2**30)
+        pictures = ImageSource(train, loading, PixelMemory(len(train), min(need, budget)))
+        return cls(collection, channels, pictures, unreadable, need <= budget)
 
     @property
-    def root(self) -> Path | None:
-        return self.collection.root if self.collection.root.is_dir() else None
+    def roots(self) -> tuple[Path, ...]:
+        return (self.collection.root,) if self.collection.root.is_dir() else ()
 
     @property
     def size(self) -> int:
@@ -55,17 +66,21 @@ class OneDomain(TrainingData):
 
     @property
     def in_memory(self) -> bool:
-        return self.pictures.in_memory
+        return self.fits_in_memory
 
     def describe(self) -> str:
         labels = f" with {len(self.collection.labels)} labels" if self.collection.labels else ""
         return f"{len(self.pictures):,} pictures{labels}"
 
     def problems(self) -> list[str]:
-        return [str(error) for error in self.pictures.skipped]
+        return self.unreadable.reasons()
 
     def fingerprint(self) -> str:
-        return f"{len(self.pictures)} pictures, names {digest_of_names(self.collection.root, self.pictures)}"
+        return f"{len(self.pictures)} pictures, names {self._digest}"
+
+    @cached_property
+    def _digest(self) -> str:
+        return digest_of_names((self.collection.root, self.collection.train.pictures))
 
     def settled(self, config: Config) -> Config:
         wanted, found = config.method.get("labels", "ignored"), self.collection.labels
@@ -84,29 +99,31 @@ class OneDomain(TrainingData):
     def dataset(self, config: Config, share: tuple[int, int]) -> LabelledDataset:
         return LabelledDataset(
             self.pictures,
-            self._labels(config, self.collection.train, self.pictures),
+            torch.tensor(self.collection.train.labels) if config.data.labels else None,
             augmenter=augmenter_for(config, {self.channels}),
             batch_size=config.training.batch_size,
             seed=config.training.seed,
             share=share,
+            unreadable=self.unreadable,
         )
 
     def preview(self, config: Config, device: torch.device) -> Batch:
         count = config.training.sample_count
-        for part in (self.collection.test, self.collection.train):
+        train = self.collection.train
+        kept = [index for index in range(len(train.pictures)) if ("A", index) not in self.unreadable]
+        readable = Part([train.pictures[i] for i in kept], [train.labels[i] for i in kept] if train.labels else [])
+        for part in (self.collection.test, readable):
             few = Part(spread(part.pictures, count), spread(part.labels, count))
             pictures = _read(few, config, self.channels, config.image_size, budget=2**30)
             if len(pictures):
                 break
-        images = stack([centre(pictures[i], config.image_size) for i in range(len(pictures))])
-        label = self._labels(config, few, pictures)
-        return Batch(to_unit(torch.from_numpy(images), device), label=None if label is None else label.to(device))
-
-    @staticmethod
-    def _labels(config: Config, part: Part, pictures: PictureStore) -> Tensor | None:
-        if not config.data.labels:
-            return None
-        return torch.tensor([part.labels[number] for number in pictures.numbers])
+        else:
+            raise DataError(f"{self.collection.root}: none of the pictures for previews can be read")
+        images = to_unit(
+            torch.from_numpy(stack([centre(pictures[i], config.image_size) for i in range(len(pictures))])), device
+        )
+        label = torch.tensor([few.labels[number] for number in pictures.numbers]) if config.data.labels else None
+        return Batch(images, label=None if label is None else label.to(device))
 
 
 def read_pictures(pictures: Sequence[Part], config: Config) -> list[PictureStore]:

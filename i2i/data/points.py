@@ -8,7 +8,7 @@ A point is a picture of one pixel: (C, 1, 1) with C coordinates.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +21,7 @@ from i2i.batch import Batch
 from i2i.config import Config
 from i2i.data.batches import Raw, positions_of
 from i2i.data.training_set import TrainingData
+from i2i.data.unreadable import UnreadableItems
 from i2i.errors import ConfigError, DataError
 from i2i.seeding import generator
 
@@ -62,6 +63,7 @@ class Points(TrainingData):
     """A distribution of points."""
 
     name: str
+    unreadable: UnreadableItems = field(default_factory=lambda: UnreadableItems(EPOCH))
 
     @classmethod
     def named(cls, config: Config) -> Points:
@@ -76,8 +78,8 @@ class Points(TrainingData):
         return cls(name)
 
     @property
-    def root(self) -> Path | None:
-        return None
+    def roots(self) -> tuple[Path, ...]:
+        return ()
 
     @property
     def size(self) -> int:

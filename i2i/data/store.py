@@ -1,18 +1,21 @@
-"""Decoded pictures of one domain at the load size, kept in memory as uint8 where they fit a budget."""
+"""Decoded images at the load size, kept in memory as uint8 where they fit a budget."""
 
 from __future__ import annotations
 
+import mmap
+import multiprocessing
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from copy import copy
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
-import numpy as np
 import torch
 from PIL import Image
+from torch import Tensor
 
+from i2i.data.heads import Head
 from i2i.data.images import MODES, Pixels, from_pil, to_pil
 from i2i.errors import ConfigError, DataError
 
@@ -26,6 +29,9 @@ class Picture(Protocol):
     @property
     def name(self) -> Path:
         """What tells it from the others, as a path below the data's root."""
+
+    def head(self) -> Head:
+        """Its size and mode, read without decoding; raises DataError."""
 
     def read(self, channels: int, background: tuple[int, int, int]) -> Pixels:
         """Decodes to (H, W, channels), uint8; raises DataError."""
@@ -59,83 +65,144 @@ class Loading:
         """
         return resized(picture.read(self.channels, self.background), self.load_size, self.fit)
 
+    def size_of(self, head: Head) -> int:
+        """How many bytes a picture with this header takes once it is decoded; exact but for EXIF orientation."""
+        width, height = _target(head.width, head.height, self.load_size, self.fit)
+        return width * height * self.channels
+
+
+class PixelMemory:
+    """Decoded pixels, kept as they come until the budget is full: one block for all domains of a run.
+
+    Loader workers share it, however they are started, so what one process has decoded no other decodes again. Memory
+    is taken from the system only as the block fills.
+
+    Args:
+        count: how many images there are.
+        size: how many bytes may be kept.
+    """
+
+    def __init__(self, count: int, size: int) -> None:
+        try:
+            self._block = _shared_zeros(size)
+        except (OSError, OverflowError, ValueError) as error:
+            raise ConfigError(f"data.memory_gib: cannot reserve {size / 2**30:.1f} GiB ({error}); lower it") from None
+        # Of each image where it starts, and its shape; a height of 0: not here, of -1: about to be written.
+        self._table = _shared_zeros(count * 32).view(torch.int64).view(count, 4)
+        self._used = _shared_zeros(8).view(torch.int64)
+        self._lock: AbstractContextManager[Any]
+        try:
+            self._lock = multiprocessing.Lock()
+        except (ImportError, OSError):  # a system without semaphores has no loader workers either
+            self._lock = nullcontext()
+
+    def get(self, number: int) -> Pixels | None:
+        """The image (H, W, C) that was kept as ``number``, or None."""
+        with self._lock:
+            start, height, width, channels = self._table[number].tolist()
+        if height <= 0:
+            return None
+        pixels: Pixels = self._block.numpy()[start : start + height * width * channels]
+        return pixels.reshape(height, width, channels)
+
+    def put(self, number: int, pixels: Pixels) -> None:
+        """Keeps an image (H, W, C) as ``number`` where there is room."""
+        with self._lock:
+            start = int(self._used)
+            if start + pixels.nbytes > len(self._block) or self._table[number, 1]:
+                return
+            self._used += pixels.nbytes
+            self._table[number, 1] = -1
+        self._block.numpy()[start : start + pixels.nbytes] = pixels.ravel()
+        with self._lock:
+            self._table[number] = torch.tensor([start, *pixels.shape])
+
+
+def _shared_zeros(size: int) -> Tensor:
+    """Bytes that forked processes share; torch shares a tensor with those that are started otherwise."""
+    return torch.frombuffer(mmap.mmap(-1, size), dtype=torch.uint8) if size else torch.zeros(0, dtype=torch.uint8)
+
+
+class ImageSource:
+    """The images of one domain by index, each decoded when it is first asked for.
+
+    Args:
+        pictures: where they are.
+        loading: how to decode them.
+        memory: keeps decoded images.
+        first: the number of the first of them in ``memory``.
+    """
+
+    def __init__(self, pictures: Sequence[Picture], loading: Loading, memory: PixelMemory, first: int = 0) -> None:
+        self.pictures = pictures
+        self._loading, self._memory, self._first = loading, memory, first
+
+    def __len__(self) -> int:
+        return len(self.pictures)
+
+    def __getitem__(self, index: int) -> Pixels:
+        """The image (H, W, C) at the load size.
+
+        Raises:
+            DataError: it cannot be read.
+        """
+        pixels = self._memory.get(self._first + index)
+        if pixels is None:
+            pixels = self._loading.read(self.pictures[index])
+            self._memory.put(self._first + index, pixels)
+        return pixels
+
 
 class PictureStore:
-    """The readable pictures of one domain, by index. Unreadable ones are left out and kept in ``skipped``."""
+    """The readable pictures of a small part, all read at once. Unreadable ones are left out and kept in ``skipped``."""
 
     def __init__(self, pictures: Sequence[Picture], loading: Loading, budget: int, progress: Progress) -> None:
-        """Reads every picture once, so that an unreadable one is known before training and not in the middle of it.
+        """Reads every picture once.
 
         ``numbers`` holds the readable pictures' places in ``pictures``.
 
         Args:
             pictures: the files.
             loading: how to decode them.
-            budget: how many bytes may be kept in memory; beyond that, pictures are decoded again at each use.
+            budget: how many bytes may be kept in memory; pictures beyond it are decoded again at each use.
             progress: wraps the pictures as they are decoded.
         """
         self.pictures: list[Picture] = []
         self.numbers: list[int] = []
         self.skipped: list[DataError] = []
         self._loading = loading
-        self._shapes: list[tuple[int, int, int]] = []
-        kept: list[Pixels] | None = []
-        size = 0
+        self._kept: list[Pixels] = []
+        room = budget
         for number, pixels in enumerate(progress(_decode_all(pictures, loading))):
             if isinstance(pixels, DataError):
                 self.skipped.append(pixels)
                 continue
             self.pictures.append(pictures[number])
             self.numbers.append(number)
-            self._shapes.append(pixels.shape)
-            size += pixels.nbytes
-            if size > budget:
-                kept = None
-            if kept is not None:
-                kept.append(pixels)
-        self._starts = np.cumsum([0, *(int(np.prod(shape)) for shape in self._shapes)])
-        # A tensor: torch hands it to loader workers without a copy, however they are started.
-        self._block = None if kept is None else torch.empty(size, dtype=torch.uint8)
-        if self._block is not None and kept:
-            np.concatenate([pixels.ravel() for pixels in kept], out=self._block.numpy())
-
-    @property
-    def in_memory(self) -> bool:
-        """Whether all pictures are kept decoded."""
-        return self._block is not None
+            room -= pixels.nbytes
+            if room >= 0:
+                self._kept.append(pixels)
 
     def __len__(self) -> int:
         return len(self.pictures)
 
     def __getitem__(self, index: int) -> Pixels:
         """The picture (H, W, C) at the load size."""
-        if self._block is None:
-            return self._loading.read(self.pictures[index])
-        start, shape = self._starts[index], self._shapes[index]
-        pixels: Pixels = self._block.numpy()[start : start + int(np.prod(shape))].reshape(shape)
-        return pixels
-
-    def shape(self, index: int) -> tuple[int, int, int]:
-        """Height, width and channels of the picture at the load size."""
-        return self._shapes[index]
-
-    def only(self, numbers: set[int]) -> PictureStore:
-        """A view of the pictures whose number in the list given at construction is in ``numbers``."""
-        kept = [index for index, number in enumerate(self.numbers) if number in numbers]
-        view = copy(self)
-        view.pictures, view.numbers = [self.pictures[i] for i in kept], [self.numbers[i] for i in kept]
-        view._shapes, view._starts = [self._shapes[i] for i in kept], self._starts[kept]
-        return view
+        return self._kept[index] if index < len(self._kept) else self._loading.read(self.pictures[index])
 
 
 def resized(pixels: Pixels, size: int, fit: Fit) -> Pixels:
     """Bicubic, antialiased resizing of (H, W, C) by the rule ``fit`` of ``Loading``."""
     height, width, channels = pixels.shape
-    scale = size / min(height, width)
-    target = (size, size) if fit == "square" else (max(size, round(width * scale)), max(size, round(height * scale)))
+    target = _target(width, height, size, fit)
     if target == (width, height):
         return pixels
     return from_pil(to_pil(pixels).resize(target, Image.Resampling.BICUBIC), channels)
+
+
+def _target(width: int, height: int, size: int, fit: Fit) -> tuple[int, int]:
+    scale = size / min(height, width)
+    return (size, size) if fit == "square" else (max(size, round(width * scale)), max(size, round(height * scale)))
 
 
 def _decode_all(pictures: Sequence[Picture], loading: Loading) -> Iterator[Pixels | DataError]:

@@ -7,7 +7,6 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TypeVar
 
 import torch
 from torch.utils.data import Dataset
@@ -15,20 +14,31 @@ from torch.utils.data import Dataset
 from i2i.batch import Batch
 from i2i.config import Config
 from i2i.data.batches import Raw
+from i2i.data.heads import Head, head_sample
 from i2i.data.images import Pixels
-from i2i.data.store import PictureStore
+from i2i.data.store import Loading, Picture
 from i2i.data.transforms import Augmenter
-
-Item = TypeVar("Item")
+from i2i.data.unreadable import Unreadable, UnreadableItems
+from i2i.errors import DataError
 
 
 class TrainingData(ABC):
-    """The data of one run, read and counted."""
+    """The data of one run, listed and counted; images are decoded when they are drawn.
+
+    Attributes:
+        unreadable: the items that could not be read so far.
+    """
+
+    unreadable: UnreadableItems
 
     @property
     @abstractmethod
-    def root(self) -> Path | None:
-        """The folder that it lies in; None for data that is drawn and not read."""
+    def roots(self) -> tuple[Path, ...]:
+        """The folders that it lies in; none for data that is drawn and not read."""
+
+    def notes(self) -> list[str]:
+        """What a person should know of how the data was split."""
+        return []
 
     @property
     @abstractmethod
@@ -38,7 +48,7 @@ class TrainingData(ABC):
     @property
     @abstractmethod
     def in_memory(self) -> bool:
-        """Whether drawing an item costs no decoding."""
+        """Whether all images fit in memory once they are decoded, so that only the first epoch costs decoding."""
 
     @abstractmethod
     def describe(self) -> str:
@@ -46,7 +56,7 @@ class TrainingData(ABC):
 
     @abstractmethod
     def problems(self) -> list[str]:
-        """What was left out, one line for each file."""
+        """What was left out or could not be read so far, one line for each item."""
 
     @abstractmethod
     def fingerprint(self) -> str:
@@ -73,14 +83,52 @@ class TrainingData(ABC):
         """A few fixed items for previews, held out where there are such."""
 
 
-def digest_of_names(root: Path, *stores: PictureStore) -> str:
-    """A short hash of the pictures' names relative to ``root``, in order."""
+def digest_of_names(*domains: tuple[Path, Sequence[Picture]]) -> str:
+    """A short hash of the names of each domain's pictures relative to a folder, in order."""
     digest = hashlib.sha256()
-    for store in stores:
-        for picture in store.pictures:
-            digest.update(os.fsencode(os.path.relpath(picture.name, root)) + b"|")
+    for root, pictures in domains:
+        prefix = os.path.join(root, "")
+        for picture in pictures:
+            name = os.fspath(picture.name)  # below the root, as it was listed
+            short = name.removeprefix(prefix) if name.startswith(prefix) else os.path.relpath(name, root)
+            digest.update(os.fsencode(short) + b"|")
         digest.update(b"/")
     return digest.hexdigest()[:12]
+
+
+def note_heads(unreadable: UnreadableItems, stream: str, *domains: Sequence[Picture]) -> list[tuple[Head, ...]]:
+    """Reads the headers of a fixed sample of items, so that data which is not there is known before training.
+
+    Args:
+        unreadable: takes those that cannot be read.
+        stream: what the items are called there.
+        domains: the pictures; the i-th of all domains are one item.
+
+    Returns:
+        The headers of the items whose headers can be read.
+
+    Raises:
+        DataError: there is no such item.
+    """
+    heads, bad = [], list[Unreadable]()
+    for index in head_sample(range(len(domains[0]))):
+        try:
+            heads.append(tuple(pictures[index].head() for pictures in domains))
+        except DataError as error:
+            bad.append(Unreadable(stream, index, str(error)))
+    if not heads:
+        raise DataError(f"no picture can be read; first: {bad[0].reason}")
+    unreadable.add(bad)
+    return heads
+
+
+def bytes_of(count: int, loading: Loading, heads: Iterable[Head]) -> int:
+    """How many bytes ``count`` decoded images take at most, as the headers of a sample say.
+
+    This is exact where all images become squares. Where they do not, others may be larger, and some may then not be
+    kept.
+    """
+    return count * max(map(loading.size_of, heads))
 
 
 def augmenter_for(config: Config, channels: Iterable[int]) -> Augmenter:
@@ -93,11 +141,6 @@ def augmenter_for(config: Config, channels: Iterable[int]) -> Augmenter:
     augmenter = Augmenter(config.image_size, flip=config.data.flip, extra=extra)
     augmenter.check(channels, config.data.load_size)
     return augmenter
-
-
-def spread(items: Sequence[Item], count: int) -> list[Item]:
-    """``count`` of the items, evenly spread; all where there are no more."""
-    return [items[i * len(items) // count] for i in range(count)] if len(items) > count else list(items)
 
 
 def centre(pixels: Pixels, size: int) -> Pixels:

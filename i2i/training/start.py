@@ -35,9 +35,9 @@ def train(config: Config, run: str | Path | None = None, *, callbacks: Sequence[
     trainer = Trainer(config)
     if not trainer.is_main:  # the first process makes the folder and is the only one that writes
         return _fit(trainer, RunFolder(wanted or RUNS), callbacks)
-    root = trainer.data.root
-    if wanted is not None and root is not None and root.resolve() in wanted.resolve().parents:
-        raise DataError(f"the run {wanted} would lie in the data {root}, and its previews among the pictures")
+    for root in trainer.data.roots:
+        if wanted is not None and root.resolve() in wanted.resolve().parents:
+            raise DataError(f"the run {wanted} would lie in the data {root}, and its previews among the pictures")
     folder = new_run(config.arch, wanted)
     folder.write_config(trainer.config)
     return _fit(trainer, folder, callbacks)
@@ -97,19 +97,26 @@ def leave_processes() -> None:
 
 def _fit(trainer: Trainer, run: RunFolder, callbacks: Sequence[Callback]) -> Outcome:
     training, data = trainer.config.training, trainer.data
-    for problem in data.problems():
+    known = data.problems()
+    for problem in known:
         warn(f"left out: {problem}")
     say(
         f"{run.root}: {trainer.config.arch}, {data.describe()} at {trainer.config.image_size} px, "
         f"{training.device} in {training.precision}"
     )
     say(f"computed by {environment()}, {training.threads} threads")
+    for note in data.notes():
+        say(note)
     rates = ", ".join(f"{player} {opt.lr:g}" for player, opt in trainer.config.optimizers.items())
     say(f"learning rate ({rates}): {describe(training.schedule, trainer.total_steps, training.max_time)}")
     if trainer.engine.step_count:
         say(f"continuing at step {trainer.engine.step_count:,}")
     try:
-        return trainer.fit(run, callbacks)
+        outcome = trainer.fit(run, callbacks)
+        for problem in outcome.problems:
+            if problem not in known:
+                warn(f"could not be read and was replaced: {problem}")
+        return outcome
     except (TrainingStopped, DataError, RuntimeError) as error:
         kept = run.checkpoints()
         state = f"the last good state is {kept[-1]}" if kept else "no checkpoint was written yet"

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 from accelerate import PartialState
-from accelerate.utils import broadcast, reduce
+from accelerate.utils import gather_object, reduce
 
 from i2i.batch import Batch
 from i2i.build import check_buildable
@@ -135,7 +135,7 @@ class Trainer:
 
         Raises:
             TrainingStopped: a loss is not finite; the last checkpoint is kept.
-            DataError: a checkpoint cannot be written.
+            DataError: a checkpoint cannot be written, or too many items could not be read; the run is saved before.
             ConfigError: ``training.deterministic`` with an operation that this device has in no such form.
         """
         log = RunLog(run, self.engine.step_count) if self.is_main else None
@@ -145,6 +145,7 @@ class Trainer:
                 if log is not None and self.engine.step_count == 0:
                     log.start(self.config)
                 self._loop(request, [*self._own_callbacks(log, display), *callbacks, self._checkpoints(run, log)])
+            self.data.unreadable.require_few()
         finally:
             if log is not None:
                 log.close()
@@ -190,7 +191,7 @@ class Trainer:
             raise ConfigError(f"config.yaml was changed after the run was started: set back {', '.join(changed)}")
         if header["data"] != self.data.fingerprint():
             raise DataError(
-                f"{self.config.data.path}: the pictures have changed since the run was started "
+                f"{self.config.data.title}: the pictures have changed since the run was started "
                 f"({header['data']}; now {self.data.fingerprint()}): restore them or start a new run"
             )
         if header["environment"] != environment():
@@ -202,10 +203,16 @@ class Trainer:
         self._meters.load_state_dict(state["meters"], self.device)
         self._batches = CountedBatches(iter(()), state["batches"])
         self._seconds_before = state["seconds"]
+        self.data.unreadable.load_state(header.get("unreadable", []))
 
     def _begin(self) -> None:
         batches = batches_from(
-            self._dataset, self._batches.taken, workers=self._workers(), device=self.device, share=self._share
+            self._dataset,
+            self._batches.taken,
+            workers=self._workers(),
+            device=self.device,
+            share=self._share,
+            unreadable=self.data.unreadable,
         )
         self._batches = CountedBatches(batches, self._batches.taken)
         self._started = time.perf_counter()
@@ -289,7 +296,12 @@ class Trainer:
             "seconds": self._seconds(),
         }
         config = self.config.model_dump(mode="json")
-        header = {"data": self.data.fingerprint(), "environment": environment(), "config": config}
+        header = {
+            "data": self.data.fingerprint(),
+            "unreadable": self.data.unreadable.state(),
+            "environment": environment(),
+            "config": config,
+        }
         save_tree(run.checkpoint(self.engine.step_count), state, header, kind="checkpoint")
         save_weights(run.model, self.engine.inference_weights(), self.config, self.engine.step_count)
         for old in run.checkpoints()[: -self.config.training.keep_checkpoints]:
@@ -305,8 +317,20 @@ class Trainer:
         progress = max(done, spent) if training.schedule.over == "budget" else done
         values = [min(progress, 1.0), float(max(done, spent) >= 1), float(request.made)]
         if self.engine.processes > 1:
-            values = broadcast(torch.tensor(values, dtype=torch.float64, device=self.device)).tolist()
-        return Position(self.engine.step_count, values[0], over=values[1] > 0, asked_to_stop=values[2] > 0)
+            values = self._agreed(values)
+        stop = values[2] > 0 or self.data.unreadable.too_many
+        return Position(self.engine.step_count, values[0], over=values[1] > 0, asked_to_stop=stop)
+
+    def _agreed(self, values: list[float]) -> list[float]:
+        """The first process's ``values``; what any process could not read becomes known to all."""
+        unreadable = self.data.unreadable
+        own = [value if self.is_main else 0.0 for value in values]
+        told = torch.tensor([*own, float(unreadable.has_news)], dtype=torch.float64, device=self.device)
+        *values, news = reduce(told, "sum").tolist()
+        if news:
+            unreadable.add(gather_object(unreadable.take_news()))
+            unreadable.take_news()
+        return values
 
     def _seconds_left(self, seconds_per_step: float) -> float:
         limit = self.config.training.max_time

@@ -1,0 +1,53 @@
+"""What the header of an image file says, read without decoding the pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple, TypeVar
+
+from PIL import Image, UnidentifiedImageError
+
+from i2i.errors import DataError
+
+Item = TypeVar("Item")
+
+HEADS = 256
+"""How many headers of a domain are read when a run starts."""
+GREY_MODES = frozenset({"1", "L", "I;16", "I;16B", "I;16L"})
+
+
+class Head(NamedTuple):
+    """Width and height in pixels as stored (before EXIF orientation), and Pillow's mode."""
+
+    width: int
+    height: int
+    mode: str
+
+
+def read_head(path: Path) -> Head:
+    """The header of the image at ``path``.
+
+    Raises:
+        DataError: no such file, or its beginning is not that of an image.
+    """
+    try:
+        with Image.open(path) as file:
+            return Head(file.width, file.height, file.mode)
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file") from None
+    except UnidentifiedImageError:
+        raise DataError(f"{path}: not a picture that can be read") from None
+    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise DataError(f"{path}: unreadable picture ({reason})") from None
+
+
+def head_sample(items: Sequence[Item]) -> list[Item]:
+    """The items whose headers a start looks at: all of them up to 256, else 256 evenly spaced in their order."""
+    return spread(items, HEADS)
+
+
+def spread(items: Sequence[Item], count: int) -> list[Item]:
+    """``count`` of the items, evenly spread; all where there are no more."""
+    return [items[i * len(items) // count] for i in range(count)] if len(items) > count else list(items)
