@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams
 
-from i2i.config import Config, to_yaml
+from i2i.config import Config, leaves, to_yaml
 from i2i.data.batches import from_unit
 from i2i.data.images import write_image
 from i2i.display import one_line, warn
@@ -78,7 +78,7 @@ class RunLog:
 
     def start(self, config: Config) -> None:
         """The configuration, as text and as hyper-parameters."""
-        settings = {key: one_line(str(value)) for key, value in _flat(config.model_dump(mode="json"))}
+        settings = {key: one_line(str(value)) for key, value in leaves(config.model_dump(mode="json"))}
 
         def write(writer: SummaryWriter) -> None:
             writer.add_text("config", f"```yaml\n{to_yaml(config)}```".encode("utf-8", "replace").decode(), 0)
@@ -154,13 +154,3 @@ def _step_of(line: str) -> float:
         return float(json.loads(line)["step"])
     except (ValueError, KeyError, TypeError):
         return math.inf
-
-
-def _flat(tree: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
-    leaves: list[tuple[str, Any]] = []
-    for key, value in tree.items():
-        if isinstance(value, Mapping):
-            leaves += _flat(value, f"{prefix}{key}.")
-        else:
-            leaves.append((prefix + key, value))
-    return leaves
