@@ -6,11 +6,13 @@ usage: python -m benchmarks.sheet DATA/testA RUN/AtoB DATA/testB [--every 7] [--
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
-from PIL import Image
+import numpy as np
 
-from i2i.data.images import list_images
+from i2i.data.images import Pixels, list_images, read_image, to_pil
+from i2i.tiles import tile
 
 GAP = 2
 
@@ -25,16 +27,16 @@ def main() -> None:
     arguments = parser.parse_args()
     columns = [{path.stem: path for path in list_images(folder)} for folder in arguments.folders]
     names = sorted(columns[0])[:: arguments.every]
-    size = Image.open(columns[0][names[0]]).width
-    rows = -(-len(names) // arguments.abreast)
-    block = len(columns) * (size + GAP) + 4 * GAP
-    sheet = Image.new("RGB", (arguments.abreast * block - 5 * GAP, rows * (size + GAP) - GAP), "white")
-    for n, name in enumerate(names):
-        left, top = n // rows * block, n % rows * (size + GAP)
-        for k, column in enumerate(columns):
-            with Image.open(column[name]) as picture:
-                sheet.paste(picture.convert("RGB"), (left + k * (size + GAP), top))
-    sheet.save(arguments.output, optimize=True)
+    strips = [tile([read_image(column[name]) for column in columns], len(columns), gap=GAP) for name in names]
+    to_pil(in_blocks(strips, arguments.abreast)).save(arguments.output, optimize=True)
+
+
+def in_blocks(strips: Sequence[Pixels], abreast: int) -> Pixels:
+    """Joins strips (H, W, C) below each other in ``abreast`` blocks of the same height, from left to right."""
+    rows = -(-len(strips) // abreast)
+    strips = [*strips, *[np.full_like(strips[0], 255)] * (-len(strips) % rows)]
+    blocks = [tile(strips[i : i + rows], 1, gap=GAP) for i in range(0, len(strips), rows)]
+    return tile(blocks, abreast, gap=5 * GAP)
 
 
 if __name__ == "__main__":

@@ -6,9 +6,7 @@ Precedence, lowest first: the recipe of ``--arch``, what follows from the image 
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator, Mapping, Sequence
-from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -16,7 +14,8 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from i2i.components import Component, Count, Weight, without
-from i2i.errors import ConfigError
+from i2i.errors import ConfigError, did_you_mean
+from i2i.shipped import shipped
 
 Channels = Literal[1, 2, 3, 4]
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -221,7 +220,7 @@ def to_yaml(config: Config) -> str:
 
 def recipe_names() -> list[str]:
     """The names that ``--arch`` takes."""
-    return sorted(file.name.removesuffix(".yaml") for file in _recipes() if file.name.endswith(".yaml"))
+    return list(shipped("configs"))
 
 
 def read_recipe(arch: str) -> dict[str, Any]:
@@ -230,10 +229,10 @@ def read_recipe(arch: str) -> dict[str, Any]:
     Raises:
         ConfigError: there is no such recipe.
     """
-    for file in _recipes():
-        if file.name == f"{arch}.yaml":
-            return _parse_yaml(file.read_text(encoding="utf-8"), f"{arch}.yaml")
-    raise ConfigError(f"unknown arch {arch!r}{_did_you_mean(arch, recipe_names())}; known: {', '.join(recipe_names())}")
+    recipes = shipped("configs")
+    if arch not in recipes:
+        raise ConfigError(f"unknown arch {arch!r}{did_you_mean(arch, list(recipes))}; known: {', '.join(recipes)}")
+    return _parse_yaml(recipes[arch].read_text(encoding="utf-8"), f"{arch}.yaml")
 
 
 def read_config(path: Path) -> dict[str, Any]:
@@ -369,17 +368,10 @@ def _require_defaults(path: str, idle: Mapping[str, str], settings: Mapping[str,
 
 def differing_keys(one: Config, other: Config, ignoring: Sequence[str] = ()) -> list[str]:
     """Dotted paths of the settings in which two configurations differ, each with both values."""
-    left, right = dict(_leaves(one.model_dump(mode="json"))), dict(_leaves(other.model_dump(mode="json")))
+    left, right = dict(leaves(one.model_dump(mode="json"))), dict(leaves(other.model_dump(mode="json")))
     differing = {path for path in left.keys() | right.keys() if left.get(path) != right.get(path)}
     paths = sorted(differing.difference(ignoring))
     return [f"{path} ({left.get(path)} against {right.get(path)})" for path in paths]
-
-
-def _recipes() -> list[Any]:
-    # A wheel carries the recipes inside the package; in a checkout they lie beside it.
-    shipped = resources.files("i2i") / "configs"
-    folder = shipped if shipped.is_dir() else Path(__file__).parent.parent / "configs"
-    return list(folder.iterdir())
 
 
 def _drop_length(recipe: dict[str, Any], overrides: Mapping[str, Any]) -> None:
@@ -470,10 +462,11 @@ def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def _leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """The dotted path and the value of every setting of a nested mapping."""
     for key, value in tree.items():
         if isinstance(value, Mapping):
-            yield from _leaves(value, f"{prefix}{key}.")
+            yield from leaves(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value
 
@@ -486,7 +479,7 @@ def _explain(error: ValidationError, prefix: str, schema: type[BaseModel]) -> st
     path = prefix + ".".join(str(part) for part in first["loc"] if part not in ("constrained-int", "literal['auto']"))
     if first["type"] == "extra_forbidden":
         known = [prefix + key for key in _known_keys(schema)]
-        message = f"unknown key {path}{_did_you_mean(path, known)}"
+        message = f"unknown key {path}{did_you_mean(path, known)}"
     elif first["type"] == "missing":
         message = f"{path} is missing"
     elif first["type"] == "value_error":
@@ -501,13 +494,3 @@ def _known_keys(schema: type[BaseModel], prefix: str = "") -> Iterator[str]:
         yield prefix + key
         if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
             yield from _known_keys(field.annotation, f"{prefix}{key}.")
-
-
-def _did_you_mean(given: str, known: Sequence[str]) -> str:
-    """The nearest known key: by the whole path, else by its last part, which finds a key put into the wrong section."""
-    last = given.rpartition(".")[2]
-    by_last = {key.rpartition(".")[2]: key for key in known}
-    near = difflib.get_close_matches(given, known, n=1, cutoff=0.75) or [
-        by_last[key] for key in difflib.get_close_matches(last, by_last, n=1)
-    ]
-    return f"; did you mean {near[0]}?" if near else ""

@@ -6,8 +6,6 @@ import html
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from i2i.config import resolve_config
 from i2i.data.builtin import openmoji
 from i2i.data.images import Pixels, list_images, read_image, write_image
@@ -16,6 +14,7 @@ from i2i.files import write_atomically
 from i2i.inference.load import load_translator
 from i2i.inference.translate import plan, translate_files
 from i2i.runs import new_run
+from i2i.tiles import tile
 from i2i.training.start import train
 
 ROWS, TRIPLES = 12, 4
@@ -65,13 +64,8 @@ def run_demo(seconds: float, run: Path | None, seed: int) -> Demo:
 
 def contact_sheet(triples: list[list[Pixels]], gap: int = 8) -> Pixels:
     """Joins triples of pictures of one size, ``TRIPLES`` to a row, twice as large as they are, on grey."""
-    cells = []
-    for triple in triples:
-        cell = np.concatenate(triple, axis=1).repeat(2, axis=0).repeat(2, axis=1)
-        cells.append(np.pad(cell, ((0, gap), (0, gap), (0, 0)), constant_values=160))
-    rows = [np.concatenate(cells[i : i + TRIPLES], axis=1) for i in range(0, len(cells), TRIPLES)]
-    sheet: Pixels = np.pad(np.concatenate(rows), ((gap, 0), (gap, 0), (0, 0)), constant_values=160)
-    return sheet
+    cells = [tile(triple, len(triple)) for triple in triples]
+    return tile(cells, TRIPLES, gap=gap, frame=gap, background=160, scale=2)
 
 
 def _page(steps: int, seconds: float) -> str:

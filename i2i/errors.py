@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+
 
 class UserError(Exception):
     """The command or its input was wrong; nothing was changed. Exit code 2."""
@@ -25,3 +27,16 @@ class TrainingStopped(UserError):
     """Training stopped itself (a loss is not finite); the last good checkpoint is kept. Exit code 3."""
 
     exit_code = 3
+
+
+def did_you_mean(given: str, known: list[str]) -> str:
+    """The nearest known name as the end of a message, or nothing where none is near.
+
+    A dotted name is compared as a whole, then by its last part, which finds a key put into the wrong section.
+    """
+    last = given.rpartition(".")[2]
+    by_last = {key.rpartition(".")[2]: key for key in known}
+    near = difflib.get_close_matches(given, known, n=1, cutoff=0.75) or [
+        by_last[key] for key in difflib.get_close_matches(last, by_last, n=1)
+    ]
+    return f"; did you mean {near[0]}?" if near else ""

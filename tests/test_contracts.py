@@ -4,21 +4,16 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
-from i2i.batch import Batch
-from i2i.config import Config, parse_config, read_recipe, recipe_names, resolve_config
-from i2i.data.batches import batches_from
+from i2i.config import parse_config, read_recipe, recipe_names, resolve_config
 from i2i.data.images import Pixels
-from i2i.data.load import load_training_set
-from i2i.data.training_set import TrainingData
 from i2i.inference.load import load
 from i2i.inference.sampler import Sampler
 from i2i.inference.translator import Translator
@@ -29,39 +24,11 @@ from i2i.training.start import train
 from i2i.training.trainer import Trainer
 from i2i.weights import load_tree, save_tree
 
-from .conftest import Run, needs_of, small_config, small_settings
+from .conftest import Run, small_config, small_settings
+from .toys import CPU, SAMPLERS, TRANSLATORS, assert_same, prepare, stream_of
 
-CPU = torch.device("cpu")
-TRANSLATORS = [name for name in recipe_names() if needs_of(name) != "one domain"]
-SAMPLERS = [name for name in recipe_names() if needs_of(name) == "one domain"]
 DataFor = Callable[[str], Path]
 every_recipe = pytest.mark.parametrize("arch", recipe_names())
-
-
-def prepare(arch: str, data: Path, *settings: str) -> tuple[Config, TrainingData]:
-    config = small_config(arch, data, *settings)
-    training_data = load_training_set(config, needs_of(arch))
-    return training_data.settled(config), training_data
-
-
-def stream_of(config: Config, data: TrainingData, start: int = 0) -> Iterator[Batch]:
-    return batches_from(data.dataset(config, (0, 1)), start, workers=0, device=CPU)
-
-
-def flat(tree: Any, path: str = "") -> dict[str, Any]:
-    if isinstance(tree, dict):
-        return {k: v for key, value in tree.items() for k, v in flat(value, f"{path}/{key}").items()}
-    if isinstance(tree, list | tuple):
-        return {k: v for i, value in enumerate(tree) for k, v in flat(value, f"{path}/{i}").items()}
-    return {path: tree}
-
-
-def assert_same(one: Any, other: Any) -> None:
-    left, right = flat(one), flat(other)
-    assert left.keys() == right.keys()
-    for path, value in left.items():
-        same = torch.equal(value, right[path]) if isinstance(value, Tensor) else value == right[path]
-        assert same, path
 
 
 @every_recipe

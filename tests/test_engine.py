@@ -19,7 +19,7 @@ from i2i.training.logging import Meters
 
 from .conftest import make_set, small_config
 from .memory import TensorMemory
-from .test_contracts import CPU, TRANSLATORS, prepare, stream_of
+from .toys import CPU, TRANSLATORS, prepare, stream_of
 
 
 class Weighted(Method, name="weighted"):

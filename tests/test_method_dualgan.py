@@ -20,9 +20,7 @@ from i2i.training.engine import Engine
 from i2i.training.start import train
 
 from .conftest import small_config
-from .test_contracts import prepare, stream_of
-
-CPU = torch.device("cpu")
+from .toys import CPU, prepare, stream_of
 
 
 def make(norm: Norm = "instance", **settings: Any) -> DualGAN:

@@ -25,9 +25,8 @@ from i2i.networks.mlp import MLPDiscriminator, MLPGenerator
 from i2i.training.engine import Engine
 
 from .conftest import small_config
-from .test_contracts import stream_of
+from .toys import CPU, stream_of
 
-CPU = torch.device("cpu")
 SPEC = DataSpec(8, 1, 1)
 
 

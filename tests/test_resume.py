@@ -22,7 +22,7 @@ from i2i.training.trainer import Outcome
 from i2i.weights import load_tree, save_tree
 
 from .conftest import Run, draw, make_set, needs_of, small_arguments, small_config
-from .test_contracts import assert_same
+from .toys import assert_same
 
 STEPS = 30
 # A short history, so that fakes are exchanged on both sides of every stop.

@@ -19,6 +19,7 @@ from i2i.training.start import train
 from i2i.weights import load_weights, save_weights
 
 from .conftest import Run, draw, small_config
+from .toys import assert_refused
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +89,7 @@ def test_pictures_that_are_no_translations_are_not_written_over(tmp_path: Path, 
     truth = draw(tmp_path / "truth/a.png", 1)
     before = truth.read_bytes()
     result = i2i("translate", tmp_path / "in", "-o", tmp_path / "truth", "--model", run)
-    assert (result.code, "choose another folder with -o" in result.err) == (2, True)
+    assert_refused(result, "choose another folder with -o")
     assert truth.read_bytes() == before
     draw(tmp_path / "truth/b.png", 2)
     (tmp_path / "in/a.png").rename(tmp_path / "in/c.png")
@@ -159,11 +160,11 @@ def test_outputs_that_would_meet_are_refused(tmp_path: Path, run: Path, i2i: Run
 def test_formats_that_cannot_be_written_are_refused_at_once(tmp_path: Path, toy_set: Path, run: Path, i2i: Run) -> None:
     source = draw(tmp_path / "a.png", 0)
     gif = i2i("translate", source, "-o", tmp_path / "a.gif", "--model", run)
-    assert (gif.code, "cannot write .gif" in gif.err) == (2, True)
+    assert_refused(gif, "cannot write .gif")
     settings = ["data.channels_b=4", "method.identity_weight=0", "training.steps=1"]
     with_alpha = train(small_config("cyclegan", toy_set, *settings), tmp_path / "run").run.root
     jpg = i2i("translate", source, "--model", with_alpha, "--format", "jpg")
-    assert (jpg.code, "use --format png" in jpg.err) == (2, True)
+    assert_refused(jpg, "use --format png")
     assert i2i("translate", source, "--model", with_alpha).code == 0
     with Image.open(tmp_path / "a-translated.png") as image:
         assert image.mode == "RGBA"

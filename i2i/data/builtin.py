@@ -11,7 +11,6 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from importlib import metadata, resources
@@ -54,15 +53,13 @@ def cache_folder() -> Path:
     """The user's cache folder for i2i, by the platform's custom; ``I2I_CACHE`` overrides it."""
     if own := os.environ.get("I2I_CACHE"):
         return Path(own)
+    from platformdirs import user_cache_path
+
     try:
-        home = Path.home()
+        Path.home()
     except RuntimeError:  # a user without a home
         return Path(tempfile.gettempdir()) / "i2i"
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA", home / "AppData" / "Local")) / "i2i"
-    if sys.platform == "darwin":
-        return home / "Library" / "Caches" / "i2i"
-    return Path(os.environ.get("XDG_CACHE_HOME") or home / ".cache") / "i2i"
+    return user_cache_path("i2i", appauthor=False, opinion=False)
 
 
 def openmoji(size: int) -> Path:

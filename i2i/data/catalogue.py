@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
-from importlib import resources
-from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict
 
-from i2i.errors import DataError
+from i2i.errors import DataError, did_you_mean
+from i2i.shipped import shipped
 
 
 class Description(BaseModel):
@@ -57,7 +55,7 @@ class Description(BaseModel):
 
 def dataset_names() -> list[str]:
     """The names that ``i2i data get`` takes."""
-    return sorted(file.name.removesuffix(".yaml") for file in _files() if file.name.endswith(".yaml"))
+    return list(shipped("datasets"))
 
 
 def describe(name: str) -> Description:
@@ -66,17 +64,7 @@ def describe(name: str) -> Description:
     Raises:
         DataError: there is no such set.
     """
-    for file in _files():
-        if file.name == f"{name}.yaml":
-            return Description(name=name, **yaml.safe_load(file.read_text(encoding="utf-8")))
-    names = dataset_names()
-    near = difflib.get_close_matches(name, names, n=1)
-    guess = f"; did you mean {near[0]}?" if near else ""
-    raise DataError(f"unknown data set {name!r}{guess}; known: {', '.join(names)}")
-
-
-def _files() -> list[Any]:
-    # A wheel carries the descriptions inside the package; in a checkout they lie beside it.
-    shipped = resources.files("i2i") / "datasets"
-    folder = shipped if shipped.is_dir() else Path(__file__).parent.parent.parent / "datasets"
-    return list(folder.iterdir())
+    sets = shipped("datasets")
+    if name not in sets:
+        raise DataError(f"unknown data set {name!r}{did_you_mean(name, list(sets))}; known: {', '.join(sets)}")
+    return Description(name=name, **yaml.safe_load(sets[name].read_text(encoding="utf-8")))

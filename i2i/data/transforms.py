@@ -7,20 +7,21 @@ augmented one by one. Every draw is a function of the seed that the caller gives
 from __future__ import annotations
 
 import copy
-import difflib
 import inspect
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # or importing it asks the network for a newer version
-
-import albumentations as A
-
 from i2i.data.images import Pixels
-from i2i.errors import ConfigError
+from i2i.errors import ConfigError, did_you_mean
+
+if TYPE_CHECKING:
+    import albumentations as A
+
+# Imported where it is used: it is slow to import, and translating does without it.
+os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # or importing it asks the network for a newer version
 
 
 class Augmenter:
@@ -36,6 +37,8 @@ class Augmenter:
     """
 
     def __init__(self, image_size: int, *, flip: bool, extra: Sequence[Mapping[str, Any]] = ()) -> None:
+        import albumentations as A
+
         geometry: list[Any] = [A.RandomCrop(image_size, image_size)]
         if flip:
             geometry.append(A.HorizontalFlip(p=0.5))
@@ -54,6 +57,8 @@ class Augmenter:
         Raises:
             ConfigError: one that fails, or gives something else than 8-bit pixels of the same shape.
         """
+        import albumentations as A
+
         for transform in self._extra:
             for count in channels:
                 pixels = np.full((load_size, load_size, count), 128, np.uint8)
@@ -102,12 +107,12 @@ def _always(transform: A.BasicTransform) -> A.BasicTransform:
 
 
 def _named_transform(settings: Mapping[str, Any]) -> A.BasicTransform:
+    import albumentations as A
+
     name, parameters = settings["name"], {key: value for key, value in settings.items() if key != "name"}
     transform = getattr(A, name, None)
     if not (inspect.isclass(transform) and issubclass(transform, A.ImageOnlyTransform | A.DualTransform)):
-        near = difflib.get_close_matches(name, dir(A), n=1)
-        hint = f"; did you mean {near[0]}?" if near else ""
-        raise ConfigError(f"data.augment: albumentations has no transform {name!r}{hint}")
+        raise ConfigError(f"data.augment: albumentations has no transform {name!r}{did_you_mean(name, dir(A))}")
     known = inspect.signature(transform.__init__).parameters
     for key in parameters:
         if key not in known:

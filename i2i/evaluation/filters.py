@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
@@ -44,6 +43,7 @@ from i2i.evaluation.stages import (
 from i2i.files import write_atomically
 from i2i.inference.sampler import Sampler
 from i2i.networks.base import Discriminator
+from i2i.tiles import tile
 
 RELU = (relu, torch.relu, Tensor.relu)
 COLUMNS, GAP, CELL, CAPTION = 8, 4, 64, 16
@@ -73,7 +73,8 @@ class Excitation:
         shown = self.gradients / largest
         cells = torch.cat([self.pictures, shown], dim=-1) if pictures else shown
         cells = cells[:, :, :3] if cells.shape[2] == 4 else cells
-        return _tiled(from_unit(cells).permute(0, 1, 3, 4, 2).cpu().numpy(), max(1, CELL // shown.shape[-1]))
+        pixels = from_unit(cells).flatten(0, 1).permute(0, 2, 3, 1).cpu().numpy()
+        return tile(list(pixels), cells.shape[1], gap=GAP, frame=GAP, scale=max(1, CELL // shown.shape[-1]))
 
 
 @dataclass(frozen=True)
@@ -112,8 +113,7 @@ class Filters:
         """The sheets of the untrained discriminator (left) and the trained one (right), each under its title."""
         left = _titled(f"untrained, seed {self.seed}", self.untrained.sheet(pictures=pictures))
         right = _titled(f"trained, {self.step:,} steps", self.trained.sheet(pictures=pictures))
-        sheet: Pixels = np.concatenate([left, right], axis=1)
-        return sheet
+        return tile([left, right], 2)
 
     def line(self, path: Path) -> str:
         """What is shown, in words."""
@@ -315,15 +315,6 @@ def _labels_for(sampler: Sampler, collection: Collection, part: Part, store: Pic
         raise DataError(f"{collection.root} has no labels, and the discriminator of this model takes them: add some")
     own = {number: sampler.label_number(collection.labels[number]) for number in set(part.labels)}
     return torch.tensor([own[part.labels[place]] for place in store.numbers], device=sampler.device)
-
-
-def _tiled(cells: Pixels, enlarged: int) -> Pixels:
-    """Joins cells (rows, columns, H, W, C) to a sheet on white, each pixel ``enlarged`` times."""
-    cells = cells.repeat(enlarged, axis=2).repeat(enlarged, axis=3)
-    padded = np.pad(cells, ((0, 0), (0, 0), (0, GAP), (0, GAP), (0, 0)), constant_values=255)
-    rows = [np.concatenate(list(row), axis=1) for row in padded]
-    sheet: Pixels = np.pad(np.concatenate(rows), ((GAP, 0), (GAP, 0), (0, 0)), constant_values=255)
-    return sheet
 
 
 def _titled(title: str, sheet: Pixels) -> Pixels:

@@ -11,7 +11,6 @@ from io import BytesIO
 from itertools import pairwise
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -21,6 +20,7 @@ from i2i.errors import ConfigError, DataError
 from i2i.files import write_atomically
 from i2i.inference.sampler import Sampler, to_pixels
 from i2i.methods.infogan import InfoGAN
+from i2i.tiles import tile
 
 COLUMNS = 10
 WALK_STEPS = 8
@@ -48,11 +48,7 @@ def write_pictures(folder: Path, pictures: Iterable[Pixels], count: int) -> None
 
 def sheet(pictures: Iterable[Pixels], columns: int = COLUMNS) -> Pixels:
     """Joins pictures (H, W, C) of one size to rows of ``columns``; the last row is filled up with white."""
-    cells = list(pictures)
-    cells += [np.full_like(cells[0], 255)] * (-len(cells) % columns)
-    rows = [np.concatenate(cells[i : i + columns], axis=1) for i in range(0, len(cells), columns)]
-    joined: Pixels = np.concatenate(rows)
-    return joined
+    return tile(list(pictures), columns)
 
 
 def walk(sampler: Sampler, stops: int, *, label: str | int | None, seed: int) -> list[Pixels]:

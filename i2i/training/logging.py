@@ -13,15 +13,15 @@ import torch
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams
-from torchvision.utils import make_grid
 
-from i2i.config import Config, to_yaml
+from i2i.config import Config, leaves, to_yaml
 from i2i.data.batches import from_unit
 from i2i.data.images import write_image
 from i2i.display import one_line, warn
 from i2i.errors import DataError
 from i2i.files import write_atomically
 from i2i.runs import RunFolder
+from i2i.tiles import tile
 
 CLOCK_SET_BACK = 5.0  # seconds: files further in the future are not waited for
 
@@ -78,7 +78,7 @@ class RunLog:
 
     def start(self, config: Config) -> None:
         """The configuration, as text and as hyper-parameters."""
-        settings = {key: one_line(str(value)) for key, value in _flat(config.model_dump(mode="json"))}
+        settings = {key: one_line(str(value)) for key, value in leaves(config.model_dump(mode="json"))}
 
         def write(writer: SummaryWriter) -> None:
             writer.add_text("config", f"```yaml\n{to_yaml(config)}```".encode("utf-8", "replace").decode(), 0)
@@ -107,9 +107,9 @@ class RunLog:
 
         def write(writer: SummaryWriter) -> None:
             for name, rows in previews.items():
-                sheet = from_unit(make_grid(rows, nrow=1, padding=0))
-                writer.add_image(f"images/{name}", sheet, step)
-                write_image(self._run.samples / f"step-{step:08d}-{name}.png", sheet.permute(1, 2, 0).cpu().numpy())
+                sheet = tile(list(from_unit(rows).permute(0, 2, 3, 1).cpu().numpy()), 1)
+                writer.add_image(f"images/{name}", sheet, step, dataformats="HWC")
+                write_image(self._run.samples / f"step-{step:08d}-{name}.png", sheet)
 
         self._write(write)
 
@@ -154,13 +154,3 @@ def _step_of(line: str) -> float:
         return float(json.loads(line)["step"])
     except (ValueError, KeyError, TypeError):
         return math.inf
-
-
-def _flat(tree: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
-    leaves: list[tuple[str, Any]] = []
-    for key, value in tree.items():
-        if isinstance(value, Mapping):
-            leaves += _flat(value, f"{prefix}{key}.")
-        else:
-            leaves.append((prefix + key, value))
-    return leaves
