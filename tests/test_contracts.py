@@ -231,7 +231,8 @@ def test_it_trains_and_its_weight_file_is_all_that_inference_needs(
         assert_same(trees[0]["engine"], trees[1]["engine"])
     moved = (tmp_path / "run/model.safetensors").rename(tmp_path / "alone.safetensors")
     model = load(moved)
-    assert (outcome.step, model.step, model.config) == (6, 6, config)
+    assert (outcome.step, model.step) == (6, 6)
+    assert model.config == config.changed("training.threads", torch.get_num_threads())
     if isinstance(model, Translator):
         assert model.directions[0] == "AtoB"
     for output, before in zip(outputs_of(model), live[-1], strict=True):
