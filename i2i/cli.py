@@ -78,6 +78,10 @@ def cli() -> None:
 @cli.command()
 @click.option("--arch", help="The recipe, see i2i archs.")
 @click.option("--data", type=FilledText(), help="A folder, or a built-in set; by default the recipe's built-in set.")
+@click.option("--a", type=FilledText(), help="The folder of domain A, of any name; with --b, in the place of --data.")
+@click.option("--b", type=FilledText(), help="The folder of domain B.")
+@click.option("--test-a", type=FilledText(), help="Held-out images of A; by default a tenth of A, by file name.")
+@click.option("--test-b", type=FilledText(), help="Held-out images of B.")
 @click.option("--config", "config_file", type=FileName(), help="A YAML file of settings.")
 @click.option(
     "--set", "assignments", multiple=True, metavar="KEY=VALUE", help="One setting, e.g. training.log_every=10."
@@ -96,6 +100,10 @@ def cli() -> None:
 def train(
     arch: str | None,
     data: str | None,
+    a: str | None,
+    b: str | None,
+    test_a: str | None,
+    test_b: str | None,
     config_file: Path | None,
     assignments: tuple[str, ...],
     run: Path | None,
@@ -115,6 +123,10 @@ def train(
         raise click.UsageError("give --steps or --epochs, not both")
     options = {
         "data.path": data,
+        "data.a": a,
+        "data.b": b,
+        "data.test_a": test_a,
+        "data.test_b": test_b,
         "training.steps": steps,
         "training.epochs": epochs,
         "training.max_time": max_time,
@@ -136,7 +148,8 @@ def train(
 
     file = None if config_file is None else read_config(config_file)
     config = resolve_config(arch, file=file, options=options, assignments=assignments)
-    require_data(config.data.path)
+    if config.data.a is None:
+        require_data(config.data.path)
     if data is None and is_built_in(config.data.path):
         say(f"no --data given: using the built-in set {config.data.path}")
     if dry_run:
@@ -361,14 +374,31 @@ def data() -> None:
 
 
 @data.command("check")
-@click.argument("path", metavar="DATA", type=FilledText())
+@click.argument("path", metavar="[DATA]", required=False, type=FilledText())
+@click.option("--a", type=FilledText(), help="The folder of domain A, of any name; with --b, in the place of DATA.")
+@click.option("--b", type=FilledText(), help="The folder of domain B.")
+@click.option("--test-a", type=FilledText(), help="Held-out images of A; by default a tenth of A, by file name.")
+@click.option("--test-b", type=FilledText(), help="Held-out images of B.")
 @click.option("--size", type=click.IntRange(8), default=64, help="The side at which a built-in set is rendered.")
 @click.option("--unpaired", is_flag=True, help="Equal names in A and B mean nothing.")
-def data_check(path: str, size: int, unpaired: bool) -> None:
+def data_check(
+    path: str | None,
+    a: str | None,
+    b: str | None,
+    test_a: str | None,
+    test_b: str | None,
+    size: int,
+    unpaired: bool,
+) -> None:
     """Report what a data set holds, and what is wrong with it."""
-    from i2i.data.check import check_data
+    folders = {"a": a, "b": b, "test_a": test_a, "test_b": test_b}
+    if path is None and not any(folders.values()):
+        raise click.UsageError("name the data: DATA, or --a and --b")
+    from i2i.config import data_config
+    from i2i.data.check import check_data, check_folders
 
-    report = check_data(path, size, unpaired=unpaired)
+    named = data_config({"path": path or ""} | folders)
+    report = check_folders(named, unpaired=unpaired) if named.a else check_data(named.path, size, unpaired=unpaired)
     click.echo("\n".join(report.lines))
     _finish_check(report)
 

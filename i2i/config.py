@@ -45,9 +45,17 @@ class DataConfig(Section):
     One-domain sets have only A. Their ``channels_a`` "auto" (1 where no picture of a fixed sample has colours) and
     their ``labels`` None are filled in from the data when a run starts; empty ``labels`` leave labels unused that a
     method could use. ``memory_gib`` is for the decoded pictures of all domains together, in each process.
+
+    Two domains may also be two folders of any name, ``a`` and ``b``; ``path`` is empty then. Held-out pictures come
+    from ``test_a`` and ``test_b``, or are the fraction ``held_out`` of each folder, by a hash of the file's name.
     """
 
     path: str = "openmoji"
+    a: str | None = None
+    b: str | None = None
+    test_a: str | None = None
+    test_b: str | None = None
+    held_out: Rate = 0.1
     load_size: Count = 286
     fit: Literal["square", "shorter"] = "square"
     flip: bool = True
@@ -58,6 +66,27 @@ class DataConfig(Section):
     background: tuple[Byte, Byte, Byte] = (255, 255, 255)
     memory_gib: Annotated[float, Field(ge=0, le=1e6)] = 2.0
     workers: Annotated[int, Field(ge=0, le=64, strict=True)] | Literal["auto"] = "auto"
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        for one, other in (("a", "b"), ("test_a", "test_b")):
+            for given, missing in ((one, other), (other, one)):
+                if getattr(self, given) is not None and getattr(self, missing) is None:
+                    raise ValueError(f"data.{given} is given and data.{missing} is not: give both folders")
+        if self.test_a is not None and self.a is None:
+            raise ValueError("data.test_a and data.test_b go with data.a and data.b: give those, or data.path alone")
+        if self.a is not None and self.path:
+            raise ValueError(
+                f"data.path {self.path} and data.a name the data twice: give data.path, or data.a and data.b"
+            )
+        if self.a is None and not self.path:
+            raise ValueError("data.path is empty: name a folder or a built-in set, or give data.a and data.b")
+        return self
+
+    @property
+    def title(self) -> str:
+        """What the data is called in messages."""
+        return self.path or f"{self.a} and {self.b}"
 
     def channels(self, domain: Literal["A", "B"]) -> int:
         """The channels of ``domain``.
@@ -254,6 +283,7 @@ def resolve_config(
         raise ConfigError(f"--arch {arch} and arch {named!r} name two recipes; give one")
     recipe = read_recipe(arch)
     _drop_length(recipe, overrides)
+    _drop_path(recipe, overrides)
     config = parse_config(_merge(_merge(recipe, _settings_that_follow(recipe, _merge(recipe, overrides))), overrides))
     _refuse_idle(config)
     return config
@@ -355,6 +385,25 @@ def _drop_length(recipe: dict[str, Any], overrides: Mapping[str, Any]) -> None:
     given = overrides.get("training") or {}
     if isinstance(given, dict) and (given.get("steps") is None) != (given.get("epochs") is None):
         recipe["training"] = without(recipe["training"], "steps", "epochs")
+
+
+def data_config(settings: Mapping[str, Any]) -> DataConfig:
+    """Validates the settings of data alone.
+
+    Raises:
+        ConfigError: as ``resolve_config``.
+    """
+    try:
+        return DataConfig.model_validate(settings)
+    except ValidationError as error:
+        raise ConfigError(_explain(error, "data.", DataConfig)) from None
+
+
+def _drop_path(recipe: dict[str, Any], overrides: Mapping[str, Any]) -> None:
+    """Two folders given over a recipe replace the recipe's built-in set."""
+    given = overrides.get("data") or {}
+    if isinstance(given, dict) and any(given.get(key) is not None for key in ("a", "b")):
+        recipe["data"] = {**recipe["data"], "path": ""}
 
 
 def _method_of(tree: Mapping[str, Any]) -> type[Component]:

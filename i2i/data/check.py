@@ -11,10 +11,12 @@ from pathlib import Path
 
 from PIL import Image
 
+from i2i.config import DataConfig
 from i2i.data.builtin import BUILTIN, load_layout
 from i2i.data.collection import ArrayPicture, Collection, find_collection
 from i2i.data.images import read_image
 from i2i.data.layout import Layout, Picture
+from i2i.data.two_domains import layout_of
 from i2i.display import tracked
 from i2i.errors import DataError
 from i2i.needs import is_built_in
@@ -58,24 +60,44 @@ def check_data(path: str, size: int, *, unpaired: bool) -> CheckReport:
     Raises:
         DataError: there is no layout to check.
     """
-    report = CheckReport()
     if _has_two_domains(path):
         layout = load_layout(path, size=size, paired=False)
-        domains = [Domain(" in A", layout.train.a, layout.test.a), Domain(" in B", layout.train.b, layout.test.b)]
-        report.lines.append(f"layout     {layout.kind} in {layout.root}")
-    else:
-        layout, collection = None, find_collection(path, size=size)
-        domains = [Domain("", collection.train.pictures, collection.test.pictures)]
-        report.lines.append(f"layout     one domain in {collection.root}")
+        return _check_two(layout, f"{layout.kind} in {layout.root}", unpaired=unpaired)
+    collection = find_collection(path, size=size)
+    domains = [Domain("", collection.train.pictures, collection.test.pictures)]
+    report, facts = _read_domains(f"one domain in {collection.root}", domains)
+    _report_labels(collection, report)
+    return _concluded(report, domains, facts)
+
+
+def check_folders(data: DataConfig, *, unpaired: bool) -> CheckReport:
+    """Reads every picture of the two folders that ``data`` names; ``unpaired`` as in ``check_data``.
+
+    Raises:
+        DataError: as ``find_folders``.
+    """
+    return _check_two(layout_of(data, paired=False), f"folders {data.a} (A) and {data.b} (B)", unpaired=unpaired)
+
+
+def _check_two(layout: Layout, title: str, *, unpaired: bool) -> CheckReport:
+    domains = [Domain(" in A", layout.train.a, layout.test.a), Domain(" in B", layout.train.b, layout.test.b)]
+    report, facts = _read_domains(title, domains)
+    if not unpaired:
+        _check_pairs(layout, report)
+    return _concluded(report, domains, facts)
+
+
+def _read_domains(title: str, domains: list[Domain]) -> tuple[CheckReport, dict[Path, Facts]]:
+    report = CheckReport([f"layout     {title}"])
     for split in ("train", "test"):
         counts = [f"{len(getattr(domain, split)):,}{domain.name}" for domain in domains]
         report.lines.append(f"{split:<10} {', '.join(counts)}")
     facts = _read_all(domains)
     _report_spread(facts, report)
-    if layout is None:
-        _report_labels(collection, report)
-    elif not unpaired:
-        _check_pairs(layout, report)
+    return report, facts
+
+
+def _concluded(report: CheckReport, domains: list[Domain], facts: dict[Path, Facts]) -> CheckReport:
     for domain in domains:
         _check_leaks(domain, facts, report)
     report.lines.append(f"unreadable {sum(fact.error is not None for fact in facts.values()):,}")
@@ -157,7 +179,7 @@ def _check_pairs(layout: Layout, report: CheckReport) -> None:
         report.lines.append(f"pairs      {len(layout.train.a):,} in train, side by side")
         return
     for name, split in (("train", layout.train), ("test", layout.test)):
-        a, b = _stems(layout, split.a, f"{name}A"), _stems(layout, split.b, f"{name}B")
+        a, b = _stems(split.a, layout.folders[name][0]), _stems(split.b, layout.folders[name][1])
         if not a & b:
             continue
         report.lines.append(f"pairs      {len(a & b):,} in {name} by equal names")
@@ -168,8 +190,8 @@ def _check_pairs(layout: Layout, report: CheckReport) -> None:
             )
 
 
-def _stems(layout: Layout, pictures: Sequence[Picture], folder: str) -> set[str]:
-    return {picture.path.relative_to(layout.root / folder).with_suffix("").as_posix() for picture in pictures}
+def _stems(pictures: Sequence[Picture], folder: Path) -> set[str]:
+    return {picture.path.relative_to(folder).with_suffix("").as_posix() for picture in pictures}
 
 
 def _check_leaks(domain: Domain, facts: dict[Path, Facts], report: CheckReport) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import itertools
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,13 +68,19 @@ class Split:
 
 @dataclass(frozen=True)
 class Layout:
-    """What a data folder holds. ``unmatched``: files of a folder pair that lack a partner of the same stem."""
+    """What a data folder holds. ``unmatched``: files of a folder pair that lack a partner of the same stem.
+
+    ``folders``: those of A and B, for training and for testing; ``roots``: what nothing may be written into.
+    """
 
     root: Path
-    kind: Literal["two folders", "side by side"]
+    kind: Literal["two folders", "side by side", "folders A and B"]
     train: Split
     test: Split
     unmatched: list[Path]
+    folders: dict[str, tuple[Path, Path]]
+    roots: tuple[Path, ...]
+    held_out: float = 0.0
 
 
 def find_layout(root: Path, *, paired: bool) -> Layout:
@@ -101,19 +110,71 @@ def _two_folders(root: Path, paired: bool) -> Layout:
     for name in ("trainA", "trainB"):
         if not (root / name).is_dir():
             raise DataError(f"{root}: {name}/ is missing; a set of two domains needs trainA/ and trainB/")
-        if not list_images(root / name):
-            raise DataError(f"{root / name}: no pictures (jpg, png, webp, bmp, tiff) in it")
-    train, test = _pair_up(root, "train", paired), _pair_up(root, "test", paired)
-    if paired and not train[0].a:
-        raise DataError(f"{root}: no file in trainA/ has a partner of the same name in trainB/")
-    return Layout(root, "two folders", train[0], test[0], train[1] + test[1])
+    folders = {name: (root / f"{name}A", root / f"{name}B") for name in ("train", "test")}
+    train, test = _pair_up(folders["train"], paired), _pair_up(folders["test"], paired)
+    _require_pictures(folders["train"], train)
+    return Layout(root, "two folders", train[0], test[0], train[1] + test[1], folders, (root,))
 
 
-def _pair_up(root: Path, split: str, paired: bool) -> tuple[Split, list[Path]]:
+def find_folders(
+    a: Path, b: Path, test_a: Path | None, test_b: Path | None, *, held_out: float, paired: bool
+) -> Layout:
+    """The layout of two folders of any name.
+
+    Args:
+        a: the pictures of domain A, at any depth.
+        b: those of domain B.
+        test_a: held-out pictures of A; None: a part of ``a``.
+        test_b: held-out pictures of B.
+        held_out: the fraction of names that is held out where there are no test folders.
+        paired: as in ``find_layout``.
+
+    Raises:
+        DataError: a folder is missing, empty, given twice or inside another one, or there are no pairs.
+    """
+    given = [folder for folder in (a, b, test_a, test_b) if folder is not None]
+    for folder in given:
+        if not folder.is_dir():
+            raise DataError(f"{folder} is a file; give a folder" if folder.exists() else f"{folder}: no such folder")
+    for one, other in itertools.permutations(given, 2):
+        if one.resolve() == other.resolve() or one.resolve() in other.resolve().parents:
+            raise DataError(f"{other} is {one} or inside it: each domain and each test part needs a folder of its own")
+    train, unmatched = _pair_up((a, b), paired)
+    _require_pictures((a, b), (train, unmatched))
+    folders = {"train": (a, b), "test": (a, b)}
+    if test_a is not None and test_b is not None:
+        folders["test"] = (test_a, test_b)
+        test, others = _pair_up(folders["test"], paired)
+        return Layout(a.parent, "folders A and B", train, test, unmatched + others, folders, tuple(given))
+    parts = [_part_held_out(pictures, folder, held_out) for pictures, folder in ((train.a, a), (train.b, b))]
+    splits = [Split(parts[0][i], parts[1][i], paired) for i in range(2)]
+    return Layout(a.parent, "folders A and B", splits[0], splits[1], unmatched, folders, tuple(given), held_out)
+
+
+def _part_held_out(pictures: Sequence[Picture], folder: Path, fraction: float) -> tuple[list[Picture], list[Picture]]:
+    """Those to train on and those held out: by a hash of each name alone, so that new files move no others."""
+    parts: tuple[list[Picture], list[Picture]] = ([], [])
+    for picture in pictures:
+        stem = picture.path.relative_to(folder).with_suffix("").as_posix()
+        digest = hashlib.sha256(os.fsencode(stem)).digest()
+        parts[int.from_bytes(digest[:4], "big") / 2**32 < fraction].append(picture)
+    return parts if parts[0] else (list(pictures), [])
+
+
+def _require_pictures(folders: tuple[Path, Path], found: tuple[Split, list[Path]]) -> None:
+    split, unmatched = found
+    for folder, pictures in zip(folders, (split.a, split.b), strict=True):
+        if not pictures and not any(path.is_relative_to(folder) for path in unmatched):
+            raise DataError(f"{folder}: no pictures (jpg, png, webp, bmp, tiff) in it")
+    if not split.a or not split.b:
+        raise DataError(f"no file in {folders[0]} has a partner of the same name in {folders[1]}")
+
+
+def _pair_up(folders: tuple[Path, Path], paired: bool) -> tuple[Split, list[Path]]:
     if not paired:
-        files = [list_images(root / f"{split}{domain}") for domain in "AB"]
+        files = [list_images(folder) for folder in folders]
         return Split([Picture(p) for p in files[0]], [Picture(p) for p in files[1]], paired=False), []
-    a, b = (_by_stem(root / f"{split}{domain}") for domain in "AB")
+    a, b = map(_by_stem, folders)
     common = a.keys() & b.keys()
     items = sorted(common)
     unmatched = [path for side in (a, b) for stem, path in side.items() if stem not in common]
@@ -139,4 +200,5 @@ def _side_by_side(root: Path) -> Layout:
         splits.append(Split(left, right, paired=True))
     if not splits[0].a:
         raise DataError(f"{root / 'train'}: no pictures (jpg, png, webp, bmp, tiff) in it")
-    return Layout(root, "side by side", splits[0], splits[1], [])
+    folders = {name: (root / name, root / name) for name in ("train", "test")}
+    return Layout(root, "side by side", splits[0], splits[1], [], folders, (root,))

@@ -17,6 +17,8 @@ def load_training_set(config: Config, needs: Needs) -> TrainingData:
     Raises:
         DataError: there is no usable data; says which folder and why.
     """
+    if needs == "one domain" and config.data.a is not None:
+        raise DataError(f"{config.arch} learns one domain: give --data (data.path) in the place of two folders")
     if needs == "one domain":
         return Points.named(config) if config.data.path in POINTS else OneDomain.read(config)
     if config.data.path in POINTS:

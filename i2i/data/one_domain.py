@@ -57,8 +57,8 @@ class OneDomain(TrainingData):
         return cls(collection, channels, pictures, unreadable, need <= budget)
 
     @property
-    def root(self) -> Path | None:
-        return self.collection.root if self.collection.root.is_dir() else None
+    def roots(self) -> tuple[Path, ...]:
+        return (self.collection.root,) if self.collection.root.is_dir() else ()
 
     @property
     def size(self) -> int:
@@ -80,7 +80,7 @@ class OneDomain(TrainingData):
 
     @cached_property
     def _digest(self) -> str:
-        return digest_of_names(self.collection.root, self.collection.train.pictures)
+        return digest_of_names((self.collection.root, self.collection.train.pictures))
 
     def settled(self, config: Config) -> Config:
         wanted, found = config.method.get("labels", "ignored"), self.collection.labels

@@ -78,8 +78,8 @@ class Points(TrainingData):
         return cls(name)
 
     @property
-    def root(self) -> Path | None:
-        return None
+    def roots(self) -> tuple[Path, ...]:
+        return ()
 
     @property
     def size(self) -> int:

@@ -33,8 +33,12 @@ class TrainingData(ABC):
 
     @property
     @abstractmethod
-    def root(self) -> Path | None:
-        """The folder that it lies in; None for data that is drawn and not read."""
+    def roots(self) -> tuple[Path, ...]:
+        """The folders that it lies in; none for data that is drawn and not read."""
+
+    def notes(self) -> list[str]:
+        """What a person should know of how the data was split."""
+        return []
 
     @property
     @abstractmethod
@@ -79,11 +83,11 @@ class TrainingData(ABC):
         """A few fixed items for previews, held out where there are such."""
 
 
-def digest_of_names(root: Path, *domains: Sequence[Picture]) -> str:
-    """A short hash of the pictures' names relative to ``root``, in order."""
+def digest_of_names(*domains: tuple[Path, Sequence[Picture]]) -> str:
+    """A short hash of the names of each domain's pictures relative to a folder, in order."""
     digest = hashlib.sha256()
-    prefix = os.path.join(root, "")
-    for pictures in domains:
+    for root, pictures in domains:
+        prefix = os.path.join(root, "")
         for picture in pictures:
             name = os.fspath(picture.name)  # below the root, as it was listed
             short = name.removeprefix(prefix) if name.startswith(prefix) else os.path.relpath(name, root)
@@ -92,13 +96,16 @@ def digest_of_names(root: Path, *domains: Sequence[Picture]) -> str:
     return digest.hexdigest()[:12]
 
 
-def note_heads(unreadable: UnreadableItems, stream: str, *domains: Sequence[Picture]) -> list[tuple[Head, ...]]:
+def note_heads(
+    unreadable: UnreadableItems, stream: str, *domains: Sequence[Picture], what: str = "picture"
+) -> list[tuple[Head, ...]]:
     """Reads the headers of a fixed sample of items, so that data which is not there is known before training.
 
     Args:
         unreadable: takes those that cannot be read.
         stream: what the items are called there.
         domains: the pictures; the i-th of all domains are one item.
+        what: what an item is called in messages.
 
     Returns:
         The headers of the items whose headers can be read.
@@ -113,7 +120,7 @@ def note_heads(unreadable: UnreadableItems, stream: str, *domains: Sequence[Pict
         except DataError as error:
             bad.append(Unreadable(stream, index, str(error)))
     if not heads:
-        raise DataError(f"no picture can be read; first: {bad[0].reason}")
+        raise DataError(f"no {what} can be read; first: {bad[0].reason}")
     unreadable.add(bad)
     return heads
 

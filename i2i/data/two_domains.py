@@ -10,12 +10,12 @@ from typing import Literal
 import torch
 
 from i2i.batch import Batch
-from i2i.config import Config
+from i2i.config import Config, DataConfig
 from i2i.data.batches import BatchDataset, different_shapes, to_unit
 from i2i.data.builtin import load_layout
 from i2i.data.heads import spread
 from i2i.data.images import Pixels
-from i2i.data.layout import Layout, Split
+from i2i.data.layout import Layout, Split, find_folders
 from i2i.data.store import ImageSource, Loading, PictureStore, PixelMemory
 from i2i.data.training_set import TrainingData, augmenter_for, bytes_of, centre, digest_of_names, note_heads
 from i2i.data.transforms import stack
@@ -44,18 +44,18 @@ class TwoDomains(TrainingData):
             DataError: there is no usable data; says which folder and why.
         """
         data = config.data
-        layout = load_layout(data.path, size=data.load_size, paired=paired)
+        layout = layout_of(data, paired=paired)
         train = layout.train
         items = len(train.a) if train.paired else len(train.a) + len(train.b)
-        unreadable = UnreadableItems(items, f"; i2i data check {layout.root} names all")
+        unreadable = UnreadableItems(items, "; i2i data check names all")
         try:
             if train.paired:
-                heads_a, heads_b = zip(*note_heads(unreadable, "pair", train.a, train.b), strict=True)
+                heads_a, heads_b = zip(*note_heads(unreadable, "pair", train.a, train.b, what="pair"), strict=True)
             else:
-                [heads_a] = zip(*note_heads(unreadable, "A", train.a), strict=True)
-                [heads_b] = zip(*note_heads(unreadable, "B", train.b), strict=True)
+                [heads_a] = zip(*note_heads(unreadable, "A", train.a, what="picture of domain A"), strict=True)
+                [heads_b] = zip(*note_heads(unreadable, "B", train.b, what="picture of domain B"), strict=True)
         except DataError as error:
-            raise DataError(f"{layout.root}: {error}") from None
+            raise DataError(f"{data.title}: {error}") from None
         unreadable.require_few()
         loading_a, loading_b = _loading(config, "A", data.load_size), _loading(config, "B", data.load_size)
         need = bytes_of(len(train.a), loading_a, heads_a) + bytes_of(len(train.b), loading_b, heads_b)
@@ -67,8 +67,8 @@ class TwoDomains(TrainingData):
         return cls(layout, a, b, unreadable, need <= budget)
 
     @property
-    def root(self) -> Path:
-        return self.layout.root
+    def roots(self) -> tuple[Path, ...]:
+        return self.layout.roots
 
     @property
     def size(self) -> int:
@@ -81,6 +81,15 @@ class TwoDomains(TrainingData):
     def describe(self) -> str:
         return f"{len(self.a):,} pictures in A and {len(self.b):,} in B"
 
+    def notes(self) -> list[str]:
+        layout = self.layout
+        if layout.kind != "folders A and B" or layout.folders["test"] != layout.folders["train"]:
+            return []
+        return [
+            f"held out by their names: {len(layout.test.a):,} pictures of A and {len(layout.test.b):,} of B "
+            f"(data.held_out={layout.held_out:g}; --test-a and --test-b name others)"
+        ]
+
     def problems(self) -> list[str]:
         return self.unreadable.reasons() + [f"{path}: no partner of the same name" for path in self.layout.unmatched]
 
@@ -89,7 +98,9 @@ class TwoDomains(TrainingData):
 
     @cached_property
     def _digest(self) -> str:
-        return digest_of_names(self.layout.root, self.layout.train.a, self.layout.train.b)
+        layout = self.layout
+        roots = layout.folders["train"] if layout.kind == "folders A and B" else (layout.root, layout.root)
+        return digest_of_names((roots[0], layout.train.a), (roots[1], layout.train.b))
 
     def settled(self, config: Config) -> Config:
         return config
@@ -122,9 +133,21 @@ class TwoDomains(TrainingData):
             if items:
                 break
         else:
-            raise DataError(f"{self.layout.root}: none of the pictures for previews can be read")
+            raise DataError(f"{config.data.title}: none of the pictures for previews can be read")
         a, b = (torch.from_numpy(stack([centre(pixels, size) for pixels in side])) for side in zip(*items, strict=True))
         return Batch(to_unit(a, device), to_unit(b, device))
+
+
+def layout_of(data: DataConfig, *, paired: bool) -> Layout:
+    """The layout of the folders or the set that ``data`` names; ``paired`` as in ``find_layout``.
+
+    Raises:
+        DataError: as ``load_layout`` and ``find_folders``.
+    """
+    if data.a is None or data.b is None:
+        return load_layout(data.path, size=data.load_size, paired=paired)
+    tests = [None if test is None else Path(test) for test in (data.test_a, data.test_b)]
+    return find_folders(Path(data.a), Path(data.b), *tests, held_out=data.held_out, paired=paired)
 
 
 def _readable(split: Split, config: Config, count: int) -> list[tuple[Pixels, Pixels]]:

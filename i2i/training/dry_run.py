@@ -27,6 +27,7 @@ def describe_run(config: Config) -> str:
         if parameter_count(network)
     ]
     lines.append(f"{'data':<18} {trainer.data.describe()}")
+    lines += [f"{'':<18} {note}" for note in trainer.data.notes()]
     lines += [f"{'left out':<18} {problem}" for problem in trainer.data.problems()]
     lines.append(f"{'steps per epoch':<18} {trainer.steps_per_epoch:,}")
     lines.append(f"{'schedule':<18} {describe(training.schedule, trainer.total_steps, training.max_time)}")

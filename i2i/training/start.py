@@ -35,9 +35,9 @@ def train(config: Config, run: str | Path | None = None, *, callbacks: Sequence[
     trainer = Trainer(config)
     if not trainer.is_main:  # the first process makes the folder and is the only one that writes
         return _fit(trainer, RunFolder(wanted or RUNS), callbacks)
-    root = trainer.data.root
-    if wanted is not None and root is not None and root.resolve() in wanted.resolve().parents:
-        raise DataError(f"the run {wanted} would lie in the data {root}, and its previews among the pictures")
+    for root in trainer.data.roots:
+        if wanted is not None and root.resolve() in wanted.resolve().parents:
+            raise DataError(f"the run {wanted} would lie in the data {root}, and its previews among the pictures")
     folder = new_run(config.arch, wanted)
     folder.write_config(trainer.config)
     return _fit(trainer, folder, callbacks)
@@ -89,6 +89,8 @@ def _fit(trainer: Trainer, run: RunFolder, callbacks: Sequence[Callback]) -> Out
         f"{run.root}: {trainer.config.arch}, {data.describe()} at {trainer.config.image_size} px, "
         f"{training.device} in {training.precision}"
     )
+    for note in data.notes():
+        say(note)
     rates = ", ".join(f"{player} {opt.lr:g}" for player, opt in trainer.config.optimizers.items())
     say(f"learning rate ({rates}): {describe(training.schedule, trainer.total_steps, training.max_time)}")
     if trainer.engine.step_count:

@@ -192,7 +192,7 @@ class Trainer:
             raise ConfigError(f"config.yaml was changed after the run was started: set back {', '.join(changed)}")
         if header["data"] != self.data.fingerprint():
             raise DataError(
-                f"{self.config.data.path}: the pictures have changed since the run was started "
+                f"{self.config.data.title}: the pictures have changed since the run was started "
                 f"({header['data']}; now {self.data.fingerprint()}): restore them or start a new run"
             )
         if header["versions"] != versions():
