@@ -166,7 +166,7 @@ def test_one_bad_picture_among_good_ones_is_named_and_training_goes_on(tmp_path:
     result = i2i(*small_arguments("cyclegan", data, tmp_path / "run", steps=2))
     assert result.code == 1
     assert "cut.jpg" in result.err
-    assert "3 pictures in A" in result.err
+    assert "4 pictures in A" in result.err
     assert "trained 2 steps" in result.out
 
 

@@ -261,7 +261,7 @@ def test_data_without_a_readable_picture_is_refused_before_training(tmp_path: Pa
         if path.name == "picture03.png":
             with pytest.raises(DataError, match=r"more than 3 of 7 items.*picture00\.png.*i2i data check"):
                 TwoDomains.read(config, paired=False)
-    with pytest.raises(DataError, match=r"no picture can be read; first: .*picture00\.png"):
+    with pytest.raises(DataError, match=r"no picture of domain B can be read; first: .*picture00\.png"):
         TwoDomains.read(config, paired=False)
     for path in (root / "trainA").iterdir():
         cut_short(path)

@@ -96,13 +96,16 @@ def digest_of_names(*domains: tuple[Path, Sequence[Picture]]) -> str:
     return digest.hexdigest()[:12]
 
 
-def note_heads(unreadable: UnreadableItems, stream: str, *domains: Sequence[Picture]) -> list[tuple[Head, ...]]:
+def note_heads(
+    unreadable: UnreadableItems, stream: str, *domains: Sequence[Picture], what: str = "picture"
+) -> list[tuple[Head, ...]]:
     """Reads the headers of a fixed sample of items, so that data which is not there is known before training.
 
     Args:
         unreadable: takes those that cannot be read.
         stream: what the items are called there.
         domains: the pictures; the i-th of all domains are one item.
+        what: what an item is called in messages.
 
     Returns:
         The headers of the items whose headers can be read.
@@ -117,7 +120,7 @@ def note_heads(unreadable: UnreadableItems, stream: str, *domains: Sequence[Pict
         except DataError as error:
             bad.append(Unreadable(stream, index, str(error)))
     if not heads:
-        raise DataError(f"no picture can be read; first: {bad[0].reason}")
+        raise DataError(f"no {what} can be read; first: {bad[0].reason}")
     unreadable.add(bad)
     return heads
 

@@ -50,10 +50,10 @@ class TwoDomains(TrainingData):
         unreadable = UnreadableItems(items, "; i2i data check names all")
         try:
             if train.paired:
-                heads_a, heads_b = zip(*note_heads(unreadable, "pair", train.a, train.b), strict=True)
+                heads_a, heads_b = zip(*note_heads(unreadable, "pair", train.a, train.b, what="pair"), strict=True)
             else:
-                [heads_a] = zip(*note_heads(unreadable, "A", train.a), strict=True)
-                [heads_b] = zip(*note_heads(unreadable, "B", train.b), strict=True)
+                [heads_a] = zip(*note_heads(unreadable, "A", train.a, what="picture of domain A"), strict=True)
+                [heads_b] = zip(*note_heads(unreadable, "B", train.b, what="picture of domain B"), strict=True)
         except DataError as error:
             raise DataError(f"{data.title}: {error}") from None
         unreadable.require_few()
