@@ -215,6 +215,17 @@ def test_an_unreadable_picture_is_replaced_by_position_and_nothing_else_changes(
         assert again.problems() == data.problems()
 
 
+def test_one_image_is_replaced_by_others_in_turn(tmp_path: Path) -> None:
+    root = make_set(tmp_path, trainA=6, trainB=6)
+    cut_short(root / "trainB/picture02.png")
+    # Without crops and flips an item is the same each time that it is drawn.
+    config = small_config("cyclegan", root, "training.batch_size=1", "data.load_size=16", "data.flip=false")
+    seen = batches(TwoDomains.read(config, paired=False), config, count=48)
+    shown = [seen[number].b for number in range(48) if draw(0, "B", 6, number) == 2]
+    assert len(shown) == 8
+    assert len({image.numpy().tobytes() for image in shown if image is not None}) > 2
+
+
 def test_what_one_process_has_decoded_no_other_reads_again(tmp_path: Path) -> None:
     for workers in (0, 2):
         root = make_set(tmp_path / str(workers), trainA=3, trainB=5)
