@@ -132,7 +132,7 @@ def test_a_run_keeps_its_threads_and_a_resume_may_change_them(toy_set: Path, tmp
     try:
         result = i2i(*small_arguments("cyclegan", toy_set, tmp_path / "run", steps=2), "--threads", 1)
         assert (result.code, torch.get_num_threads()) == (0, 1)
-        assert "1 threads" in result.err
+        assert "CPU threads: 1" in result.err
         torch.set_num_threads(2)
         assert i2i("train", "--resume", tmp_path / "run", "--steps", 3).code == 0
         assert torch.get_num_threads() == 1
