@@ -43,7 +43,7 @@ from i2i.data.store import Loading, PictureStore
 from i2i.data.transforms import stack
 from i2i.inference.load import load_sampler
 from i2i.methods.infogan import InfoGAN
-from i2i.seeding import generator
+from i2i.seeding import numpy_rng
 
 SIZE, BATCH, EPOCHS, NEEDED = 28, 64, 5, 0.985
 SAMPLES, PAIRS = 1000, 500
@@ -114,7 +114,7 @@ def load_classifier(path: Path) -> tuple[Classifier, dict[str, Any]]:
 
 def pair_distance(pictures: Tensor, *seed: int | str) -> float:
     """The mean L2 distance of 500 random pairs of different pictures (N, C, H, W), uint8."""
-    random, flat = generator("pairs", *seed), pictures.flatten(1).double()
+    random, flat = numpy_rng("pairs", *seed), pictures.flatten(1).double()
     pairs = torch.from_numpy(np.stack([random.choice(len(flat), 2, replace=False) for _ in range(PAIRS)]))
     return float((flat[pairs[:, 0]] - flat[pairs[:, 1]]).norm(dim=1).mean())
 

@@ -13,6 +13,6 @@ def derive_seed(*parts: int | str) -> int:
     return int.from_bytes(digest, "little") >> 1
 
 
-def generator(*parts: int | str) -> np.random.Generator:
-    """A NumPy generator seeded from ``parts``."""
+def numpy_rng(*parts: int | str) -> np.random.Generator:
+    """A NumPy random generator seeded from ``parts``."""
     return np.random.default_rng(derive_seed(*parts))

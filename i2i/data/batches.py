@@ -23,7 +23,7 @@ from i2i.data.store import ImageSource, PictureStore
 from i2i.data.transforms import Augmenter, stack
 from i2i.data.unreadable import Unreadable, UnreadableItems
 from i2i.errors import DataError
-from i2i.seeding import derive_seed, generator
+from i2i.seeding import derive_seed, numpy_rng
 
 Item = TypeVar("Item")
 Images = ImageSource | PictureStore
@@ -77,7 +77,7 @@ class ItemStream(Generic[Item]):
 
     def _candidates(self, position: int) -> Iterator[int]:
         yield draw(self._seed, self._name, self._length, position)
-        yield from generator(self._seed, "replacement", self._name, position).permutation(self._length).tolist()
+        yield from numpy_rng(self._seed, "replacement", self._name, position).permutation(self._length).tolist()
 
 
 class BatchDataset(Dataset[Raw]):
@@ -200,7 +200,7 @@ def draw(seed: int, stream: str, length: int, position: int) -> int:
 
 @lru_cache(maxsize=8)
 def _permutation(seed: int, stream: str, length: int, epoch: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-    return generator(seed, "order", stream, epoch).permutation(length)
+    return numpy_rng(seed, "order", stream, epoch).permutation(length)
 
 
 def _tensor(pictures: list[Pixels]) -> Tensor:

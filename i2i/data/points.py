@@ -23,7 +23,7 @@ from i2i.data.batches import Raw, positions_of
 from i2i.data.training_set import TrainingData
 from i2i.data.unreadable import UnreadableItems
 from i2i.errors import ConfigError, DataError
-from i2i.seeding import generator
+from i2i.seeding import numpy_rng
 
 POINTS = ("ring2d", "line1d")
 EPOCH = 50_000
@@ -53,7 +53,7 @@ class PointDataset(Dataset[Raw]):
         self._name, self._batch_size, self._seed, self._share = name, batch_size, seed, share
 
     def __getitem__(self, number: int) -> Raw:
-        points = sample_points(self._name, self._batch_size, generator(self._seed, "points", number))
+        points = sample_points(self._name, self._batch_size, numpy_rng(self._seed, "points", number))
         own = positions_of(0, self._batch_size, self._share)
         return Raw(_as_pictures(points)[list(own)])
 
@@ -107,7 +107,7 @@ class Points(TrainingData):
         return PointDataset(self.name, config.training.batch_size, config.training.seed, share)
 
     def preview(self, config: Config, device: torch.device) -> Batch:
-        points = sample_points(self.name, 1000, generator("preview", self.name))
+        points = sample_points(self.name, 1000, numpy_rng("preview", self.name))
         return Batch(_as_pictures(points).to(device))
 
 

@@ -42,7 +42,7 @@ from i2i.files import write_atomically
 from i2i.inference.sampler import Sampler
 from i2i.needs import require_packages
 from i2i.networks.base import Discriminator
-from i2i.seeding import generator
+from i2i.seeding import numpy_rng
 
 GRID = 4
 
@@ -213,7 +213,7 @@ def draw_training_pictures(collection: Collection, per_label: int | None, seed: 
                     f"label {name!r} of {collection.root} has {len(own)} training pictures, and {per_label} of each "
                     "are asked for: ask for fewer with --per-label, or add some"
                 )
-            own = generator(seed, "features", name).choice(own, per_label, replace=False)
+            own = numpy_rng(seed, "features", name).choice(own, per_label, replace=False)
         places = np.concatenate([places, own])
     return Part([train.pictures[i] for i in places], [train.labels[i] for i in places])
 

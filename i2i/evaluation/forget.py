@@ -31,7 +31,7 @@ from i2i.errors import ConfigError, DataError
 from i2i.evaluation.linear import MapWeights
 from i2i.inference.sampler import Sampler
 from i2i.needs import require_packages
-from i2i.seeding import generator
+from i2i.seeding import numpy_rng
 
 Coordinate = Annotated[FiniteFloat, Field(strict=True)]
 Mask = NDArray[np.bool_]
@@ -202,7 +202,7 @@ def find_maps(
         outside = np.flatnonzero(~mask)
         if not len(outside):
             raise DataError(f"the boxes on sample {number} leave nothing outside to compare with: draw smaller ones")
-        drawn = generator(seed, "forget", number).choice(outside, min(len(places), len(outside)), replace=False)
+        drawn = numpy_rng(seed, "forget", number).choice(outside, min(len(places), len(outside)), replace=False)
         features.append(flat[np.concatenate([places, drawn])])
         positive += [True] * len(places) + [False] * len(drawn)
         origin += [number] * (len(places) + len(drawn))

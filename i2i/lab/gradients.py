@@ -29,7 +29,7 @@ from i2i.lab.findings import Findings
 from i2i.lab.play import Floats, as_images, samples, train_with_snapshots
 from i2i.lab.toys import swiss_roll
 from i2i.networks.mlp import MLPDiscriminator
-from i2i.seeding import generator
+from i2i.seeding import numpy_rng
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -109,7 +109,7 @@ def trained(seed: int, steps: int, clip: float) -> Trained:
     for _ in training:
         pass
     points = np.concatenate(
-        [swiss_roll(MEASURED, generator(seed, "gradients")), samples(method, MEASURED, seed).numpy()]
+        [swiss_roll(MEASURED, numpy_rng(seed, "gradients")), samples(method, MEASURED, seed).numpy()]
     )
     # The first weights are clipped with the first step.
     before = before.clip(-clip, clip) if clip else before

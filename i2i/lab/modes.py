@@ -30,7 +30,7 @@ from i2i.data.points import RING_MODES, RING_STD, ring_centres, sample_points
 from i2i.lab.drawing import DATA, GENERATED, new_figure
 from i2i.lab.findings import Findings
 from i2i.lab.play import Floats, samples, train_with_snapshots
-from i2i.seeding import generator
+from i2i.seeding import numpy_rng
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -153,7 +153,7 @@ def _train(variant: Variant, seed: int, shorter: int) -> list[Moment]:
 def _figure(strips: dict[str, list[Moment]], seed: int) -> Figure:
     columns = 1 + max(map(len, strips.values()))
     figure = new_figure(2.1 * columns, 2.25 * len(strips))
-    real = sample_points("ring2d", DRAWN, generator(seed, "modes"))
+    real = sample_points("ring2d", DRAWN, numpy_rng(seed, "modes"))
     for row, (name, strip) in zip(figure.subplots(len(strips), columns), strips.items(), strict=True):
         for axes, moment in zip(row, strip, strict=False):
             found = moment.summary()

@@ -31,7 +31,7 @@ from i2i.losses.adversarial import discriminator_loss
 from i2i.methods.generative import GenerativeMethod
 from i2i.networks.base import Discriminator
 from i2i.networks.mlp import MLPDiscriminator
-from i2i.seeding import derive_seed, generator
+from i2i.seeding import derive_seed, numpy_rng
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -172,7 +172,7 @@ def value_of_the_game(real: Tensor, fake: Tensor) -> float:
 def observe(method: GenerativeMethod, step: int, seed: int) -> Moment:
     """Looks at the game on ``DRAWN`` points of each kind, the same data and latents every time."""
     generated: Floats = samples(method, DRAWN, seed)[:, 0].numpy()
-    data = sample_points("line1d", DRAWN, generator(seed, "nash"))[:, 0]
+    data = sample_points("line1d", DRAWN, numpy_rng(seed, "nash"))[:, 0]
     real, fake = (_scores(method.discriminator, x) for x in (data, generated))
     return Moment(
         step,

@@ -15,7 +15,7 @@ from i2i.batch import Batch
 from i2i.config import resolve_config
 from i2i.display import tracked
 from i2i.methods.generative import GenerativeMethod
-from i2i.seeding import derive_seed, generator
+from i2i.seeding import derive_seed, numpy_rng
 from i2i.training.engine import Engine
 
 Floats = NDArray[np.float32]
@@ -49,13 +49,13 @@ def train_with_snapshots(
     config = resolve_config(
         arch, options=named | {"training.device": "cpu", "training.precision": "fp32"} | dict(options)
     )
-    coordinates = draw(1, generator(seed, "shape")).shape[1]
+    coordinates = draw(1, numpy_rng(seed, "shape")).shape[1]
     engine = Engine(config.changed("data.channels_a", coordinates).changed("data.labels", ()), device)
     assert isinstance(engine.method, GenerativeMethod)
     if 0 in snapshots:
         yield 0, engine.method
     batches = (
-        Batch(as_images(draw(config.training.batch_size, generator(seed, "points", number)))) for number in count()
+        Batch(as_images(draw(config.training.batch_size, numpy_rng(seed, "points", number)))) for number in count()
     )
     for step in tracked(label, steps)(range(steps)):
         engine.step(batches, step / steps)

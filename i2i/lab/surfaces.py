@@ -27,7 +27,7 @@ from i2i.lab.findings import Findings
 from i2i.lab.play import Draw, Floats, as_images
 from i2i.lab.toys import TOYS
 from i2i.networks.mlp import MLPDiscriminator
-from i2i.seeding import derive_seed, generator
+from i2i.seeding import derive_seed, numpy_rng
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -81,7 +81,7 @@ def surfaces(seed: int, *, shorter: int = 1) -> Findings:
 def trained(seed: int, name: str, draw: Draw, steps: int, *, clip: float = 0.0, penalty: float = 0.0) -> Surface:
     """A critic of the set ``name``, under weight clipping or under the gradient penalty."""
     torch.manual_seed(derive_seed(seed, "surfaces", name))
-    random = generator(seed, "surfaces", name)
+    random = numpy_rng(seed, "surfaces", name)
     critic = MLPDiscriminator(DataSpec(1, 2, 2), width=128, depth=3, activation="relu")
 
     def pair(count: int = BATCH) -> tuple[Tensor, Tensor]:
@@ -115,7 +115,7 @@ def _figure(found: dict[str, dict[str, Surface]], seed: int) -> Figure:
     figure = new_figure(11, 7)
     side = np.linspace(-REACH, REACH, GRID)
     for column, (name, pair) in zip(figure.subplots(2, len(found)).T, found.items(), strict=True):
-        points = TOYS[name](1000, generator(seed, "surfaces", "shown"))
+        points = TOYS[name](1000, numpy_rng(seed, "surfaces", "shown"))
         for axes, (kind, surface) in zip(column, pair.items(), strict=True):
             contours = axes.contour(side, side, surface.values, 14, cmap="cividis", linewidths=1)
             figure.colorbar(contours, ax=axes, format="%.2g", shrink=0.75)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from i2i.lab.drawing import CRITIC, DATA, GENERATED, new_figure
 from i2i.lab.findings import Findings
-from i2i.seeding import generator
+from i2i.seeding import numpy_rng
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -56,7 +56,7 @@ def transport(seed: int) -> Findings:
 
 def histograms(seed: int) -> tuple[Counts, Counts]:
     """Two histograms of ``BLOCKS`` blocks over ``BINS`` bins: one heap, and two heaps."""
-    random = generator(seed, "transport")
+    random = numpy_rng(seed, "transport")
     left, middle, right = random.uniform(0.5, 2.5), random.uniform(3.5, 5.5), random.uniform(6.5, 8.5)
     one = random.normal(middle, 1.0, BLOCKS)
     two = random.normal(np.where(np.arange(BLOCKS) < BLOCKS // 3, left, right), 0.8)
