@@ -540,7 +540,7 @@ def test_somebody_elses_file_is_not_taken_for_a_download(tmp_path: Path, i2i: Ru
     site.content = unpaired
     (tmp_path / "out.partial").write_text("mine")
     result = i2i("data", "get", "horse2zebra", "--url", site.url, "--to", tmp_path / "out")
-    assert_refused(result, "is no download of i2i")
+    assert_refused(result, "was not created by i2i")
     assert (tmp_path / "out.partial").read_text() == "mine"
 
 
