@@ -3,8 +3,8 @@
 Algorithm 1: several critic steps with weight clipping, each on a new batch, then one step of both generators, on a
 further batch, on the Wasserstein terms and the L1 reconstruction of both cycles. Unlike CycleGAN, generators receive
 noise: dropout in their decoders, at training and at translation (``inference`` in the recipe), or by option channels of
-noise beside the picture. (The generators' further batch is algorithm 1's as remembered; the authors' released code takes
-the critics' batch again.)
+noise beside the picture. (That further batch is algorithm 1's as remembered; the authors' released code takes the
+critics' batch again.)
 Differs from the paper by option only: ``gradient_penalty`` bounds the critics in the place of clipping (WGAN-GP).
 """
 
