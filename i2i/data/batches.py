@@ -254,3 +254,8 @@ def to_unit(pixels: Tensor, device: torch.device) -> Tensor:
 def from_unit(images: Tensor) -> Tensor:
     """The inverse of ``to_unit``: values in [-1, 1] to uint8, rounded and clipped."""
     return images.float().add(1).mul(127.5).round_().clamp_(0, 255).to(torch.uint8)
+
+
+def to_pixels(images: Tensor) -> list[Pixels]:
+    """Images (N, C, H, W) in [-1, 1] as arrays (H, W, C), uint8."""
+    return list(from_unit(images).permute(0, 2, 3, 1).cpu().numpy())

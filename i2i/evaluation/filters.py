@@ -23,7 +23,7 @@ from torch import Tensor
 from torch.nn.functional import leaky_relu, relu
 from torch.overrides import TorchFunctionMode
 
-from i2i.data.batches import from_unit
+from i2i.data.batches import to_pixels
 from i2i.data.collection import Collection, Part
 from i2i.data.images import SUFFIXES, Pixels, from_pil, is_image, to_pil, write_image
 from i2i.data.one_domain import read_pictures
@@ -73,8 +73,9 @@ class Excitation:
         shown = self.gradients / largest
         cells = torch.cat([self.pictures, shown], dim=-1) if pictures else shown
         cells = cells[:, :, :3] if cells.shape[2] == 4 else cells
-        pixels = from_unit(cells).flatten(0, 1).permute(0, 2, 3, 1).cpu().numpy()
-        return tile(list(pixels), cells.shape[1], gap=GAP, frame=GAP, scale=max(1, CELL // shown.shape[-1]))
+        return tile(
+            to_pixels(cells.flatten(0, 1)), cells.shape[1], gap=GAP, frame=GAP, scale=max(1, CELL // shown.shape[-1])
+        )
 
 
 @dataclass(frozen=True)

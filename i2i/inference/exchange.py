@@ -123,11 +123,7 @@ def export_state(model: Path | None, output: Path, direction: str | None = None)
         method = build_method(config)
     if not isinstance(method, TranslationMethod):
         raise ConfigError(f"{config.arch} draws pictures from noise, and only translators can be exported")
-    directions = method.directions()
-    direction = direction or next(iter(directions))
-    if direction not in directions:
-        raise ConfigError(f"direction {direction}: this model knows {', '.join(directions)}")
-    network = directions[direction].generator
+    network = method.directions()[method.choose_direction(direction)].generator
     role = next(name for name, child in method.named_children() if child is network)
     own = {name.removeprefix(f"{role}."): weights[name] for name in weights if name.startswith(f"{role}.")}
     try:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from i2i.config import Config
-from i2i.data.batches import from_unit
+from i2i.data.batches import to_pixels
 from i2i.data.images import Pixels
 from i2i.errors import ConfigError
 from i2i.inference.standing import take_standing_statistics
@@ -115,8 +115,3 @@ class Sampler:
         if not self.labels:
             return None
         return torch.tensor([number % len(self.labels) if own is None else own for number in numbers])
-
-
-def to_pixels(images: Tensor) -> list[Pixels]:
-    """Pictures (N, C, H, W) in [-1, 1] as arrays (H, W, C), uint8."""
-    return list(from_unit(images).permute(0, 2, 3, 1).cpu().numpy())

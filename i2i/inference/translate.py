@@ -19,6 +19,7 @@ from i2i.display import tracked
 from i2i.errors import ConfigError, DataError
 from i2i.files import write_atomically
 from i2i.inference.translator import Translator
+from i2i.needs import require_path
 
 Format = Literal["png", "jpg", "webp", "bmp", "tiff"]
 REPORT = "report.json"
@@ -63,8 +64,7 @@ def plan(source: Path, output: Path | None, image_format: Format) -> tuple[list[
         DataError: nothing to translate, or outputs that would lie in or over the input, or over pictures that are no
             outputs.
     """
-    if not source.exists():
-        raise DataError(f"{source}: no such file or folder")
+    require_path(source)
     if source.is_file():
         return [_plan_file(source, output, image_format)], None
     whole = source.resolve()

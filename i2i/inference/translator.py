@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from i2i.config import Config
-from i2i.data.batches import from_unit, to_unit
+from i2i.data.batches import to_pixels, to_unit
 from i2i.data.images import Pixels, from_pil, to_pil
 from i2i.data.transforms import stack
 from i2i.errors import ConfigError, DataError
@@ -59,11 +59,7 @@ class Translator:
         Raises:
             ConfigError: a direction that was not trained.
         """
-        if direction is None:
-            return self.directions[0]
-        if direction not in self.directions:
-            raise ConfigError(f"direction {direction}: this model knows {', '.join(self.directions)}")
-        return direction
+        return self.method.choose_direction(direction)
 
     @torch.inference_mode()
     def translate(self, images: Tensor, direction: str | None = None, *, seed: int | None = None) -> Tensor:
@@ -83,7 +79,7 @@ class Translator:
     ) -> list[Pixels]:
         """Translates pictures (H, W, C), uint8, all of one size; ``seed`` as in ``translate``."""
         batch = to_unit(torch.from_numpy(stack(pictures)), self.device)
-        return list(from_unit(self.translate(batch, direction, seed=seed)).permute(0, 2, 3, 1).cpu().numpy())
+        return to_pixels(self.translate(batch, direction, seed=seed))
 
     def __call__(self, picture: Picture, direction: str | None = None, *, seed: int | None = None) -> Picture:
         """Translates one picture.

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from i2i.batch import Batch, DataSpec
+from i2i.errors import ConfigError
 from i2i.methods.base import Method, side_by_side
 from i2i.networks.base import Translator
 
@@ -36,6 +37,19 @@ class TranslationMethod(Method):
     @abstractmethod
     def directions(self) -> dict[str, Direction]:
         """The translations that this method offers, by name; the first is the default."""
+
+    def choose_direction(self, wanted: str | None) -> str:
+        """``wanted``, or the default for None.
+
+        Raises:
+            ConfigError: a direction that this method does not offer.
+        """
+        offered = self.directions()
+        if wanted is None:
+            return next(iter(offered))
+        if wanted not in offered:
+            raise ConfigError(f"direction {wanted}: this model knows {', '.join(offered)}")
+        return wanted
 
     def translate(self, images: Tensor, direction: str) -> Tensor:
         """Translates images: (N, C, H, W) in [-1, 1] to (N, C', H, W) in [-1, 1]."""

@@ -80,11 +80,14 @@ class SeededNoise(SeededLayer):
 @contextmanager
 def drawn_from(module: nn.Module, seed: int | None) -> Iterator[None]:
     """Within the context the random layers of ``module`` draw from ``seed``; None leaves each its own."""
+    if seed is None:
+        yield
+        return
     layers = [layer for layer in module.modules() if isinstance(layer, SeededLayer)]
     own = [layer.seed for layer in layers]
     try:
         for layer in layers:
-            layer.seed = layer.seed if seed is None else seed
+            layer.seed = seed
         yield
     finally:
         for layer, kept in zip(layers, own, strict=True):

@@ -15,7 +15,7 @@ from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams
 
 from i2i.config import Config, leaves, to_yaml
-from i2i.data.batches import from_unit
+from i2i.data.batches import to_pixels
 from i2i.data.images import write_image
 from i2i.display import one_line, warn
 from i2i.errors import DataError
@@ -107,7 +107,7 @@ class RunLog:
 
         def write(writer: SummaryWriter) -> None:
             for name, rows in previews.items():
-                sheet = tile(list(from_unit(rows).permute(0, 2, 3, 1).cpu().numpy()), 1)
+                sheet = tile(to_pixels(rows), 1)
                 writer.add_image(f"images/{name}", sheet, step, dataformats="HWC")
                 write_image(self._run.samples / f"step-{step:08d}-{name}.png", sheet)
 

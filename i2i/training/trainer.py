@@ -19,7 +19,6 @@ from i2i.build import check_buildable
 from i2i.config import Config, differing_keys
 from i2i.data.batches import batches_from
 from i2i.data.load import load_training_set
-from i2i.data.training_set import TrainingData
 from i2i.device import determinism, environment, resolve_device, resolve_precision, use_threads
 from i2i.display import TrainingDisplay, training_display, warn
 from i2i.errors import ConfigError, DataError, WeightsError
@@ -111,7 +110,8 @@ class Trainer:
         self.config = config = self.data.settled(config)
         self.engine = Engine(config, self.device)
         self.previews = self.data.preview(config, self.device)
-        self.steps_per_epoch = steps_per_epoch(config, self.data, self.method)
+        # Those that show every item once, of the larger domain where there are two.
+        self.steps_per_epoch = math.ceil(self.data.size / self.engine.images_per_step)
         self.total_steps = config.training.steps or self.steps_per_epoch * (config.training.epochs or 1)
         self._share = (processes.process_index, processes.num_processes)
         self._dataset = self.data.dataset(config, self._share)
@@ -336,9 +336,3 @@ class Trainer:
         limit = self.config.training.max_time
         by_steps = (self.total_steps - self.engine.step_count) * seconds_per_step
         return by_steps if limit is None else max(0.0, min(by_steps, limit - self._seconds()))
-
-
-def steps_per_epoch(config: Config, data: TrainingData, method: Method) -> int:
-    """How many steps show every item once, those of the larger domain where there are two."""
-    training = config.training
-    return math.ceil(data.size / (training.batch_size * training.accumulate * method.batches_per_step))
