@@ -6,9 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
-from PIL import Image, UnidentifiedImageError
-
-from i2i.errors import DataError
+from i2i.data.images import opened
 
 Item = TypeVar("Item")
 
@@ -31,16 +29,8 @@ def read_head(path: Path) -> Head:
     Raises:
         DataError: no such file, or its beginning is not that of an image.
     """
-    try:
-        with Image.open(path) as file:
-            return Head(file.width, file.height, file.mode)
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such file") from None
-    except UnidentifiedImageError:
-        raise DataError(f"{path}: not a picture that can be read") from None
-    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise DataError(f"{path}: unreadable picture ({reason})") from None
+    with opened(path) as file:
+        return Head(file.width, file.height, file.mode)
 
 
 def head_sample(items: Sequence[Item]) -> list[Item]:

@@ -9,6 +9,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -52,9 +54,20 @@ def read_image(path: Path, channels: int = 3, background: tuple[int, int, int] =
     Raises:
         DataError: the file is missing, truncated, not a picture, or in a mode without a known range.
     """
+    with opened(path) as file:
+        return from_pil(file, channels, background)
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[Image.Image]:
+    """The image at ``path``, whose header has been read; whatever is wrong with it becomes an error that names it.
+
+    Raises:
+        DataError: the file is missing or not a picture, or what the context reads of it is damaged.
+    """
     try:
         with Image.open(path) as file:
-            return from_pil(file, channels, background)
+            yield file
     except DataError as error:
         raise DataError(f"{path}: {error}") from None
     except FileNotFoundError:
@@ -62,9 +75,8 @@ def read_image(path: Path, channels: int = 3, background: tuple[int, int, int] =
     except UnidentifiedImageError:
         raise DataError(f"{path}: not a picture that can be read") from None
     except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
-        raise DataError(
-            f"{path}: unreadable picture ({' '.join(str(error).split()) or type(error).__name__})"
-        ) from None
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise DataError(f"{path}: unreadable picture ({reason})") from None
 
 
 def from_pil(image: Image.Image, channels: int = 3, background: tuple[int, int, int] = WHITE) -> Pixels:
