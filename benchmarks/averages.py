@@ -20,11 +20,11 @@ from PIL import Image
 
 from benchmarks.quality import DIRECTIONS, FeatureNet, measure
 from i2i import resolve_config
-from i2i.config import AverageConfig
+from i2i.config.schema import AverageConfig
 from i2i.data.images import Pixels, list_images, read_image
 from i2i.inference.translator import Translator
-from i2i.networks.inference import as_at_inference
-from i2i.runs import RunFolder
+from i2i.networks.at_inference import as_at_inference
+from i2i.storage.runs import RunFolder
 from i2i.training.average import WeightAverage
 from i2i.training.engine import Engine
 from i2i.training.trainer import Trainer

@@ -24,7 +24,7 @@ from i2i.data.collection import find_collection
 from i2i.data.images import Pixels, write_image
 from i2i.data.one_domain import read_pictures
 from i2i.inference.load import load_sampler
-from i2i.inference.sample import sheet
+from i2i.inference.views import sheet
 from i2i.lab.drawing import new_figure, to_pixels
 
 SHOWN, COLUMNS = 64, 8

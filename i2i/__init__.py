@@ -28,7 +28,8 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from i2i.config import Config, resolve_config
+    from i2i.config.resolve import resolve_config
+    from i2i.config.schema import Config
     from i2i.inference.load import load, load_sampler, load_translator
     from i2i.inference.sampler import Sampler
     from i2i.inference.translator import Translator
@@ -37,14 +38,14 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "Callback": "i2i.training.callbacks",
-    "Config": "i2i.config",
+    "Config": "i2i.config.schema",
     "Sampler": "i2i.inference.sampler",
     "Translator": "i2i.inference.translator",
     "every": "i2i.training.callbacks",
     "load": "i2i.inference.load",
     "load_sampler": "i2i.inference.load",
     "load_translator": "i2i.inference.load",
-    "resolve_config": "i2i.config",
+    "resolve_config": "i2i.config.resolve",
     "resume": "i2i.training.start",
     "train": "i2i.training.start",
 }

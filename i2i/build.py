@@ -8,8 +8,9 @@ import torch
 from torch import nn
 
 from i2i.batch import DataSpec
-from i2i.components import without
-from i2i.config import Config
+from i2i.config.components import without
+from i2i.config.resolve import changed
+from i2i.config.schema import Config
 from i2i.device import raise_if_out_of_memory
 from i2i.errors import ConfigError
 from i2i.methods.base import Method
@@ -54,7 +55,7 @@ def check_buildable(config: Config) -> None:
         ConfigError: as ``build_method``.
     """
     if config.data.channels_a == "auto":
-        config = config.changed("data.channels_a", 3)
+        config = changed(config, {"data.channels_a": 3})
     try:
         with torch.device("meta"):
             build_method(config)

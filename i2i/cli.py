@@ -166,7 +166,7 @@ def train(
         raise click.UsageError("give --arch (see i2i archs), or --resume to continue a run")
     if data is not None:
         require_data(data)
-    from i2i.config import read_config, resolve_config
+    from i2i.config.resolve import read_config, resolve_config
     from i2i.display import say
 
     file = None if config_file is None else read_config(config_file)
@@ -267,44 +267,44 @@ def sample(
 
     OUTPUT gets one sheet where it ends in .png, else it is a folder of files.
     """
-    views = ["--" + name.replace("_", "-") for name, value in locals().items() if name in VIEWS and value is not None]
-    if len(views) > 1:
-        raise click.UsageError(f"give one of {', '.join(views)}")
-    if views and truncation is not None:
-        raise click.UsageError(f"--truncation is for sheets and folders; leave it out with {views[0]}")
-    if views and output.suffix != ".png":
-        raise click.UsageError(f"-o {output}: {views[0]} writes one picture; end the name in .png")
+    chosen = ["--" + name.replace("_", "-") for name, value in locals().items() if name in VIEWS and value is not None]
+    if len(chosen) > 1:
+        raise click.UsageError(f"give one of {', '.join(chosen)}")
+    if chosen and truncation is not None:
+        raise click.UsageError(f"--truncation is for sheets and folders; leave it out with {chosen[0]}")
+    if chosen and output.suffix != ".png":
+        raise click.UsageError(f"-o {output}: {chosen[0]} writes one picture; end the name in .png")
     _require_model(model)
     from i2i.data.images import write_image
-    from i2i.inference import sample as views_of
+    from i2i.inference import views
     from i2i.inference.load import load_sampler
 
     sampler = load_sampler(model, device=device)
-    views_of.require_pictures(sampler)
+    views.require_pictures(sampler)
     if walk is not None:
-        strip = views_of.write_walk(output, views_of.walk(sampler, walk, label=label, seed=seed))
+        strip = views.write_walk(output, views.walk(sampler, walk, label=label, seed=seed))
         click.echo(f"walked between {walk} pictures of {_model_line(sampler)}: {output} and {strip}")
         return
     if arithmetic is not None:
-        pictures = views_of.arithmetic(sampler, arithmetic, label=label, seed=seed)
-        write_image(output, views_of.sheet(pictures, len(pictures)))
+        pictures = views.arithmetic(sampler, arithmetic, label=label, seed=seed)
+        write_image(output, views.sheet(pictures, len(pictures)))
         click.echo(f"terms, result and 8 neighbours of {arithmetic} with {_model_line(sampler)}: {output}")
     elif traverse is not None:
-        write_image(output, views_of.traverse(sampler, traverse, rows=min(count, 10), seed=seed))
+        write_image(output, views.traverse(sampler, traverse, rows=min(count, 10), seed=seed))
         click.echo(f"{traverse} along the rows of {_model_line(sampler)}: {output}")
     elif drop_feature is not None:
-        from i2i.evaluation.forget import drop_features
+        from i2i.probes.forget import drop_features
 
         dropped = drop_features(sampler, drop_feature, count=min(count, 10), label=label, seed=seed)
-        write_image(output, views_of.sheet([*dropped.whole, *dropped.without], len(dropped.whole)))
+        write_image(output, views.sheet([*dropped.whole, *dropped.without], len(dropped.whole)))
         shown = f"whole, and below without {drop_feature}, of {_model_line(sampler)}: {output}"
         click.echo("\n".join([*dropped.lines, shown]))
     else:
         drawn = sampler.sample(count, label=label, seed=seed, truncation=truncation)
         if output.suffix == ".png":
-            write_image(output, views_of.sheet(drawn))
+            write_image(output, views.sheet(drawn))
         else:
-            views_of.write_pictures(output, drawn, count)
+            views.write_pictures(output, drawn, count)
         click.echo(f"drew {count} pictures with {_model_line(sampler)}: {output}")
 
 
@@ -330,8 +330,8 @@ def features(path: str, model: Path | None, per_label: int, seed: int, report_fi
     require_packages("i2i features", "sklearn")
     _require_model(model)
     from i2i.display import warn
-    from i2i.evaluation.features import measure_features
     from i2i.inference.load import load_sampler
+    from i2i.probes.features import measure_features
 
     report = measure_features(load_sampler(model, device=device), path, per_label=per_label, seed=seed)
     if report_file is not None:
@@ -370,8 +370,8 @@ def filters(
     Guided backpropagation on images of DATA: an untrained discriminator on the left, the model's on the right.
     """
     from i2i.display import warn
-    from i2i.evaluation.filters import find_filters, require_picture_name, write_sheet
     from i2i.inference.load import load_sampler
+    from i2i.probes.filters import find_filters, require_picture_name, write_sheet
 
     require_picture_name(output)
     found = find_filters(load_sampler(model, device=device), path, stage=stage, units=units, seed=seed)
@@ -441,7 +441,7 @@ def data_check(
     folders = {"a": a, "b": b, "test_a": test_a, "test_b": test_b}
     if path is None and not any(folders.values()):
         raise click.UsageError("name the data: DATA, or --a and --b")
-    from i2i.config import data_config
+    from i2i.config.resolve import data_config
     from i2i.data.check import check_data, check_folders
 
     named = data_config({"path": path or ""} | folders)
@@ -457,13 +457,13 @@ def data_check(
 def data_get(name: str | None, to: Path | None, url: str | None) -> None:
     """Fetch a public data set; without NAME, list them."""
     if name is None:
-        from i2i.data.catalogue import dataset_names, describe
+        from i2i.fetch.catalogue import dataset_names, describe
 
         if to is not None or url is not None:
             raise click.UsageError("--to and --url need a NAME; i2i data get alone lists the sets")
         click.echo("\n".join(describe(known).line() for known in dataset_names()))
         return
-    from i2i.data.fetch import get_dataset
+    from i2i.fetch.get import get_dataset
 
     try:
         fetched = get_dataset(name, to, url)
@@ -493,7 +493,7 @@ def import_(source: Path, output: Path | None, wanted: str | None, statistics: A
 
     FILE is a state dict like latest_net_G.pth, saved by the code of CycleGAN, pix2pix or CUT.
     """
-    from i2i.inference.exchange import import_state
+    from i2i.exchange.state_files import import_state
 
     taken = import_state(source, output, wanted=wanted, statistics=statistics, dropout=dropout)
     click.echo(f"imported {taken.network}: {taken.path}")
@@ -511,7 +511,7 @@ def export_state_(model: Path, output: Path, direction: str | None) -> None:
 
     MODEL is a run folder or weight file; the code of CycleGAN, pix2pix or CUT loads what is written.
     """
-    from i2i.inference.exchange import export_state
+    from i2i.exchange.state_files import export_state
 
     given = export_state(model, output, direction)
     click.echo(f"exported {given.network}: {given.path}")
@@ -520,7 +520,7 @@ def export_state_(model: Path, output: Path, direction: str | None) -> None:
 @cli.command()
 def archs() -> None:
     """List the recipes and their papers."""
-    from i2i.config import read_recipe, recipe_names
+    from i2i.config.resolve import read_recipe, recipe_names
 
     for name in recipe_names():
         recipe = read_recipe(name)
@@ -575,7 +575,7 @@ def _fail(message: str, code: int) -> NoReturn:
 
 def _require_model(model: Path | None) -> None:
     """Refuses a model that is not there, before torch is imported."""
-    from i2i.runs import weight_file
+    from i2i.storage.runs import weight_file
 
     weight_file(model)
 
@@ -593,7 +593,7 @@ def _refuse_changes(options: dict[str, Any], assignments: tuple[str, ...]) -> No
 def _resume(root: Path, steps: int | None, device: Any, threads: int | None, dry_run: bool) -> Any:
     if dry_run:
         raise click.UsageError("--dry-run is for new runs; see i2i info --model RUN for this one")
-    from i2i.runs import RunFolder
+    from i2i.storage.runs import RunFolder
 
     RunFolder(root).require()
     from i2i.training.start import resume

@@ -6,14 +6,14 @@ import html
 from dataclasses import dataclass
 from pathlib import Path
 
-from i2i.config import resolve_config
+from i2i.config.resolve import resolve_config
 from i2i.data.builtin import openmoji
 from i2i.data.images import Pixels, list_images, read_image, write_image
 from i2i.display import say
-from i2i.files import write_atomically
 from i2i.inference.load import load_translator
 from i2i.inference.translate import plan, translate_files
-from i2i.runs import new_run
+from i2i.storage.files import write_atomically
+from i2i.storage.runs import new_run
 from i2i.tiles import tile
 from i2i.training.start import train
 

@@ -13,7 +13,7 @@ from typing import Literal
 import torch
 
 from i2i import __version__
-from i2i.config import Device, Precision
+from i2i.config.schema import Device, Precision
 from i2i.errors import ConfigError
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}

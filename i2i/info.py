@@ -10,8 +10,8 @@ import torch
 
 import i2i
 from i2i.device import cpu_computes_in_bf16
-from i2i.runs import weight_file
-from i2i.weights import load_weights
+from i2i.storage.runs import weight_file
+from i2i.storage.weights import load_weights
 
 PACKAGES = ("torch", "torchvision", "albumentations", "accelerate", "tensorboard")
 

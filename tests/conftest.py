@@ -13,7 +13,8 @@ from PIL import Image
 
 from i2i.batch import Needs
 from i2i.cli import main
-from i2i.config import Config, read_recipe, resolve_config
+from i2i.config.resolve import read_recipe, resolve_config
+from i2i.config.schema import Config
 from i2i.methods.base import Method
 
 SMALL = {"width": 4, "blocks": 1, "depth": 3, "layers": 1, "hidden": 8}

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from i2i import errors as errors_module
-from i2i.config import recipe_names
+from i2i.config.resolve import recipe_names
 from i2i.training.start import train
 
 from .conftest import Run, draw, make_set, small_arguments, small_config

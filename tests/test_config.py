@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from i2i.config import differing_keys, parse_config, resolve_config, to_yaml
+from i2i.config.explain import differing_keys
+from i2i.config.resolve import changed, parse_config, resolve_config
+from i2i.config.schema import to_yaml
 from i2i.errors import ConfigError
 
 
@@ -100,7 +102,7 @@ def test_yaml_numbers_without_a_dot_are_numbers() -> None:
 def test_a_resolved_configuration_survives_its_file() -> None:
     config = resolve_config("cyclegan", options={"image_size": 64})
     assert parse_config(yaml.safe_load(to_yaml(config))) == config
-    other = config.changed("training.seed", 3)
+    other = changed(config, {"training.seed": 3})
     assert differing_keys(config, other) == ["training.seed (0 against 3)"]
 
 
@@ -136,7 +138,7 @@ def test_unknown_recipes_name_the_nearest() -> None:
 
 
 def test_a_file_that_is_no_mapping_is_named(tmp_path: Path) -> None:
-    from i2i.config import read_config
+    from i2i.config.resolve import read_config
 
     for name, content in (("list.yaml", "- 1"), ("broken.yaml", "a: [1"), ("binary.yaml", "\x00")):
         path = tmp_path / name

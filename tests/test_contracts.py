@@ -12,17 +12,17 @@ import pytest
 import torch
 from torch import Tensor
 
-from i2i.config import parse_config, read_recipe, recipe_names, resolve_config
+from i2i.config.resolve import changed, parse_config, read_recipe, recipe_names, resolve_config
 from i2i.data.images import Pixels
 from i2i.inference.load import load
 from i2i.inference.sampler import Sampler
 from i2i.inference.translator import Translator
 from i2i.methods.base import Progress
+from i2i.storage.weights import load_tree, save_tree
 from i2i.training.callbacks import Callback, every
 from i2i.training.engine import Engine
 from i2i.training.start import train
 from i2i.training.trainer import Trainer
-from i2i.weights import load_tree, save_tree
 
 from .conftest import Run, small_config, small_settings
 from .toys import CPU, SAMPLERS, TRANSLATORS, assert_same, prepare, stream_of
@@ -128,7 +128,7 @@ def test_saving_and_loading_between_steps_changes_nothing(arch: str, data_for: D
     for i in range(2):
         first.step(stream, i / 5)
     save_tree(tmp_path / "state.safetensors", {"engine": first.state_dict()}, {}, kind="checkpoint")
-    second = Engine(config.changed("training.seed", 0), CPU)
+    second = Engine(changed(config, {"training.seed": 0}), CPU)
     torch.manual_seed(123)
     second.load_state_dict(load_tree(tmp_path / "state.safetensors", kind="checkpoint")[0]["engine"])
     stream = stream_of(config, data, start=2 * second.method.batches_per_step)
@@ -232,7 +232,7 @@ def test_it_trains_and_its_weight_file_is_all_that_inference_needs(
     moved = (tmp_path / "run/model.safetensors").rename(tmp_path / "alone.safetensors")
     model = load(moved)
     assert (outcome.step, model.step) == (6, 6)
-    assert model.config == config.changed("training.threads", torch.get_num_threads())
+    assert model.config == changed(config, {"training.threads": torch.get_num_threads()})
     if isinstance(model, Translator):
         assert model.directions[0] == "AtoB"
     for output, before in zip(outputs_of(model), live[-1], strict=True):

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from i2i.batch import Batch
-from i2i.config import Config
+from i2i.config.schema import Config
 from i2i.data.batches import BatchDataset, batches_from, draw, from_unit, to_unit
 from i2i.data.builtin import line_groups, load_layout, split_of
 from i2i.data.layout import find_layout

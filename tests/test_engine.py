@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from i2i.batch import Batch, DataSpec
-from i2i.config import AverageConfig, Config, parse_config
+from i2i.config.resolve import parse_config
+from i2i.config.schema import AverageConfig, Config
 from i2i.methods.base import Method, Update
 from i2i.networks.recompute import recomputed
 from i2i.training.average import WeightAverage, average_decay

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 import i2i as package
 from i2i.batch import Batch, DataSpec
-from i2i.config import Config, parse_config
+from i2i.config.resolve import parse_config
+from i2i.config.schema import Config
 from i2i.losses.adversarial import discriminator_loss, generator_loss
 from i2i.methods.base import Update, side_by_side
 from i2i.methods.translation import Direction, TranslationMethod

@@ -17,13 +17,13 @@ from torch import Tensor, nn
 from i2i.data.collection import find_collection
 from i2i.data.one_domain import read_pictures
 from i2i.errors import ConfigError, DataError
-from i2i.evaluation.features import draw_training_pictures, measure_features, pooled_features
-from i2i.evaluation.filters import Excitation, find_filters, guided_gradients
-from i2i.evaluation.linear import Features, Labels, LinearSVM
-from i2i.evaluation.stages import batches_of, untrained, with_statistics_of
 from i2i.inference.load import load_sampler
 from i2i.inference.sampler import Sampler
 from i2i.networks.base import Discriminator
+from i2i.probes.features import draw_training_pictures, measure_features, pooled_features
+from i2i.probes.filters import Excitation, find_filters, guided_gradients
+from i2i.probes.linear import Features, Labels, LinearSVM
+from i2i.probes.stages import batches_of, untrained, with_statistics_of
 from i2i.training.start import train
 
 from .conftest import Run, draw, small_config

@@ -19,13 +19,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from i2i.data import download
-from i2i.data.catalogue import dataset_names, describe
 from i2i.data.collection import IDX_FILES, find_collection
-from i2i.data.fetch import Limits, get_dataset
 from i2i.data.images import Pixels
-from i2i.data.unpack import ArchiveError
 from i2i.errors import DataError
+from i2i.fetch import download
+from i2i.fetch.catalogue import dataset_names, describe
+from i2i.fetch.get import Limits, get_dataset
+from i2i.fetch.unpack import ArchiveError
 from i2i.inference.load import load_sampler
 from i2i.inference.sampler import Sampler
 
@@ -360,7 +360,7 @@ def packed_records(files: dict[str, bytes]) -> bytes:
 def in_place_of_the_address(monkeypatch: pytest.MonkeyPatch, name: str, address: str, **changed: object) -> None:
     """Puts a server of the test in the place of the documented address."""
     description = describe(name).model_copy(update={"archive": address, **changed})
-    monkeypatch.setattr("i2i.data.fetch.describe", lambda _: description)
+    monkeypatch.setattr("i2i.fetch.get.describe", lambda _: description)
 
 
 def trained_on(folder: Path, run: Path, *, size: int, i2i: Run) -> Sampler:
@@ -619,7 +619,7 @@ def test_an_interrupted_download_is_kept(
 
     site.content, site.cuts = unpaired, [100]
     with monkeypatch.context() as patch:
-        patch.setattr("i2i.data.download.time.sleep", interrupt)
+        patch.setattr("i2i.fetch.download.time.sleep", interrupt)
         result = i2i("data", "get", "horse2zebra", "--url", site.url, "--to", tmp_path / "out")
     assert (result.code, left_in(tmp_path)) == (130, ["out.partial", "out.partial.json"])
     assert "the same command goes on" in result.err
@@ -732,7 +732,7 @@ def test_a_full_disk_keeps_the_download(
     site.content = unpaired
     command = ("data", "get", "horse2zebra", "--url", site.url, "--to", tmp_path / "out")
     with monkeypatch.context() as patch:
-        patch.setattr("i2i.data.fetch.unpack", fill)
+        patch.setattr("i2i.fetch.get.unpack", fill)
         result = i2i(*command)
     assert (result.code, result.err.count("\n"), left_in(tmp_path)) == (2, 1, ["out.partial", "out.partial.json"])
     assert "No space left on device" in result.err

@@ -14,15 +14,15 @@ from torch import Tensor, nn
 
 import i2i as package
 from i2i.build import build_method
-from i2i.config import resolve_config
+from i2i.config.resolve import changed, resolve_config
 from i2i.data.images import read_image
 from i2i.errors import ConfigError, DataError
-from i2i.files import write_atomically
-from i2i.inference.exchange import export_state, import_state
+from i2i.exchange.state_files import export_state, import_state
 from i2i.inference.translator import Translator
-from i2i.networks.inference import SeededDropout
+from i2i.networks.at_inference import SeededDropout
+from i2i.storage.files import write_atomically
+from i2i.storage.weights import load_weights, save_weights
 from i2i.training.engine import Engine
-from i2i.weights import load_weights, save_weights
 
 from .conftest import Run, draw
 from .toys import assert_refused
@@ -371,7 +371,7 @@ def test_a_pickle_that_wants_to_run_code_is_refused(zipped: bool, tmp_path: Path
     assert "wants to run code" in i2i("import", tmp_path / "network.pth", "-o", tmp_path / "run").err
 
 
-def changed(name: str, key: str, tensor: Tensor | None) -> Callable[[], dict[str, Any]]:
+def altered(name: str, key: str, tensor: Tensor | None) -> Callable[[], dict[str, Any]]:
     """The state dict of a network with an entry replaced, added or (None) taken away."""
 
     def make() -> dict[str, Any]:
@@ -382,19 +382,19 @@ def changed(name: str, key: str, tensor: Tensor | None) -> Callable[[], dict[str
 
 
 UNUSABLE: dict[str, tuple[Callable[[], Any], str]] = {
-    "unknown": (changed("resnet-6", "extra.weight", torch.ones(1)), "extra.weight is unknown: a resnet-6"),
-    "missing": (changed("resnet-6", "model.4.bias", None), "model.4.bias is missing: a resnet-6"),
-    "shape": (changed("resnet-6", "model.4.weight", torch.ones(12, 6, 4, 4)), "(12, 6, 4, 4), and in a resnet-6"),
-    "affine": (changed("resnet-6", "model.2.weight", torch.ones(6)), "model.2.weight is unknown"),
-    "no norm": (changed("resnet-6", "model.1.bias", None), "model.1.bias is missing"),
-    "flat": (changed("resnet-6", "model.1.weight", torch.ones(6)), "that of a convolution was expected"),
-    "not finite": (changed("resnet-6", "model.4.bias", torch.full((12,), torch.nan)), "model.4.bias is not finite"),
-    "filter": (changed("cut", "model.7.filt", torch.ones(8, 1, 3, 3)), "model.7.filt is another filter"),
-    "half blurred": (changed("cut", "model.11.filt", None), "model.11.filt is missing"),
-    "twice": (changed("resnet-6", "module.model.4.bias", torch.ones(12)), "model.4.bias is there twice"),
-    "whole numbers": (changed("resnet-6", "model.4.bias", torch.ones(12, dtype=torch.int64)), "torch.int64"),
-    "no content": (changed("resnet-6", "model.4.bias", torch.ones(12, device="meta")), "'model.4.bias' is no plain"),
-    "long number": (changed("resnet-6", f"model.{'9' * 5000}.bias", torch.ones(12)), "is unknown"),
+    "unknown": (altered("resnet-6", "extra.weight", torch.ones(1)), "extra.weight is unknown: a resnet-6"),
+    "missing": (altered("resnet-6", "model.4.bias", None), "model.4.bias is missing: a resnet-6"),
+    "shape": (altered("resnet-6", "model.4.weight", torch.ones(12, 6, 4, 4)), "(12, 6, 4, 4), and in a resnet-6"),
+    "affine": (altered("resnet-6", "model.2.weight", torch.ones(6)), "model.2.weight is unknown"),
+    "no norm": (altered("resnet-6", "model.1.bias", None), "model.1.bias is missing"),
+    "flat": (altered("resnet-6", "model.1.weight", torch.ones(6)), "that of a convolution was expected"),
+    "not finite": (altered("resnet-6", "model.4.bias", torch.full((12,), torch.nan)), "model.4.bias is not finite"),
+    "filter": (altered("cut", "model.7.filt", torch.ones(8, 1, 3, 3)), "model.7.filt is another filter"),
+    "half blurred": (altered("cut", "model.11.filt", None), "model.11.filt is missing"),
+    "twice": (altered("resnet-6", "module.model.4.bias", torch.ones(12)), "model.4.bias is there twice"),
+    "whole numbers": (altered("resnet-6", "model.4.bias", torch.ones(12, dtype=torch.int64)), "torch.int64"),
+    "no content": (altered("resnet-6", "model.4.bias", torch.ones(12, device="meta")), "'model.4.bias' is no plain"),
+    "long number": (altered("resnet-6", f"model.{'9' * 5000}.bias", torch.ones(12)), "is unknown"),
     "channels": (lambda: resnet(1, channels=(19, 3)).state_dict(), "takes 19 channels and makes 3"),
     "no blocks": (lambda: {"model.1.weight": torch.ones(4, 3, 7, 7)}, "a ResNet has residual blocks"),
     "no end": (lambda: {"model.model.0.weight": torch.ones(4, 3, 4, 4)}, "model.model.3.weight is missing"),
@@ -484,7 +484,7 @@ def test_an_imported_run_translates_and_cannot_be_trained(
         result = i2i(*arguments)
         assert (result.code, result.err.count("\n")) == (2, 1), arguments
     config = load_weights(run / "model.safetensors")[0]
-    config = config.changed("data.path", str(toy_set)).changed("training.device", "cpu")
+    config = changed(config, {"data.path": str(toy_set), "training.device": "cpu"})
     with pytest.raises(ConfigError, match="imported weights only translate"):
         Engine(config, torch.device("cpu"))
     with pytest.raises(ConfigError, match="imported weights only translate"):

@@ -14,13 +14,14 @@ from PIL import Image
 from torch import Tensor, nn
 
 from i2i.build import build_method
+from i2i.config.resolve import changed
 from i2i.errors import DataError
-from i2i.evaluation.forget import Box, drop_features, find_maps
-from i2i.evaluation.linear import MapWeights
 from i2i.inference.load import load_sampler
 from i2i.inference.sampler import Sampler
 from i2i.methods.generative import GenerativeMethod
-from i2i.weights import save_weights
+from i2i.probes.forget import Box, drop_features, find_maps
+from i2i.probes.linear import MapWeights
+from i2i.storage.weights import save_weights
 
 from .conftest import Run, small_config
 
@@ -34,7 +35,7 @@ SQUARE, DARK, SAME = (1, 3), 0, 2
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A DCGAN that draws a bright square left where the first latent number is above zero, right where it is below."""
     settings = ("networks.generator.norm=none", "networks.discriminator.norm=none", "data.channels_a=1")
-    config = small_config("dcgan", Path("digits"), *settings).changed("data.labels", ())
+    config = changed(small_config("dcgan", Path("digits"), *settings), {"data.labels": ()})
     method = build_method(config)
     assert isinstance(method, GenerativeMethod)
     generator = method.generator.requires_grad_(False)

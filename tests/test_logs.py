@@ -12,8 +12,8 @@ import yaml
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from i2i.config import ScheduleConfig
-from i2i.runs import RunFolder
+from i2i.config.schema import ScheduleConfig
+from i2i.storage.runs import RunFolder
 from i2i.training.logging import Meters, RunLog
 from i2i.training.schedule import describe, rate_factor
 

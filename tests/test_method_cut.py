@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from i2i.batch import Batch, DataSpec
-from i2i.config import resolve_config
+from i2i.config.resolve import resolve_config
 from i2i.errors import ConfigError
 from i2i.losses.contrastive import patch_nce
 from i2i.methods.cut import CUT

@@ -14,7 +14,7 @@ from torch.nn.functional import binary_cross_entropy
 
 from i2i.batch import Batch, DataSpec
 from i2i.build import build_method
-from i2i.config import resolve_config
+from i2i.config.resolve import resolve_config
 from i2i.data.load import load_training_set
 from i2i.errors import ConfigError
 from i2i.methods.gan import GAN

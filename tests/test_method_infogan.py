@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.functional import log_softmax, softplus
 
 from i2i.batch import Batch, DataSpec
-from i2i.config import resolve_config
+from i2i.config.resolve import resolve_config
 from i2i.methods.infogan import Deviation, InfoGAN
 from i2i.networks.base import Discriminator, Generator
 from i2i.networks.dcgan import DCGANDiscriminator, DCGANGenerator

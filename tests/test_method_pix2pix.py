@@ -15,7 +15,7 @@ from i2i.batch import Batch, DataSpec
 from i2i.errors import ConfigError, DataError
 from i2i.inference.load import load_translator
 from i2i.methods.pix2pix import Pix2Pix
-from i2i.networks.inference import as_at_inference, prepare_for_inference
+from i2i.networks.at_inference import as_at_inference, prepare_for_inference
 from i2i.networks.patchgan import PatchGAN
 from i2i.networks.unet import UNetGenerator
 from i2i.training.start import train

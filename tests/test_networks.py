@@ -11,13 +11,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from i2i.batch import DataSpec
-from i2i.config import resolve_config
+from i2i.config.resolve import resolve_config
 from i2i.networks.layers import BlurDown, Downsampling, Init, ReflectionPad2d, initialize, reflect, reflect_by_flips
 from i2i.networks.mlp import MLPDiscriminator, MLPGenerator
 from i2i.networks.patchgan import PatchGAN
 from i2i.networks.resnet import ResNetGenerator
 from i2i.networks.unet import UNetGenerator
-from i2i.weights import parameter_count
+from i2i.storage.weights import parameter_count
 
 
 def test_parameter_counts_are_the_published_ones() -> None:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrize import is_parametrized
 
 from i2i.batch import DataSpec
-from i2i.config import resolve_config
+from i2i.config.resolve import resolve_config
 from i2i.errors import ConfigError
 from i2i.losses.penalties import r1_penalty
 from i2i.networks.attention import SelfAttention
@@ -24,7 +24,7 @@ from i2i.networks.residual import (
     ResidualGenerator,
     UpBlock,
 )
-from i2i.weights import parameter_count
+from i2i.storage.weights import parameter_count
 
 Net = TypeVar("Net", bound=nn.Module)
 # By image size, multiples of the width: the generator's first maps and after its blocks; after the discriminator's.

@@ -15,7 +15,7 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from i2i.batch import Batch
-from i2i.config import Config
+from i2i.config.schema import Config
 from i2i.data.batches import batches_from, from_unit
 from i2i.data.collection import find_collection, read_idx
 from i2i.data.load import load_training_set

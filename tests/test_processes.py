@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from i2i.data.batches import draw
+from i2i.storage.weights import load_weights
 from i2i.training.engine import Engine
-from i2i.weights import load_weights
 
 from .conftest import small_arguments, small_config
 

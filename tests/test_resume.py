@@ -13,13 +13,13 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from i2i.config import read_recipe, recipe_names
+from i2i.config.resolve import changed, read_recipe, recipe_names
 from i2i.data.batches import draw as order_of
 from i2i.errors import ConfigError, DataError, TrainingStopped, WeightsError
-from i2i.runs import RunFolder
+from i2i.storage.runs import RunFolder
+from i2i.storage.weights import load_tree, save_tree
 from i2i.training.start import resume, train
 from i2i.training.trainer import Outcome
-from i2i.weights import load_tree, save_tree
 
 from .conftest import Run, draw, make_set, needs_of, small_arguments, small_config
 from .toys import assert_same
@@ -108,7 +108,7 @@ def test_the_same_seed_gives_the_same_run_and_another_does_not(
     config = small_config("cyclegan", toy_set, *SETTINGS, f"training.steps={STEPS}")
     train(config, tmp_path / "again")
     assert_equal_runs(uninterrupted, tmp_path / "again")
-    train(config.changed("training.seed", 1), tmp_path / "other")
+    train(changed(config, {"training.seed": 1}), tmp_path / "other")
     assert (tmp_path / "other/metrics.jsonl").read_text() != (uninterrupted / "metrics.jsonl").read_text()
 
 
@@ -285,7 +285,7 @@ def test_noise_to_image_runs_are_extended_exactly(arch: str, labelled_set: Path,
     """Several critic steps take several batches in a step: the position in the data is theirs, and not the step's."""
     config = small_config(arch, labelled_set, "training.steps=5", "training.ema.half_life=10")
     train(config, tmp_path / "straight")
-    train(config.changed("training.steps", 2), tmp_path / "extended")
+    train(changed(config, {"training.steps": 2}), tmp_path / "extended")
     resume(tmp_path / "extended", steps=5)
     one, other = (state_of(tmp_path / name) for name in ("straight", "extended"))
     assert_same({key: one[key] for key in ("engine", "batches")}, {key: other[key] for key in ("engine", "batches")})

@@ -12,18 +12,18 @@ from PIL import Image
 from torch import Tensor, nn
 
 from i2i.build import build_method, check_buildable
-from i2i.config import resolve_config
+from i2i.config.resolve import resolve_config
 from i2i.data.batches import to_pixels
 from i2i.data.load import load_training_set
 from i2i.errors import ConfigError
 from i2i.inference.load import load_sampler
-from i2i.inference.sample import parse_arithmetic, walk
 from i2i.inference.sampler import Sampler
 from i2i.inference.standing import PASSES, take_standing_statistics
+from i2i.inference.views import parse_arithmetic, walk
 from i2i.methods.generative import GenerativeMethod
 from i2i.methods.infogan import InfoGAN
+from i2i.storage.weights import save_weights
 from i2i.training.start import train
-from i2i.weights import save_weights
 
 from .conftest import Run, small_config
 from .toys import assert_refused

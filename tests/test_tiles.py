@@ -10,8 +10,8 @@ import torch
 
 from i2i.data.images import Pixels, read_image
 from i2i.demo import contact_sheet
-from i2i.evaluation.filters import Excitation
-from i2i.runs import RunFolder
+from i2i.probes.filters import Excitation
+from i2i.storage.runs import RunFolder
 from i2i.tiles import tile
 from i2i.training.logging import RunLog
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from i2i.config import resolve_config
+from i2i.config.resolve import resolve_config
 from i2i.data.layout import Layout, find_folders
 from i2i.errors import ConfigError, DataError
-from i2i.runs import RunFolder
+from i2i.storage.runs import RunFolder
 
 from .conftest import Run, draw, make_set, small_arguments
 

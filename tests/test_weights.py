@@ -12,8 +12,8 @@ from torch import Tensor
 
 import i2i
 from i2i.errors import DataError
+from i2i.storage.weights import load_tree, save_tree
 from i2i.training.start import train
-from i2i.weights import load_tree, save_tree
 
 from .conftest import small_config
 
@@ -24,7 +24,7 @@ def test_saving_needs_no_copy_in_memory(tmp_path: Path) -> None:
         "import sys, torch\n"
         "from pathlib import Path\n"
         "from i2i.device import peak_memory\n"
-        "from i2i.weights import save_tree\n"
+        "from i2i.storage.weights import save_tree\n"
         "tree = {str(i): torch.ones(2**24) for i in range(4)}\n"
         "before = peak_memory(torch.device('cpu'))\n"
         f"save_tree(Path({str(tmp_path / 'tree')!r}), tree, {{}}, kind='checkpoint')\n"
@@ -54,7 +54,7 @@ def test_a_model_is_read_once(toy_set: Path, tmp_path: Path, monkeypatch: pytest
         reads.append(path)
         return load_tree(path, kind=kind)
 
-    monkeypatch.setattr("i2i.weights.load_tree", counted)
+    monkeypatch.setattr("i2i.storage.weights.load_tree", counted)
     i2i.load(tmp_path / "run")
     assert reads == [tmp_path / "run/model.safetensors"]
 

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from i2i.batch import Batch
-from i2i.config import Config, recipe_names
+from i2i.config.resolve import recipe_names
+from i2i.config.schema import Config
 from i2i.data.batches import batches_from
 from i2i.data.load import load_training_set
 from i2i.data.training_set import TrainingData

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from i2i.config import DataConfig
+from i2i.config.schema import DataConfig
 from i2i.data.builtin import BUILTIN, load_layout
 from i2i.data.collection import ArrayPicture, Collection, find_collection
 from i2i.data.images import read_image

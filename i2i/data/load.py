@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from i2i.batch import Needs
-from i2i.config import Config
+from i2i.config.schema import Config
 from i2i.data.one_domain import OneDomain
 from i2i.data.points import POINTS, Points
 from i2i.data.training_set import TrainingData

@@ -10,7 +10,8 @@ from pathlib import Path
 import torch
 
 from i2i.batch import Batch
-from i2i.config import Config
+from i2i.config.resolve import changed
+from i2i.config.schema import Config
 from i2i.data.batches import LabelledDataset, to_unit
 from i2i.data.collection import Collection, Part, find_collection
 from i2i.data.heads import spread
@@ -94,7 +95,7 @@ class OneDomain(TrainingData):
             raise ConfigError(f"data.labels: {list(config.data.labels or ())} given, and the data has {list(found)}")
         if config.data.labels == () and wanted != "required":
             used = ()
-        return config.changed("data.channels_a", self.channels).changed("data.labels", used)
+        return changed(config, {"data.channels_a": self.channels, "data.labels": used})
 
     def dataset(self, config: Config, share: tuple[int, int]) -> LabelledDataset:
         return LabelledDataset(

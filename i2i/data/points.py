@@ -18,7 +18,8 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from i2i.batch import Batch
-from i2i.config import Config
+from i2i.config.resolve import changed
+from i2i.config.schema import Config
 from i2i.data.batches import Raw, positions_of
 from i2i.data.training_set import TrainingData
 from i2i.data.unreadable import UnreadableItems
@@ -101,7 +102,7 @@ class Points(TrainingData):
     def settled(self, config: Config) -> Config:
         if config.data.labels:
             raise ConfigError(f"data.labels: the points of {self.name} have none")
-        return config.changed("data.channels_a", 2 if self.name == "ring2d" else 1).changed("data.labels", ())
+        return changed(config, {"data.channels_a": 2 if self.name == "ring2d" else 1, "data.labels": ()})
 
     def dataset(self, config: Config, share: tuple[int, int]) -> PointDataset:
         return PointDataset(self.name, config.training.batch_size, config.training.seed, share)

@@ -12,7 +12,7 @@ import torch
 from torch.utils.data import Dataset
 
 from i2i.batch import Batch
-from i2i.config import Config
+from i2i.config.schema import Config
 from i2i.data.batches import Raw
 from i2i.data.heads import Head, head_sample
 from i2i.data.images import Pixels

@@ -10,7 +10,7 @@ from typing import Literal
 import torch
 
 from i2i.batch import Batch
-from i2i.config import Config, DataConfig
+from i2i.config.schema import Config, DataConfig
 from i2i.data.batches import BatchDataset, different_shapes, to_unit
 from i2i.data.builtin import load_layout
 from i2i.data.heads import spread

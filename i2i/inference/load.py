@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from torch import Tensor
 
-from i2i.config import Config, Device
+from i2i.config.schema import Config, Device
 from i2i.device import resolve_device
 from i2i.errors import WeightsError
 from i2i.inference.sampler import Sampler
@@ -15,8 +15,8 @@ from i2i.inference.trained import build_trained
 from i2i.inference.translator import Translator
 from i2i.methods.base import Method
 from i2i.methods.translation import TranslationMethod
-from i2i.runs import weight_file
-from i2i.weights import load_weights
+from i2i.storage.runs import weight_file
+from i2i.storage.weights import load_weights
 
 Model = TypeVar("Model", Translator, Sampler)
 Content = tuple[Config, int, dict[str, Tensor]]

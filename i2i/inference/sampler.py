@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import torch
 from torch import Tensor
 
-from i2i.config import Config
+from i2i.config.schema import Config
 from i2i.data.batches import to_pixels
 from i2i.data.images import Pixels
 from i2i.errors import ConfigError

@@ -6,10 +6,10 @@ import torch
 from torch import Tensor
 
 from i2i.build import build_method
-from i2i.config import Config
+from i2i.config.schema import Config
 from i2i.errors import WeightsError
 from i2i.methods.base import Method
-from i2i.networks.inference import prepare_for_inference
+from i2i.networks.at_inference import prepare_for_inference
 
 
 def build_trained(config: Config, weights: dict[str, Tensor], device: torch.device) -> Method:

@@ -17,9 +17,9 @@ from i2i.data.images import SUFFIXES, Pixels, is_image, list_images, read_image,
 from i2i.device import is_out_of_memory
 from i2i.display import tracked
 from i2i.errors import ConfigError, DataError
-from i2i.files import write_atomically
 from i2i.inference.translator import Translator
 from i2i.needs import require_path
+from i2i.storage.files import write_atomically
 
 Format = Literal["png", "jpg", "webp", "bmp", "tiff"]
 REPORT = "report.json"

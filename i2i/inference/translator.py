@@ -10,14 +10,14 @@ from PIL import Image
 from torch import Tensor
 from torch.nn.functional import pad
 
-from i2i.config import Config
+from i2i.config.schema import Config
 from i2i.data.batches import to_pixels, to_unit
 from i2i.data.images import Pixels, from_pil, to_pil
 from i2i.data.transforms import stack
 from i2i.errors import ConfigError, DataError
 from i2i.methods.base import Method
 from i2i.methods.translation import TranslationMethod
-from i2i.networks.inference import SeededLayer, drawn_from
+from i2i.networks.at_inference import SeededLayer, drawn_from
 
 Picture = TypeVar("Picture", Image.Image, Pixels, Tensor)
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from i2i.batch import Batch
-from i2i.config import resolve_config
+from i2i.config.resolve import changed, resolve_config
 from i2i.display import tracked
 from i2i.methods.generative import GenerativeMethod
 from i2i.seeding import derive_seed, numpy_rng
@@ -50,7 +50,7 @@ def train_with_snapshots(
         arch, options=named | {"training.device": "cpu", "training.precision": "fp32"} | dict(options)
     )
     coordinates = draw(1, numpy_rng(seed, "shape")).shape[1]
-    engine = Engine(config.changed("data.channels_a", coordinates).changed("data.labels", ()), device)
+    engine = Engine(changed(config, {"data.channels_a": coordinates, "data.labels": ()}), device)
     assert isinstance(engine.method, GenerativeMethod)
     if 0 in snapshots:
         yield 0, engine.method

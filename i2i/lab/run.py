@@ -11,11 +11,11 @@ import torch
 
 from i2i.data.images import write_image
 from i2i.errors import ConfigError
-from i2i.files import write_atomically
 from i2i.lab import EXPERIMENTS
 from i2i.lab.drawing import to_pixels
 from i2i.lab.findings import Findings
 from i2i.needs import require_packages
+from i2i.storage.files import write_atomically
 
 Experiment = Callable[[int], Findings]
 

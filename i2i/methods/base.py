@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from i2i.batch import Batch, Needs
-from i2i.components import Component
+from i2i.config.components import Component
 from i2i.networks.recompute import recomputed
 
 Output = TypeVar("Output")

@@ -25,12 +25,12 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from i2i.batch import Batch, DataSpec
-from i2i.components import Count, Weight
+from i2i.config.components import Count, Weight
 from i2i.errors import ConfigError
 from i2i.losses.adversarial import Objective, discriminator_loss, generator_loss
 from i2i.losses.contrastive import patch_nce
 from i2i.methods.base import Update, mean_score, side_by_side
-from i2i.methods.lipschitz import require_lipschitz
+from i2i.methods.checks import require_lipschitz
 from i2i.methods.translation import A_TO_B, Direction, TranslationMethod
 from i2i.networks.base import PatchDiscriminator, StagedTranslator
 from i2i.networks.layers import initialize

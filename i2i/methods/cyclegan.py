@@ -16,13 +16,13 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from i2i.batch import Batch, DataSpec
-from i2i.components import Weight
+from i2i.config.components import Weight
 from i2i.errors import ConfigError
 from i2i.losses.adversarial import Objective, discriminator_loss, generator_loss
 from i2i.losses.consistency import cycle_consistency, identity
 from i2i.methods.base import Update, mean_score
+from i2i.methods.checks import require_lipschitz
 from i2i.methods.history import ImageHistory
-from i2i.methods.lipschitz import require_lipschitz
 from i2i.methods.translation import TwoWayTranslation
 from i2i.networks.base import PatchDiscriminator, Translator
 

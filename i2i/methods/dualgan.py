@@ -19,13 +19,13 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from i2i.batch import Batch, DataSpec
-from i2i.components import Count, Weight
+from i2i.config.components import Count, Weight
 from i2i.errors import ConfigError
 from i2i.losses.adversarial import discriminator_loss, generator_loss
 from i2i.losses.consistency import cycle_consistency
 from i2i.losses.penalties import clip_weights, gradient_penalty
 from i2i.methods.base import Update, mean_score
-from i2i.methods.lipschitz import refuse_batch_norm
+from i2i.methods.checks import refuse_batch_norm
 from i2i.methods.translation import TwoWayTranslation
 from i2i.networks.base import PatchDiscriminator, Translator
 from i2i.networks.layers import NoiseInput

@@ -20,13 +20,13 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from i2i.batch import Batch, DataSpec
-from i2i.components import Count, Weight
+from i2i.config.components import Count, Weight
 from i2i.errors import ConfigError
 from i2i.losses.adversarial import Objective, discriminator_loss, generator_loss
 from i2i.losses.penalties import clip_weights, dragan_penalty, gradient_penalty, orthogonal_penalty, r1_penalty
 from i2i.methods.base import Update, mean_score
+from i2i.methods.checks import refuse_batch_norm, require_lipschitz
 from i2i.methods.generative import GenerativeMethod, Labels, Prior
-from i2i.methods.lipschitz import refuse_batch_norm, require_lipschitz
 from i2i.networks.base import Discriminator, Generator
 
 FakeLabels = Literal["batch", "uniform"]

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
 from i2i.batch import Batch, DataSpec
-from i2i.components import Count, Weight
+from i2i.config.components import Count, Weight
 from i2i.losses.adversarial import Objective, discriminator_loss, generator_loss
 from i2i.losses.information import (
     categorical_entropy,
@@ -33,8 +33,8 @@ from i2i.losses.information import (
     uniform_entropy,
 )
 from i2i.methods.base import Update, mean_score, side_by_side
+from i2i.methods.checks import require_lipschitz
 from i2i.methods.generative import PREVIEW_COLUMNS, PREVIEW_ROWS, GenerativeMethod, Prior
-from i2i.methods.lipschitz import require_lipschitz
 from i2i.networks.base import Discriminator, Generator
 from i2i.networks.layers import initialize
 

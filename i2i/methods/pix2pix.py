@@ -14,12 +14,12 @@ import torch
 from torch import Tensor, nn
 
 from i2i.batch import Batch, DataSpec, Needs
-from i2i.components import Weight
+from i2i.config.components import Weight
 from i2i.errors import ConfigError
 from i2i.losses.adversarial import Objective, discriminator_loss, generator_loss
 from i2i.losses.consistency import reconstruction
 from i2i.methods.base import Update, mean_score, side_by_side
-from i2i.methods.lipschitz import require_lipschitz
+from i2i.methods.checks import require_lipschitz
 from i2i.methods.translation import A_TO_B, Direction, TranslationMethod
 from i2i.networks.base import PatchDiscriminator, Translator
 

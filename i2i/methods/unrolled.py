@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.func import functional_call
 
 from i2i.batch import Batch, DataSpec
-from i2i.components import Count
+from i2i.config.components import Count
 from i2i.losses.adversarial import discriminator_loss
 from i2i.methods.base import Update
 from i2i.methods.gan import GAN

@@ -12,7 +12,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from i2i.components import Component
+from i2i.config.components import Component
 
 
 class Network(Component, nn.Module):

@@ -15,7 +15,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from i2i.batch import DataSpec
-from i2i.components import Count
+from i2i.config.components import Count
 from i2i.networks.base import Discriminator, Generator
 from i2i.networks.layers import Dropout, Gain, Init, LabelUse, ScoreHead, beside, initialize
 

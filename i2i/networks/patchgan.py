@@ -11,7 +11,7 @@ from typing import Annotated
 from pydantic import Field
 from torch import nn
 
-from i2i.components import Count
+from i2i.config.components import Count
 from i2i.networks.base import PatchDiscriminator, StagedNetwork
 from i2i.networks.layers import BlurDown, Downsampling, Gain, Init, Norm, initialize, needs_bias, normalization
 

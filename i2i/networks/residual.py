@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, interpolate, linear, relu
 
 from i2i.batch import DataSpec
-from i2i.components import Count
+from i2i.config.components import Count
 from i2i.errors import ConfigError
 from i2i.networks.attention import SelfAttention
 from i2i.networks.base import Discriminator, Generator

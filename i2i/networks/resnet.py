@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from i2i.components import Count
+from i2i.config.components import Count
 from i2i.networks.base import StagedTranslator
 from i2i.networks.layers import (
     BlurDown,

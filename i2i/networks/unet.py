@@ -13,7 +13,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from i2i.components import Count
+from i2i.config.components import Count
 from i2i.networks.base import Translator
 from i2i.networks.layers import Dropout, Gain, Init, Norm, ResizeConv2d, initialize, needs_bias, normalization
 

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from i2i.config import AverageConfig
+from i2i.config.schema import AverageConfig
 
 
 class WeightAverage:

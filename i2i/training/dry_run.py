@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from i2i.config import Config, to_yaml
+from i2i.config.schema import Config, to_yaml
 from i2i.device import peak_memory
 from i2i.display import duration
+from i2i.storage.weights import parameter_count
 from i2i.training.schedule import describe
 from i2i.training.trainer import Trainer
-from i2i.weights import parameter_count
 
 PROBE_STEPS = 3
 

@@ -19,11 +19,11 @@ from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
 from i2i.batch import Batch
 from i2i.build import build_method
-from i2i.config import Config
+from i2i.config.schema import Config
 from i2i.device import DTYPES, raise_if_out_of_memory
 from i2i.errors import ConfigError, TrainingStopped
 from i2i.methods.base import Method, Progress, Update
-from i2i.networks.inference import as_at_inference
+from i2i.networks.at_inference import as_at_inference
 from i2i.seeding import derive_seed
 from i2i.training.average import WeightAverage
 from i2i.training.schedule import make_optimizer, rate_factor

@@ -14,13 +14,14 @@ from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams
 
-from i2i.config import Config, leaves, to_yaml
+from i2i.config.explain import leaves
+from i2i.config.schema import Config, to_yaml
 from i2i.data.batches import to_pixels
 from i2i.data.images import write_image
 from i2i.display import one_line, warn
 from i2i.errors import DataError
-from i2i.files import write_atomically
-from i2i.runs import RunFolder
+from i2i.storage.files import write_atomically
+from i2i.storage.runs import RunFolder
 from i2i.tiles import tile
 
 CLOCK_SET_BACK = 5.0  # seconds: files further in the future are not waited for

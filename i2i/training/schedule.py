@@ -12,7 +12,7 @@ from typing import assert_never
 import torch
 from torch.optim import Adam, Optimizer, RMSprop
 
-from i2i.config import OptimizerConfig, ScheduleConfig
+from i2i.config.schema import OptimizerConfig, ScheduleConfig
 
 
 def make_optimizer(parameters: Iterable[torch.nn.Parameter], config: OptimizerConfig) -> Optimizer:

@@ -8,15 +8,16 @@ from typing import Any
 
 import torch
 
-from i2i.config import Config, Device
+from i2i.config.resolve import changed
+from i2i.config.schema import Config, Device
 from i2i.device import environment, raise_if_out_of_memory
 from i2i.display import say, warn
 from i2i.errors import ConfigError, DataError, TrainingStopped, WeightsError
-from i2i.runs import RUNS, RunFolder, new_run
+from i2i.storage.runs import RUNS, RunFolder, new_run
+from i2i.storage.weights import load_tree
 from i2i.training.callbacks import Callback
 from i2i.training.schedule import describe
 from i2i.training.trainer import Outcome, Trainer
-from i2i.weights import load_tree
 
 
 def train(config: Config, run: str | Path | None = None, *, callbacks: Sequence[Callback] = ()) -> Outcome:
@@ -69,10 +70,9 @@ def resume(
     run = RunFolder(Path(root))
     config = run.read_config()
     if steps is not None:
-        config = config.changed("training", {"steps": steps, "epochs": None, "max_time": None})
-    for key, value in (("device", device), ("threads", threads)):
-        if value is not None:
-            config = config.changed(f"training.{key}", value)
+        config = changed(config, {"training": {"steps": steps, "epochs": None, "max_time": None}})
+    named = {"training.device": device, "training.threads": threads}
+    config = changed(config, {path: value for path, value in named.items() if value is not None})
     checkpoint = _newest_readable(run)
     trainer = Trainer(config)
     if checkpoint is None:

@@ -16,7 +16,9 @@ from accelerate.utils import gather_object, reduce
 
 from i2i.batch import Batch
 from i2i.build import check_buildable
-from i2i.config import Config, differing_keys
+from i2i.config.explain import differing_keys
+from i2i.config.resolve import changed
+from i2i.config.schema import Config
 from i2i.data.batches import batches_from
 from i2i.data.load import load_training_set
 from i2i.device import determinism, environment, resolve_device, resolve_precision, use_threads
@@ -27,12 +29,12 @@ from i2i.inference.translator import Translator
 from i2i.methods.base import Method
 from i2i.methods.generative import GenerativeMethod
 from i2i.methods.translation import TranslationMethod
-from i2i.runs import RunFolder
+from i2i.storage.runs import RunFolder
+from i2i.storage.weights import save_tree, save_weights
 from i2i.training.callbacks import Callback, EverySeconds, Position, always, every
 from i2i.training.engine import Engine, require_finite
 from i2i.training.interrupt import StopRequest, catch_stop_requests
 from i2i.training.logging import Meters, RunLog
-from i2i.weights import save_tree, save_weights
 
 MAY_CHANGE = ("training.steps", "training.epochs", "training.max_time", "training.device", "training.threads")
 """What may differ between a run and its continuation."""
@@ -97,7 +99,7 @@ class Trainer:
         self.device = resolve_device(config.training.device, processes.local_process_index)
         precision = resolve_precision(config.training.precision, self.device)
         settled = {"precision": precision, "device": self.device.type, "threads": use_threads(config.training.threads)}
-        config = config.changed("training", settled)
+        config = changed(config, {"training": settled})
         if config.training.batch_size % processes.num_processes:
             raise ConfigError(
                 f"training.batch_size {config.training.batch_size} is not a multiple of the "

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from i2i.config import Config, parse_config, read_config, to_yaml
+from i2i.config.resolve import parse_config, read_config
+from i2i.config.schema import Config, to_yaml
 from i2i.errors import ConfigError, DataError, WeightsError
-from i2i.files import write_atomically
+from i2i.storage.files import write_atomically
 
 RUNS = Path("runs")
 

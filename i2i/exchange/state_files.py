@@ -21,11 +21,11 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from i2i.build import build_method
-from i2i.config import Config, parse_config
+from i2i.config.resolve import parse_config
+from i2i.config.schema import Config
 from i2i.display import one_line
 from i2i.errors import ConfigError, DataError, WeightsError
-from i2i.files import write_atomically
-from i2i.inference.foreign import (
+from i2i.exchange.names import (
     DROPOUT,
     Recognized,
     can_drop_out,
@@ -39,9 +39,10 @@ from i2i.inference.foreign import (
 )
 from i2i.methods.imported import Imported
 from i2i.methods.translation import TranslationMethod
-from i2i.networks.inference import Statistics
-from i2i.runs import new_run, weight_file
-from i2i.weights import load_weights, save_weights
+from i2i.networks.at_inference import Statistics
+from i2i.storage.files import write_atomically
+from i2i.storage.runs import new_run, weight_file
+from i2i.storage.weights import load_weights, save_weights
 
 STATE_SUFFIXES = (".pth", ".pt", ".ckpt")
 TRAINED_AT = 256

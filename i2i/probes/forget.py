@@ -28,9 +28,9 @@ from torch import Tensor, nn
 
 from i2i.data.images import Pixels
 from i2i.errors import ConfigError, DataError
-from i2i.evaluation.linear import MapWeights
 from i2i.inference.sampler import Sampler
 from i2i.needs import require_packages
+from i2i.probes.linear import MapWeights
 from i2i.seeding import numpy_rng
 
 Coordinate = Annotated[FiniteFloat, Field(strict=True)]

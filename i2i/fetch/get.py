@@ -17,13 +17,13 @@ from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
-from i2i.data.catalogue import Description, describe
 from i2i.data.check import CheckReport, check_data
 from i2i.data.collection import find_collection
-from i2i.data.download import Download
 from i2i.data.layout import find_layout
-from i2i.data.unpack import MAX_BYTES, MAX_FILES, ArchiveError, unpack
 from i2i.errors import DataError
+from i2i.fetch.catalogue import Description, describe
+from i2i.fetch.download import Download
+from i2i.fetch.unpack import MAX_BYTES, MAX_FILES, ArchiveError, unpack
 
 SPLITS = frozenset(f"{split}{domain}" for split in ("train", "val", "test") for domain in ("", "A", "B"))
 

@@ -22,7 +22,7 @@ from urllib.error import HTTPError, URLError
 from i2i import __version__
 from i2i.display import say, tracked
 from i2i.errors import DataError
-from i2i.files import write_atomically
+from i2i.storage.files import write_atomically
 
 PIECE = 2**16
 MEGABYTE = 10**6

@@ -18,9 +18,9 @@ from i2i.data.batches import to_pixels
 from i2i.data.images import Pixels, to_pil, write_image
 from i2i.display import tracked
 from i2i.errors import ConfigError, DataError
-from i2i.files import write_atomically
 from i2i.inference.sampler import Sampler
 from i2i.methods.infogan import InfoGAN
+from i2i.storage.files import write_atomically
 from i2i.tiles import tile
 
 COLUMNS = 10

@@ -28,8 +28,11 @@ from i2i.data.collection import Collection, Part
 from i2i.data.one_domain import read_pictures
 from i2i.data.store import PictureStore
 from i2i.errors import ConfigError, DataError
-from i2i.evaluation.linear import Labels, LinearSVM
-from i2i.evaluation.stages import (
+from i2i.inference.sampler import Sampler
+from i2i.needs import require_packages
+from i2i.networks.base import Discriminator
+from i2i.probes.linear import Labels, LinearSVM
+from i2i.probes.stages import (
     batches_of,
     collection_for,
     require_readable,
@@ -38,11 +41,8 @@ from i2i.evaluation.stages import (
     untrained,
     with_statistics_of,
 )
-from i2i.files import write_atomically
-from i2i.inference.sampler import Sampler
-from i2i.needs import require_packages
-from i2i.networks.base import Discriminator
 from i2i.seeding import numpy_rng
+from i2i.storage.files import write_atomically
 
 GRID = 4
 

@@ -12,9 +12,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from i2i.config import Config, parse_config
+from i2i.config.resolve import parse_config
+from i2i.config.schema import Config
 from i2i.errors import ConfigError, DataError, WeightsError
-from i2i.files import replacing
+from i2i.storage.files import replacing
 
 FORMAT = "1"
 

@@ -29,7 +29,9 @@ from i2i.data.images import SUFFIXES, Pixels, from_pil, is_image, to_pil, write_
 from i2i.data.one_domain import read_pictures
 from i2i.data.store import PictureStore
 from i2i.errors import ConfigError, DataError
-from i2i.evaluation.stages import (
+from i2i.inference.sampler import Sampler
+from i2i.networks.base import Discriminator
+from i2i.probes.stages import (
     batches_of,
     blank,
     collection_for,
@@ -40,9 +42,7 @@ from i2i.evaluation.stages import (
     untrained,
     with_statistics_of,
 )
-from i2i.files import write_atomically
-from i2i.inference.sampler import Sampler
-from i2i.networks.base import Discriminator
+from i2i.storage.files import write_atomically
 from i2i.tiles import tile
 
 RELU = (relu, torch.relu, Tensor.relu)

@@ -1,0 +1,53 @@
+"""A configuration in words: what is wrong with one in a line, and where two of them differ."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from i2i.config.schema import Config
+from i2i.errors import did_you_mean
+
+
+def explain(error: ValidationError, prefix: str, schema: type[BaseModel]) -> str:
+    """The first problem of a validation in one line."""
+    problems = error.errors()
+    first = problems[0]
+    # A union's members appear as parts of the location that are no keys.
+    path = prefix + ".".join(str(part) for part in first["loc"] if part not in ("constrained-int", "literal['auto']"))
+    if first["type"] == "extra_forbidden":
+        known = [prefix + key for key in _known_keys(schema)]
+        message = f"unknown key {path}{did_you_mean(path, known)}"
+    elif first["type"] == "missing":
+        message = f"{path} is missing"
+    elif first["type"] == "value_error":
+        message = first["msg"].removeprefix("Value error, ")
+    else:
+        message = f"{path}: {first['input']!r} is not allowed: {first['msg'][0].lower()}{first['msg'][1:]}"
+    return message + (f" (and {len(problems) - 1} more)" if len(problems) > 1 else "")
+
+
+def _known_keys(schema: type[BaseModel], prefix: str = "") -> Iterator[str]:
+    for key, field in schema.model_fields.items():
+        yield prefix + key
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield from _known_keys(field.annotation, f"{prefix}{key}.")
+
+
+def leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """The dotted path and the value of every setting of a nested mapping."""
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            yield from leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def differing_keys(one: Config, other: Config, ignoring: Sequence[str] = ()) -> list[str]:
+    """Dotted paths of the settings in which two configurations differ, each with both values."""
+    left, right = dict(leaves(one.model_dump(mode="json"))), dict(leaves(other.model_dump(mode="json")))
+    differing = {path for path in left.keys() | right.keys() if left.get(path) != right.get(path)}
+    paths = sorted(differing.difference(ignoring))
+    return [f"{path} ({left.get(path)} against {right.get(path)})" for path in paths]

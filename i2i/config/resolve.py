@@ -1,0 +1,264 @@
+"""From a recipe to a whole configuration: one YAML for each recipe, overrides by name, errors in one line.
+
+Precedence, lowest first: the recipe of ``--arch``, what follows from the image size, ``--config``, named options,
+``--set``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from i2i.config.components import Component, without
+from i2i.config.explain import explain
+from i2i.config.schema import Config, DataConfig, OptimizerConfig
+from i2i.errors import ConfigError, did_you_mean
+from i2i.shipped import shipped
+
+
+def recipe_names() -> list[str]:
+    """The names that ``--arch`` takes."""
+    return list(shipped("configs"))
+
+
+def read_recipe(arch: str) -> dict[str, Any]:
+    """The shipped YAML of ``arch``.
+
+    Raises:
+        ConfigError: there is no such recipe.
+    """
+    recipes = shipped("configs")
+    if arch not in recipes:
+        raise ConfigError(f"unknown arch {arch!r}{did_you_mean(arch, list(recipes))}; known: {', '.join(recipes)}")
+    return _parse_yaml(recipes[arch].read_text(encoding="utf-8"), f"{arch}.yaml")
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """A YAML file of settings.
+
+    Raises:
+        ConfigError: the file is missing or not a YAML mapping.
+    """
+    try:
+        return _parse_yaml(path.read_text(encoding="utf-8"), str(path))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(
+            f"cannot read the configuration {path}: {getattr(error, 'strerror', None) or error}"
+        ) from None
+
+
+def resolve_config(
+    arch: str | None,
+    *,
+    file: Mapping[str, Any] | None = None,
+    options: Mapping[str, Any] | None = None,
+    assignments: Sequence[str] = (),
+) -> Config:
+    """Merges a recipe with overrides and validates the result.
+
+    Args:
+        arch: a recipe's name; may be left out where ``file`` names one.
+        file: settings of a ``--config`` file.
+        options: named options by dotted path; None values are ignored.
+        assignments: ``a.b=value`` strings, values in YAML.
+
+    Raises:
+        ConfigError: names the key path, the value, what is allowed and the nearest valid key.
+    """
+    overrides = dict(file or {})
+    for path, value in (options or {}).items():
+        if value is not None:
+            overrides = _merge(overrides, _nested(path, value))
+    for assignment in assignments:
+        path, equals, text = assignment.partition("=")
+        if not equals or not all(part.strip() for part in path.split(".")):
+            raise ConfigError(f"--set {assignment!r}: write it as key=value, for example training.batch_size=4")
+        overrides = _merge(overrides, _nested(path.strip(), _parse_value(text, assignment)))
+    named = overrides.pop("arch", None)
+    arch = arch or named
+    if not isinstance(arch, str):
+        raise ConfigError(f"no recipe is named: use --arch with one of {', '.join(recipe_names())}")
+    if named not in (None, arch):
+        raise ConfigError(f"--arch {arch} and arch {named!r} name two recipes; give one")
+    recipe = read_recipe(arch)
+    _drop_length(recipe, overrides)
+    _drop_path(recipe, overrides)
+    config = parse_config(_merge(_merge(recipe, _settings_that_follow(recipe, _merge(recipe, overrides))), overrides))
+    _refuse_idle(config)
+    return config
+
+
+def _settings_that_follow(recipe: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str, Any]:
+    """What changes with the image size (the load size in proportion, what networks tie to it) and with a network."""
+    size, paper_size, chosen = wanted["image_size"], recipe["image_size"], wanted["networks"]
+    if not isinstance(size, int) or not isinstance(chosen, Mapping):
+        return {}  # validation will say what is wrong with them
+    networks = {}
+    families = _method_of(wanted).parts()
+    for role, settings in recipe["networks"].items():
+        section = chosen.get(role)
+        name = section.get("name") if isinstance(section, Mapping) else None
+        if role in families and isinstance(name, str) and (name != settings["name"] or size != paper_size):
+            networks[role] = {"name": name} | families[role].named(name).settings_for(size)
+    follows: dict[str, Any] = {"networks": networks}
+    if size != paper_size:
+        follows["data"] = {"load_size": round(size * recipe["data"]["load_size"] / paper_size)}
+    return follows
+
+
+def parse_config(tree: Mapping[str, Any]) -> Config:
+    """Validates a whole configuration, components included, and fills in every default.
+
+    Raises:
+        ConfigError: as ``resolve_config``.
+    """
+    try:
+        config = Config.model_validate(tree)
+    except ValidationError as error:
+        raise ConfigError(explain(error, "", Config)) from None
+    method = _method_of(tree)
+    families = method.parts()
+    wrong = set(config.networks) ^ set(families)
+    if wrong:
+        raise ConfigError(f"networks: method {method.name} takes {', '.join(families)}; fix {', '.join(sorted(wrong))}")
+    return config.model_copy(
+        update={
+            "method": _validate_component(method, config.method, "method"),
+            "networks": {
+                role: _validate_component(
+                    families[role].named(_component_name(settings, f"networks.{role}")), settings, f"networks.{role}"
+                )
+                for role, settings in config.networks.items()
+            },
+        }
+    )
+
+
+def changed(config: Config, settings: Mapping[str, Any]) -> Config:
+    """A copy of ``config`` with the values of these dotted paths in the place of its own, validated again."""
+    tree = config.model_dump(mode="json")
+    for path, value in settings.items():
+        tree = _merge(tree, _nested(path, value))
+    return parse_config(tree)
+
+
+def data_config(settings: Mapping[str, Any]) -> DataConfig:
+    """Validates the settings of data alone.
+
+    Raises:
+        ConfigError: as ``resolve_config``.
+    """
+    try:
+        return DataConfig.model_validate(settings)
+    except ValidationError as error:
+        raise ConfigError(explain(error, "data.", DataConfig)) from None
+
+
+def _refuse_idle(config: Config) -> None:
+    """Refuses settings that have no effect, where they are not left at their default.
+
+    Only what somebody asks for is looked at: a weight file or a run whose settings are older still loads.
+
+    Raises:
+        ConfigError: names the key, its value and the way out.
+    """
+    method = _method_of({"method": config.method})
+    components: dict[str, tuple[type[Component], dict[str, Any]]] = {"method": (method, config.method)}
+    for role, family in method.parts().items():
+        settings = config.networks[role]
+        components[f"networks.{role}"] = (family.named(settings["name"]), settings)
+    for path, (component, settings) in components.items():
+        _require_defaults(path, component.idle(settings, config.method), settings, component.schema())
+    for player, optimizer in config.optimizers.items():
+        settings = optimizer.model_dump(mode="json")
+        _require_defaults(f"optimizers.{player}", optimizer.idle(), settings, OptimizerConfig)
+
+
+def _require_defaults(path: str, idle: Mapping[str, str], settings: Mapping[str, Any], schema: type[BaseModel]) -> None:
+    for key, way_out in idle.items():
+        default = schema.model_fields[key].default
+        default = list(default) if isinstance(default, tuple) else default  # as it is dumped
+        if settings[key] != default:
+            raise ConfigError(
+                f"{path}.{key}: {settings[key]} would have no effect; {way_out}, or leave {key} at {default}"
+            )
+
+
+def _drop_length(recipe: dict[str, Any], overrides: Mapping[str, Any]) -> None:
+    """Steps given over a recipe in epochs (or the reverse) replace the recipe's length."""
+    given = overrides.get("training") or {}
+    if isinstance(given, dict) and (given.get("steps") is None) != (given.get("epochs") is None):
+        recipe["training"] = without(recipe["training"], "steps", "epochs")
+
+
+def _drop_path(recipe: dict[str, Any], overrides: Mapping[str, Any]) -> None:
+    """Two folders given over a recipe replace the recipe's built-in set."""
+    given = overrides.get("data") or {}
+    if isinstance(given, dict) and any(given.get(key) is not None for key in ("a", "b")):
+        recipe["data"] = {**recipe["data"], "path": ""}
+
+
+def _method_of(tree: Mapping[str, Any]) -> type[Component]:
+    from i2i.methods.base import Method
+
+    settings = tree.get("method")
+    return Method.named(_component_name(settings if isinstance(settings, Mapping) else {}, "method"))
+
+
+def _component_name(settings: Mapping[str, Any], path: str) -> str:
+    name = settings.get("name")
+    if not isinstance(name, str):
+        raise ConfigError(f"{path}.name is missing")
+    return name
+
+
+def _validate_component(component: type[Component], settings: Mapping[str, Any], path: str) -> dict[str, Any]:
+    schema = component.schema()
+    try:
+        parsed = schema.model_validate(without(settings, "name"))
+    except ValidationError as error:
+        raise ConfigError(explain(error, f"{path}.", schema)) from None
+    return {"name": component.name} | parsed.model_dump(mode="json")
+
+
+def _parse_yaml(text: str, name: str) -> dict[str, Any]:
+    try:
+        tree = yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise ConfigError(f"{name} is not valid YAML: {' '.join(str(error).split())[:200]}") from None
+    if not isinstance(tree, dict):
+        raise ConfigError(f"{name} is not a mapping of settings")
+    return tree
+
+
+def _parse_value(text: str, assignment: str) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError, RecursionError):
+        raise ConfigError(f"--set {assignment[:80]!r}: the value is not valid YAML; quote it") from None
+
+
+def _nested(path: str, value: Any) -> dict[str, Any]:
+    for key in reversed(path.split(".")):
+        value = {key: value}
+    return dict(value)
+
+
+def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """Overrides key by key. A component that gets another name loses the settings of the one before."""
+    merged = dict(base)
+    for key, value in over.items():
+        known = merged.get(key)
+        if not isinstance(value, Mapping) or known is None:
+            merged[key] = value
+        elif not isinstance(known, Mapping):
+            raise ConfigError(f"{key} must be a mapping of settings, not {known!r}")
+        elif "name" in known and value.get("name", known["name"]) != known["name"]:
+            merged[key] = dict(value)
+        else:
+            merged[key] = _merge(known, value)
+    return merged

@@ -1,0 +1,207 @@
+"""What a run is made of: one typed section for each concern; unknown keys are errors."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from i2i.config.components import Count, Weight
+from i2i.errors import ConfigError
+
+Channels = Literal[1, 2, 3, 4]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Rate = Annotated[float, Field(ge=0, lt=1)]
+Byte = Annotated[int, Field(ge=0, le=255, strict=True)]
+Precision = Literal["auto", "fp32", "bf16", "fp16"]
+Device = Literal["auto", "cpu", "cuda", "mps"]
+
+
+class Section(BaseModel):
+    """A part of the configuration: unknown keys are errors, values never change after validation."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Augmentation(BaseModel):
+    """An albumentations transform by its class name; every other key is one of its parameters."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+    name: str
+
+
+class DataConfig(Section):
+    """Where pictures come from and how they are brought to the training size.
+
+    One-domain sets have only A. Their ``channels_a`` "auto" (1 where no picture of a fixed sample has colours) and
+    their ``labels`` None are filled in from the data when a run starts; empty ``labels`` leave labels unused that a
+    method could use. ``memory_gib`` is for the decoded pictures of all domains together, in each process.
+
+    Two domains may also be two folders of any name, ``a`` and ``b``; ``path`` is empty then. Held-out pictures come
+    from ``test_a`` and ``test_b``, or are the fraction ``held_out`` of each folder, by a hash of the file's name.
+    """
+
+    path: str = "openmoji"
+    a: str | None = None
+    b: str | None = None
+    test_a: str | None = None
+    test_b: str | None = None
+    held_out: Rate = 0.1
+    load_size: Count = 286
+    fit: Literal["square", "shorter"] = "square"
+    flip: bool = True
+    augment: tuple[Augmentation, ...] = ()
+    channels_a: Channels | Literal["auto"] = 3
+    channels_b: Channels = 3
+    labels: tuple[str, ...] | None = None
+    background: tuple[Byte, Byte, Byte] = (255, 255, 255)
+    memory_gib: Annotated[float, Field(ge=0, le=1e6)] = 2.0
+    workers: Annotated[int, Field(ge=0, le=64, strict=True)] | Literal["auto"] = "auto"
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        for one, other in (("a", "b"), ("test_a", "test_b")):
+            for given, missing in ((one, other), (other, one)):
+                if getattr(self, given) is not None and getattr(self, missing) is None:
+                    raise ValueError(f"data.{given} is given and data.{missing} is not: give both folders")
+        if self.test_a is not None and self.a is None:
+            raise ValueError("data.test_a and data.test_b go with data.a and data.b: give those, or data.path alone")
+        if self.a is not None and self.path:
+            raise ValueError(
+                f"data.path {self.path} and data.a name the data twice: give data.path, or data.a and data.b"
+            )
+        if self.a is None and not self.path:
+            raise ValueError("data.path is empty: name a folder or a built-in set, or give data.a and data.b")
+        return self
+
+    @property
+    def title(self) -> str:
+        """What the data is called in messages."""
+        return self.path or f"{self.a} and {self.b}"
+
+    def channels(self, domain: Literal["A", "B"]) -> int:
+        """The channels of ``domain``.
+
+        Raises:
+            ConfigError: they were left to the data, and no data was read.
+        """
+        if self.channels_a == "auto":
+            raise ConfigError("data.channels_a is auto, which only noise-to-image recipes support: set it to 1, 3 or 4")
+        return self.channels_a if domain == "A" else self.channels_b
+
+
+class OptimizerConfig(Section):
+    """One player's optimiser.
+
+    ``betas`` are adam's, ``alpha``, the decay of the mean square, is rmsprop's, and ``momentum`` sgd's.
+    """
+
+    name: Literal["adam", "rmsprop", "sgd"] = "adam"
+    lr: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 2e-4
+    betas: tuple[Rate, Rate] = (0.5, 0.999)
+    alpha: Rate = 0.99
+    momentum: Rate = 0.0
+
+    def idle(self) -> dict[str, str]:
+        """Which settings this optimiser does not read, each with the way out."""
+        owners = {"betas": "adam", "alpha": "rmsprop", "momentum": "sgd"}
+        return {key: f"{self.name} has none: set name={owner}" for key, owner in owners.items() if owner != self.name}
+
+
+class ScheduleConfig(Section):
+    """The learning rate over the run: constant for a fraction ``constant`` of it, then linear to zero.
+
+    ``over``: "steps" measures the run in steps; "budget" in whichever of steps and ``training.max_time`` is further
+    advanced, so that a run cut by the clock ends with its rate at zero all the same.
+    """
+
+    constant: Fraction = 0.5
+    over: Literal["steps", "budget"] = "steps"
+
+
+class AverageConfig(Section):
+    """The moving average of the generators' weights, whose lengths are in images that the generator has trained on.
+
+    ``half_life``: weights that lie so far back count half. ``start``: until then the average is a copy of the weights.
+    ``ramp``: the half-life is at most this fraction of the images so far, so that the average of a short run does not
+    remember its start; None leaves it as it is.
+    """
+
+    half_life: Annotated[float, Field(gt=0, le=1e12)]
+    start: Weight = 0.0
+    ramp: Annotated[float, Field(gt=0, le=1)] | None = None
+
+
+class TrainingConfig(Section):
+    """The loop: length, batch, precision, averaging and cadences. Times are in seconds.
+
+    ``accumulate``: micro-batches of ``batch_size`` whose gradients are added up before an optimiser steps. Batch norm
+    and DRAGAN's penalty see each micro-batch alone. ``deterministic``: only operations that give the same bits each
+    time are used; without it, an accelerator is faster and a resumed run on it is no longer exact. ``threads`` of the
+    CPU: "auto" is what torch takes here; a run keeps the number that it started with, on which its sums depend.
+    """
+
+    epochs: Count | None = None
+    steps: Count | None = None
+    max_time: Annotated[float, Field(gt=0)] | None = None
+    batch_size: Count = 1
+    accumulate: Count = 1
+    seed: Annotated[int, Field(ge=0, le=2**63, strict=True)] = 0
+    device: Device = "auto"
+    threads: Annotated[int, Field(ge=1, le=4096, strict=True)] | Literal["auto"] = "auto"
+    precision: Precision = "auto"
+    deterministic: bool = True
+    clip_norm: Annotated[float, Field(gt=0)] | None = None
+    ema: AverageConfig | None = None
+    schedule: ScheduleConfig = ScheduleConfig()
+    log_every: Count = 50
+    sample_every: Count = 500
+    sample_count: Count = 6
+    checkpoint_seconds: Weight = 300.0
+    keep_checkpoints: Count = 2
+
+    @model_validator(mode="after")
+    def _one_length(self) -> Self:
+        if (self.epochs is None) == (self.steps is None):
+            raise ValueError("give one of training.steps and training.epochs, and not both")
+        return self
+
+
+class InferenceConfig(Section):
+    """What layers that are random or see a batch do at inference; the weight file carries it.
+
+    ``statistics``: batch norm uses the "running" ones of training, those of each "picture" alone, or "standing" ones,
+    which a generator that draws from noise takes from its own pictures before it samples. ``dropout`` goes on or not.
+    ``seed`` decides the masks of dropout, noise, and the latents of standing statistics.
+    """
+
+    statistics: Literal["running", "picture", "standing"] = "running"
+    dropout: bool = False
+    seed: Annotated[int, Field(ge=0, le=2**63, strict=True)] = 0
+
+
+class Config(Section):
+    """Everything that a run is: written to its folder, and into the header of its weight file."""
+
+    arch: str
+    about: str = ""
+    paper: str = ""
+    image_size: Annotated[int, Field(ge=1, le=4096, strict=True)]
+    data: DataConfig = DataConfig()
+    method: dict[str, Any]
+    networks: dict[str, dict[str, Any]]
+    optimizers: dict[str, OptimizerConfig]
+    training: TrainingConfig
+    inference: InferenceConfig = InferenceConfig()
+
+    @model_validator(mode="after")
+    def _crop_fits(self) -> Self:
+        if self.data.load_size < self.image_size:
+            raise ValueError(f"data.load_size {self.data.load_size} is smaller than image_size {self.image_size}")
+        return self
+
+
+def to_yaml(config: Config) -> str:
+    """The resolved configuration as YAML, in the order of the schema."""
+    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, width=100)

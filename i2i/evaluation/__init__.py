@@ -1,1 +1,0 @@
-"""Probes of trained models: what a discriminator knows, and which maps of a generator draw what."""

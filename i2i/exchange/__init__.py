@@ -1,0 +1,1 @@
+"""Other code's weights, in and out."""

@@ -1,0 +1,1 @@
+"""Public data sets: found, downloaded and unpacked safely."""

@@ -1,0 +1,1 @@
+"""What a discriminator knows, and which maps of a generator draw what."""
