@@ -52,7 +52,7 @@ def translated(engine: Engine, average: WeightAverage | None, source: Path, dire
     images = [Image.open(path).convert("RGB") for path in list_images(source)]
     wanted = engine.config.inference.model_dump()
     with nullcontext() if average is None else average.applied(), as_at_inference([engine.method], **wanted):
-        translator = Translator(engine.method, engine.config, engine.step_count, engine.device)
+        translator = Translator(engine.method, engine.config.model, engine.step_count, engine.device)
         return [np.asarray(translator(image, direction)) for image in images]
 
 

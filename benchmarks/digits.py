@@ -38,7 +38,7 @@ from torch.nn.functional import cross_entropy
 from i2i.data.batches import to_unit
 from i2i.data.collection import Part, find_collection
 from i2i.data.images import WHITE
-from i2i.data.one_domain import read_pictures
+from i2i.data.one_domain import read_images
 from i2i.data.store import Loading, PictureStore
 from i2i.data.transforms import stack
 from i2i.inference.load import load_sampler
@@ -125,7 +125,7 @@ def cgan(run: Path, judge: Path, data: str | None) -> dict[str, Any]:
     sampler = load_sampler(run, device="cpu")
     if not set(sampler.labels) & set(about["labels"]):
         sys.exit(f"{run}: {sampler.config.arch} cannot be asked for the labels that the classifier knows")
-    data = data or sampler.config.data.path
+    data = data or sampler.config.data
     collection = find_collection(data, size=SIZE)
     real, labels = digits_of(collection.test)
     asked, diversity = {}, {}
@@ -159,7 +159,7 @@ def infogan(run: Path, data: str) -> dict[str, Any]:
     if not isinstance(method, InfoGAN) or not method.categories:
         sys.exit(f"{run}: {sampler.config.arch} has no categorical code")
     collection = find_collection(data, size=sampler.config.image_size)
-    [store] = read_pictures([collection.test], sampler.config)
+    [store] = read_images([collection.test], sampler.config.images, sampler.config.image_size)
     counts = np.zeros((method.categories[0], len(collection.labels)))
     with torch.inference_mode():
         for places in np.array_split(np.arange(len(store)), -(-len(store) // BATCH)):

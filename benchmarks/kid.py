@@ -19,7 +19,7 @@ from benchmarks.quality import FeatureNet, kernel_distance
 from i2i.data.collection import Part, find_collection
 from i2i.data.heads import spread
 from i2i.data.images import Pixels
-from i2i.data.one_domain import read_pictures
+from i2i.data.one_domain import read_images
 from i2i.inference.load import load_sampler
 
 
@@ -36,9 +36,9 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     sampler = load_sampler(arguments.run)
-    collection = find_collection(arguments.data, size=sampler.config.data.load_size)
+    collection = find_collection(arguments.data, size=sampler.config.image_size)
     few = Part(spread(collection.train.pictures, len(collection.test.pictures)), [])
-    stores = read_pictures([collection.test, few], sampler.config)
+    stores = read_images([collection.test, few], sampler.config.images, sampler.config.image_size)
     held_out, seen = ([as_rgb(store[i]) for i in range(len(store))] for store in stores)
     drawn = [as_rgb(pixels) for pixels in sampler.sample(len(held_out), seed=arguments.seed)]
     features = FeatureNet()

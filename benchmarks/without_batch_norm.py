@@ -22,7 +22,7 @@ from benchmarks.kid import as_rgb
 from benchmarks.quality import FeatureNet, kernel_distance
 from i2i.data.collection import find_collection
 from i2i.data.images import Pixels, write_image
-from i2i.data.one_domain import read_pictures
+from i2i.data.one_domain import read_images
 from i2i.inference.load import load_sampler
 from i2i.inference.views import sheet
 from i2i.lab.drawing import new_figure, to_pixels
@@ -61,7 +61,8 @@ def train(arch: str, norm: str, arguments: argparse.Namespace) -> Path:
 def measure(runs: list[Path], arguments: argparse.Namespace) -> tuple[list[Result], list[list[Pixels]]]:
     """The result and the samples of every run."""
     features, collection = FeatureNet(), find_collection(arguments.data, size=arguments.image_size)
-    (store,) = read_pictures([collection.test], load_sampler(runs[0]).config)
+    config = load_sampler(runs[0]).config
+    (store,) = read_images([collection.test], config.images, config.image_size)
     truth = features([as_rgb(store[i]) for i in range(len(store))])
     results, samples = [], []
     for run in runs:

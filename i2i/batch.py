@@ -1,14 +1,17 @@
-"""What data hands to methods: a batch of pictures, and the shape that all batches share."""
+"""What data hands to methods: a batch of images, and what all batches have in common."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Literal
 
+import torch
 from torch import Tensor
 
 Needs = Literal["unpaired", "paired", "one domain"]
-"""What a method learns from: two domains without or with pairs, or pictures of one domain."""
+"""What a method learns from: two domains without or with pairs, or images of one domain."""
+Labels = Literal["ignored", "optional", "required"]
+"""Whether a method uses the labels of its data: never, where there are some, or always."""
 
 
 @dataclass(frozen=True)
@@ -17,9 +20,9 @@ class DataSpec:
 
     Attributes:
         image_size: side of a training crop, in pixels.
-        channels_a: channels of the pictures, of domain A where there are two.
+        channels_a: channels of the images, of domain A where there are two.
         channels_b: channels of domain B.
-        classes: how many labels there are; 0 where pictures have none or they are not used.
+        classes: how many labels there are; 0 where images have none or they are not used.
     """
 
     image_size: int
@@ -30,19 +33,29 @@ class DataSpec:
 
 @dataclass(frozen=True)
 class Batch:
-    """Pictures (N, C, H, W) float32 in [-1, 1]; ``b`` is the other domain, item by item where the data is paired.
+    """Images (N, C, H, W) float32 in [-1, 1]; ``b`` is the other domain, item by item where the data is paired.
 
-    ``label``: (N,) int64. ``share``: this process's number and the number of processes; the pictures are those that it
-    has of the whole batch, every ``share[1]``-th from ``share[0]`` on.
+    ``label``: (N,) int64. Process ``rank`` of ``world_size`` has every ``world_size``-th item of the whole batch, from
+    the ``rank``-th on.
     """
 
     a: Tensor
     b: Tensor | None = None
     label: Tensor | None = None
-    share: tuple[int, int] = (0, 1)
+    rank: int = 0
+    world_size: int = 1
+
+    def own(self, whole: Tensor) -> Tensor:
+        """This process's items of what was drawn for the whole batch, so that no draw depends on the world size."""
+        return whole[self.rank :: self.world_size]
+
+    def to(self, device: torch.device) -> Batch:
+        """The same batch on ``device``."""
+        b, label = (None if tensor is None else tensor.to(device) for tensor in (self.b, self.label))
+        return Batch(self.a.to(device), b, label, self.rank, self.world_size)
 
     def other(self) -> Tensor:
-        """The other domain's pictures.
+        """The other domain's images.
 
         Raises:
             ValueError: this batch has one domain only.

@@ -10,7 +10,7 @@ from torch import nn
 from i2i.batch import DataSpec
 from i2i.config.components import without
 from i2i.config.resolve import changed
-from i2i.config.schema import Config
+from i2i.config.schema import Config, ModelConfig
 from i2i.device import raise_if_out_of_memory
 from i2i.errors import ConfigError
 from i2i.methods.base import Method
@@ -18,20 +18,20 @@ from i2i.methods.generative import GenerativeMethod
 from i2i.networks.base import Network
 
 
-def build_method(config: Config) -> Method:
+def build_method(config: ModelConfig) -> Method:
     """Builds the method that ``config`` describes, its weights drawn from torch's global generator.
 
     Raises:
         ConfigError: settings that do not go together, named.
     """
-    data, settings = config.data, config.method
+    images, settings = config.images, config.method
     method_class = Method.named(settings["name"])
     families = method_class.parts()
     networks = {
         role: partial(families[role].named(section["name"]), **without(section, "name"))
         for role, section in config.networks.items()
     }
-    spec = DataSpec(config.image_size, data.channels("A"), data.channels("B"), len(data.labels or ()))
+    spec = DataSpec(config.image_size, images.channels_a, images.channels_b, len(images.labels))
     method = method_class(spec, **networks, **without(settings, "name"))
     for name, network in method.named_children():
         if isinstance(network, Network) and (
@@ -58,7 +58,7 @@ def check_buildable(config: Config) -> None:
         config = changed(config, {"data.channels_a": 3})
     try:
         with torch.device("meta"):
-            build_method(config)
+            build_method(config.model)
     except RuntimeError as error:
         raise_if_out_of_memory(error)
         raise

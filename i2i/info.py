@@ -43,7 +43,7 @@ def describe_model(model: str | Path | None) -> list[str]:
         f"{role}: " + ", ".join(f"{key} {value}" for key, value in settings.items())
         for role, settings in config.networks.items()
     )
-    trained = f"{step:,} steps of batch {config.training.batch_size} at {config.image_size} px on {config.data.title}"
+    trained = f"{step:,} steps at {config.image_size} px on {config.data}"
     return [
         f"model      {path} ({path.stat().st_size / 2**20:.1f} MiB, {count / 1e6:.3f} M parameters)",
         f"recipe     {config.arch}: {config.about}",

@@ -23,6 +23,7 @@ from i2i.errors import ConfigError, DataError
 
 from .conftest import draw as draw_picture
 from .conftest import make_set, small_config
+from .toys import dataset_of, two_domains
 
 CPU = torch.device("cpu")
 
@@ -102,15 +103,15 @@ def test_every_picture_is_drawn_once_in_an_epoch() -> None:
 
 def test_batches_do_not_depend_on_workers_start_or_memory(toy_set: Path) -> None:
     config = small_config("cyclegan", toy_set)
-    data = TwoDomains.read(config, paired=False)
-    dataset = data.dataset(config, (0, 1))
+    data = two_domains(config, paired=False)
+    dataset = dataset_of(config, data)
     straight = list(islice(batches_from(dataset, 0, workers=0, device=CPU), 6))
     with_workers = list(islice(batches_from(dataset, 0, workers=2, device=CPU), 6))
     late = list(islice(batches_from(dataset, 3, workers=0, device=CPU), 3))
-    from_disk = TwoDomains.read(small_config("cyclegan", toy_set, "data.memory_gib=0"), paired=False)
+    from_disk = two_domains(small_config("cyclegan", toy_set, "data.memory_gib=0"), paired=False)
     assert data.in_memory
     assert not from_disk.in_memory
-    uncached = list(islice(batches_from(from_disk.dataset(config, (0, 1)), 0, workers=0, device=CPU), 6))
+    uncached = list(islice(batches_from(dataset_of(config, from_disk), 0, workers=0, device=CPU), 6))
     for one, other in [*zip(straight, with_workers, strict=True), *zip(straight[3:], late, strict=True)]:
         assert torch.equal(one.a, other.a)
         assert torch.equal(one.other(), other.other())
@@ -121,9 +122,9 @@ def test_batches_do_not_depend_on_workers_start_or_memory(toy_set: Path) -> None
 
 def test_processes_share_a_batch_without_overlap(toy_set: Path) -> None:
     config = small_config("cyclegan", toy_set, "training.batch_size=4")
-    data = TwoDomains.read(config, paired=False)
-    whole = data.dataset(config, (0, 1))[2]
-    parts = [data.dataset(config, (rank, 2))[2] for rank in range(2)]
+    data = two_domains(config, paired=False)
+    whole = dataset_of(config, data)[2]
+    parts = [dataset_of(config, data, rank, 2)[2] for rank in range(2)]
     assert torch.equal(torch.stack([parts[0].a, parts[1].a], 1).flatten(0, 1), whole.a)
 
 
@@ -174,7 +175,7 @@ def test_previews_fall_back_to_training_pictures(tmp_path: Path) -> None:
     for name in ("testA", "testB"):
         (root / name / "picture00.png").write_bytes(b"")
     config = small_config("cyclegan", root)
-    assert len(TwoDomains.read(config, paired=False).preview(config, CPU).a) == 2
+    assert len(two_domains(config, paired=False).preview(config.training.sample_count).a) == 2
 
 
 def cut_short(path: Path) -> Path:
@@ -184,7 +185,7 @@ def cut_short(path: Path) -> Path:
 
 
 def batches(data: TwoDomains, config: Config, *, first: int = 0, count: int = 8, workers: int = 0) -> list[Batch]:
-    dataset, unreadable = data.dataset(config, (0, 1)), data.unreadable
+    dataset, unreadable = dataset_of(config, data), data.unreadable
     return list(islice(batches_from(dataset, first, workers=workers, device=CPU, unreadable=unreadable), count))
 
 
@@ -196,9 +197,9 @@ def equal(one: Batch, other: Batch) -> bool:
 def test_an_unreadable_picture_is_replaced_by_position_and_nothing_else_changes(tmp_path: Path, paired: bool) -> None:
     root = make_set(tmp_path, trainA=6, trainB=6)
     config = small_config("cyclegan", root, "training.batch_size=1")
-    whole = batches(TwoDomains.read(config, paired=paired), config, count=12)
+    whole = batches(two_domains(config, paired=paired), config, count=12)
     bad = cut_short(root / "trainB/picture02.png")
-    data = TwoDomains.read(config, paired=paired)
+    data = two_domains(config, paired=paired)
     assert data.problems() == []  # nothing has been decoded yet
     seen = batches(data, config, count=12)
     stream = "pair" if paired else "B"
@@ -209,7 +210,7 @@ def test_an_unreadable_picture_is_replaced_by_position_and_nothing_else_changes(
     assert len(data.problems()) == 1
     assert str(bad) in data.problems()[0]
     for settings in ({"workers": 2}, {"first": shown[0], "count": 12 - shown[0]}):
-        again = TwoDomains.read(config, paired=paired)
+        again = two_domains(config, paired=paired)
         later = batches(again, config, **{"count": 12} | settings)
         assert all(map(equal, seen[-len(later) :], later))
         assert again.problems() == data.problems()
@@ -220,7 +221,7 @@ def test_one_image_is_replaced_by_others_in_turn(tmp_path: Path) -> None:
     cut_short(root / "trainB/picture02.png")
     # Without crops and flips an item is the same each time that it is drawn.
     config = small_config("cyclegan", root, "training.batch_size=1", "data.load_size=16", "data.flip=false")
-    seen = batches(TwoDomains.read(config, paired=False), config, count=48)
+    seen = batches(two_domains(config, paired=False), config, count=48)
     shown = [seen[number].b for number in range(48) if draw(0, "B", 6, number) == 2]
     assert len(shown) == 8
     assert len({image.numpy().tobytes() for image in shown if image is not None}) > 2
@@ -230,7 +231,7 @@ def test_what_one_process_has_decoded_no_other_reads_again(tmp_path: Path) -> No
     for workers in (0, 2):
         root = make_set(tmp_path / str(workers), trainA=3, trainB=5)
         config = small_config("cyclegan", root, "training.batch_size=1")
-        data = TwoDomains.read(config, paired=False)
+        data = two_domains(config, paired=False)
         first = batches(data, config, count=5, workers=workers)
         for path in root.rglob("*.png"):
             path.unlink()
@@ -244,7 +245,7 @@ def test_domains_share_the_memory_by_need(tmp_path: Path) -> None:
     six = 6 * 18 * 18 * 3  # half of it would not hold B
     for count, fits in ((six, True), (six - 1, False)):
         config = small_config("cyclegan", root, f"data.memory_gib={count / 2**30}", "training.batch_size=1")
-        data = TwoDomains.read(config, paired=False)
+        data = two_domains(config, paired=False)
         assert data.in_memory == fits
     first = batches(data, config, count=5)
     (root / "trainA/picture00.png").unlink()  # drawn at once, and so among those that are kept
@@ -271,14 +272,14 @@ def test_data_without_a_readable_picture_is_refused_before_training(tmp_path: Pa
         path.write_text("no picture")
         if path.name == "picture03.png":
             with pytest.raises(DataError, match=r"more than 3 of 7 items.*picture00\.png.*i2i data check"):
-                TwoDomains.read(config, paired=False)
+                two_domains(config, paired=False)
     with pytest.raises(DataError, match=r"no picture of domain B can be read; first: .*picture00\.png"):
-        TwoDomains.read(config, paired=False)
+        two_domains(config, paired=False)
     for path in (root / "trainA").iterdir():
         cut_short(path)
     make_set(root, trainB=5, testA=1, testB=1)
     with pytest.raises(DataError, match=r"none of 2 items can be read; first: .*picture0"):
-        batches(TwoDomains.read(config, paired=False), config)
+        batches(two_domains(config, paired=False), config)
 
 
 def test_unreadable_pictures_drop_both_sides_of_a_pair(tmp_path: Path) -> None:
@@ -286,7 +287,7 @@ def test_unreadable_pictures_drop_both_sides_of_a_pair(tmp_path: Path) -> None:
     (root / "trainA/picture01.png").write_bytes(b"no picture")
     cut_short(root / "trainB/picture02.png")
     config = small_config("cyclegan", root, "training.batch_size=4", "data.flip=false", "data.load_size=16")
-    paired = TwoDomains.read(config, paired=True)
+    paired = two_domains(config, paired=True)
     assert len(paired.problems()) == 1
     assert "picture01.png: not a picture" in paired.problems()[0]
     left = store([root / f"trainA/picture0{number}.png" for number in (0, 3)])
@@ -294,21 +295,21 @@ def test_unreadable_pictures_drop_both_sides_of_a_pair(tmp_path: Path) -> None:
     shown = from_unit(batches(paired, config, count=1)[0].a).permute(0, 2, 3, 1).contiguous().numpy()
     assert {pixels.tobytes() for pixels in shown} == expected
     assert len(paired.problems()) == 2
-    assert len(paired.preview(config, CPU).a) == 2
+    assert len(paired.preview(config.training.sample_count).a) == 2
 
 
 def test_the_shorter_side_fits_where_asked(tmp_path: Path) -> None:
     root = make_set(tmp_path, trainA=2, trainB=2)
     config = small_config("cyclegan", root, "data.fit=shorter", "data.load_size=20")
-    data = TwoDomains.read(config, paired=False)
+    data = two_domains(config, paired=False)
     assert data.a[0].shape == (20, 24, 3)
-    assert data.dataset(config, (0, 1))[0].a.shape == (2, 3, 16, 16)
-    assert data.preview(config, CPU).a.shape == (2, 3, 16, 16)
+    assert dataset_of(config, data)[0].a.shape == (2, 3, 16, 16)
+    assert data.preview(config.training.sample_count).a.shape == (2, 3, 16, 16)
 
 
 def test_channels_follow_the_configuration(toy_set: Path) -> None:
     config = small_config("cyclegan", toy_set, "data.channels_a=1", "data.channels_b=4", "method.identity_weight=0")
-    batch = TwoDomains.read(config, paired=False).preview(config, CPU)
+    batch = two_domains(config, paired=False).preview(config.training.sample_count)
     assert (batch.a.shape[1], batch.other().shape[1]) == (1, 4)
 
 

@@ -15,7 +15,7 @@ from sklearn.svm import LinearSVC
 from torch import Tensor, nn
 
 from i2i.data.collection import find_collection
-from i2i.data.one_domain import read_pictures
+from i2i.data.one_domain import read_images
 from i2i.errors import ConfigError, DataError
 from i2i.inference.load import load_sampler
 from i2i.inference.sampler import Sampler
@@ -221,7 +221,7 @@ def test_batch_norm_takes_the_statistics_of_all_labels(sampler: Sampler, tmp_pat
             pixels = random.integers(brightness, brightness + 100, (16, 16), np.uint8)
             Image.fromarray(pixels).save(tmp_path / label / f"{number}.png")
     collection = find_collection(str(tmp_path), size=16)
-    [store] = read_pictures([collection.train], sampler.config)
+    [store] = read_images([collection.train], sampler.config.images, sampler.config.image_size)
     network = sampler.method.discriminator
     conv, norm, _ = with_statistics_of(network, sampler, store).get_submodule("layer2").children()
     assert isinstance(norm, nn.BatchNorm2d)
@@ -243,7 +243,7 @@ def test_batch_norm_sees_each_picture_with_its_own_label(cgan: Path) -> None:
         assert isinstance(first, nn.Conv2d)
         first.weight[:, 1:] = torch.randn(first.weight[:, 1:].shape, generator=torch.Generator().manual_seed(0))
     collection = find_collection("digits", size=16)
-    [store] = read_pictures([collection.train], sampler.config)
+    [store] = read_images([collection.train], sampler.config.images, sampler.config.image_size)
     label = torch.tensor(collection.train.labels) ** 2 // 9  # not in turn, and not each as often as the others
     norm = with_statistics_of(network, sampler, store, label).get_submodule("layer2.1")
     assert isinstance(norm, nn.BatchNorm2d)
@@ -271,7 +271,7 @@ def test_features_that_would_repeat_the_label_are_refused(cgan: Path, tmp_path: 
     run = trained("cgan", halves, tmp_path / "run", "networks.discriminator.labels=project")
     report = measure_features(load_sampler(run, device="cpu"), str(halves), per_label=4)
     assert report.trained_with_labels
-    assert report.lines()[0] == f"trained on  {halves}: cgan (6 steps), with labels"
+    assert report.lines()[0] == "trained on  halves: cgan (6 steps), with labels"
 
 
 @pytest.mark.parametrize(("trained_in", "evaluated_in"), [("RGB", "L"), ("L", "RGB")])
@@ -296,8 +296,8 @@ def test_another_set_than_the_one_trained_on(tmp_path: Path, i2i: Run, trained_i
     result = i2i("features", tmp_path / "other", "--model", run, "--per-label", 6, "--json", tmp_path / "report.json")
     assert result.code == 0, result.err
     report = json.loads((tmp_path / "report.json").read_text())
-    assert (report["trained_on"], report["data"]) == (str(tmp_path / "seen"), str(tmp_path / "other"))
-    assert f"trained on  {tmp_path / 'seen'}: dcgan" in result.out
+    assert (report["trained_on"], report["data"]) == ("seen", str(tmp_path / "other"))
+    assert "trained on  seen: dcgan" in result.out
     assert f"evaluated   on {tmp_path / 'other'}: 3 labels" in result.out
     assert (report["training"], report["held_out"]) == (18, 12)
     assert report["pixels"]["inputs"] == 16 * 16 * (3 if trained_in == "RGB" else 1)

@@ -393,7 +393,7 @@ def test_idx_files_arrive_and_train_a_conditional_model(
     assert {path.name: path.read_bytes() for path in (tmp_path / "digits").iterdir()} == idx_files
     assert left_in(tmp_path) == ["digits"]
     sampler = trained_on(tmp_path / "digits", tmp_path / "run", size=28, i2i=i2i)
-    assert (sampler.labels, sampler.config.data.channels_a) == (("0", "1", "2"), 1)
+    assert (sampler.labels, sampler.config.images.channels_a) == (("0", "1", "2"), 1)
 
 
 def test_a_set_of_files_goes_on_with_the_file_that_was_cut(
@@ -449,7 +449,7 @@ def test_records_arrive_with_pictures_and_labels_and_train_a_conditional_model(
             assert pixels[1, 1].tolist() == [number, number + 1, number + 2]
             assert np.argwhere(pixels == 255).tolist() == [[0, 1, 2]]
     sampler = trained_on(tmp_path / "out", tmp_path / "run", size=32, i2i=i2i)
-    assert (sampler.labels, sampler.config.data.channels_a) == (("frog", "cat", "truck"), 3)
+    assert (sampler.labels, sampler.config.images.channels_a) == (("frog", "cat", "truck"), 3)
 
 
 @pytest.mark.parametrize(

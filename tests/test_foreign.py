@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 import i2i as package
 from i2i.build import build_method
-from i2i.config.resolve import changed, resolve_config
+from i2i.config.resolve import parse_config, resolve_config
 from i2i.data.images import read_image
 from i2i.errors import ConfigError, DataError
 from i2i.exchange.state_files import export_state, import_state
@@ -22,9 +22,8 @@ from i2i.inference.translator import Translator
 from i2i.networks.at_inference import SeededDropout
 from i2i.storage.files import write_atomically
 from i2i.storage.weights import load_weights, save_weights
-from i2i.training.engine import Engine
 
-from .conftest import Run, draw
+from .conftest import Run, draw, small_config
 from .toys import assert_refused
 
 TOLERANCE = 1e-5
@@ -483,11 +482,11 @@ def test_an_imported_run_translates_and_cannot_be_trained(
     for arguments in commands:
         result = i2i(*arguments)
         assert (result.code, result.err.count("\n")) == (2, 1), arguments
-    config = load_weights(run / "model.safetensors")[0]
-    config = changed(config, {"data.path": str(toy_set), "training.device": "cpu"})
-    with pytest.raises(ConfigError, match="imported weights only translate"):
-        Engine(config, torch.device("cpu"))
-    with pytest.raises(ConfigError, match="imported weights only translate"):
+    model = load_weights(run / "model.safetensors").config
+    assert (model.data, "training" in model.model_dump()) == ("", False)
+    settings = {"method": model.method, "networks": {"generator": model.networks["generator"]}, "optimizers": {}}
+    config = parse_config(small_config("cut", toy_set).model_dump(mode="json") | settings)
+    with pytest.raises(ConfigError, match="method imported only translates"):
         package.train(config, tmp_path / "training")
     assert not (tmp_path / "training").exists()
 
@@ -541,7 +540,7 @@ def drawn(tmp_path: Path, arch: str, *settings: str) -> Path:
     """A weight file of a recipe as it is before training."""
     config = resolve_config(arch, options={"image_size": 32}, assignments=["networks.generator.width=4", *settings])
     torch.manual_seed(0)
-    save_weights(tmp_path / "model.safetensors", build_method(config).inference_state(), config, 1)
+    save_weights(tmp_path / "model.safetensors", build_method(config.model).inference_state(), config.model, 1)
     return tmp_path / "model.safetensors"
 
 

@@ -36,7 +36,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A DCGAN that draws a bright square left where the first latent number is above zero, right where it is below."""
     settings = ("networks.generator.norm=none", "networks.discriminator.norm=none", "data.channels_a=1")
     config = changed(small_config("dcgan", Path("digits"), *settings), {"data.labels": ()})
-    method = build_method(config)
+    method = build_method(config.model)
     assert isinstance(method, GenerativeMethod)
     generator = method.generator.requires_grad_(False)
     for parameter in generator.parameters():
@@ -52,7 +52,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     head.weight[list(SQUARE), 0, 1:3, 1:3] = 2
     head.weight[DARK, 0, 1:3, 1:3] = -2
     path = tmp_path_factory.mktemp("model") / "model.safetensors"
-    save_weights(path, method.inference_state(), config, 1)
+    save_weights(path, method.inference_state(), config.model, 1)
     return path
 
 

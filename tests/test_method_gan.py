@@ -15,7 +15,6 @@ from torch.nn.functional import binary_cross_entropy
 from i2i.batch import Batch, DataSpec
 from i2i.build import build_method
 from i2i.config.resolve import resolve_config
-from i2i.data.load import load_training_set
 from i2i.errors import ConfigError
 from i2i.methods.gan import GAN
 from i2i.methods.unrolled import UnrolledGAN
@@ -24,8 +23,7 @@ from i2i.networks.layers import LabelUse
 from i2i.networks.mlp import MLPDiscriminator, MLPGenerator
 from i2i.training.engine import Engine
 
-from .conftest import small_config
-from .toys import CPU, stream_of
+from .toys import CPU, prepare, stream_of
 
 SPEC = DataSpec(8, 1, 1)
 
@@ -79,9 +77,7 @@ def test_the_discriminator_does_not_reach_the_generator() -> None:
 
 
 def test_the_critic_stays_clipped(labelled_set: Path) -> None:
-    config = small_config("wgan", labelled_set, "method.clip=0.01")
-    data = load_training_set(config, "one domain")
-    config = data.settled(config)
+    config, data = prepare("wgan", labelled_set, "method.clip=0.01")
     engine = Engine(config, CPU)
     values = engine.step(stream_of(config, data), 0.0)
     assert all(parameter.abs().max() <= 0.01 for parameter in engine.method.get_submodule("discriminator").parameters())
@@ -117,7 +113,7 @@ def test_penalties_are_in_the_loss_with_their_weight(name: str) -> None:
 def test_recipes_that_cannot_work_are_refused(arch: str, settings: list[str], reason: str, labelled_set: Path) -> None:
     config = resolve_config(arch, assignments=[*settings, "data.channels_a=3"])
     with pytest.raises(ConfigError, match=reason), torch.device("meta"):
-        build_method(config)
+        build_method(config.model)
 
 
 def test_spectral_norm_bounds_a_wasserstein_critic() -> None:
@@ -190,7 +186,7 @@ def test_dcgan_offers_the_papers_own_networks() -> None:
     ]
     config = resolve_config("dcgan", assignments=[*settings, "data.channels_a=3"])
     with torch.device("meta"):
-        method = build_method(config)
+        method = build_method(config.model)
     shapes = {name: tuple(weight.shape) for name, weight in method.named_parameters() if weight.ndim == 4}
     assert list(shapes.values()) == [
         (100, 1024, 4, 4),
@@ -242,7 +238,7 @@ def test_drawn_labels_do_not_depend_on_the_number_of_processes() -> None:
         return labels_seen(labelled(fake_labels="uniform"), batch)[0]
 
     real, label = torch.zeros(8, 1, 8, 8), torch.zeros(8, dtype=torch.long)
-    shares = [drawn(Batch(real[rank::2], label=label[rank::2], share=(rank, 2))) for rank in range(2)]
+    shares = [drawn(Batch(real[rank::2], label=label[rank::2], rank=rank, world_size=2)) for rank in range(2)]
     assert [shares[i % 2][i // 2] for i in range(8)] == drawn(Batch(real, label=label))
 
 
@@ -320,7 +316,7 @@ def test_the_unrolled_recipe_is_the_papers_appendix_a() -> None:
     config = resolve_config("unrolled", assignments=["data.channels_a=2"])
     assert {optimizer.lr for optimizer in config.optimizers.values()} == {1e-4}
     torch.manual_seed(0)
-    method = build_method(config)
+    method = build_method(config.model)
     assert isinstance(method, UnrolledGAN)
     assert (method.unrolled_steps, method.latent) == (10, 256)
     layers = [layer for layer in method.discriminator.modules() if isinstance(layer, torch.nn.Linear)]
@@ -358,7 +354,7 @@ def test_latents_do_not_depend_on_the_number_of_processes() -> None:
     parts = []
     for rank in range(2):
         torch.manual_seed(3)
-        parts.append(method.latents_for(Batch(torch.zeros(2, 1, 8, 8), share=(rank, 2))))
+        parts.append(method.latents_for(Batch(torch.zeros(2, 1, 8, 8), rank=rank, world_size=2)))
     assert torch.equal(whole[0::2], parts[0])
     assert torch.equal(whole[1::2], parts[1])
 

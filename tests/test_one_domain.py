@@ -15,15 +15,13 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from i2i.batch import Batch
-from i2i.config.schema import Config
 from i2i.data.batches import batches_from, from_unit
 from i2i.data.collection import find_collection, read_idx
-from i2i.data.load import load_training_set
 from i2i.data.points import Points, ring_centres
-from i2i.data.training_set import TrainingData
 from i2i.errors import ConfigError, DataError
 
-from .conftest import Run, draw, make_set, small_arguments, small_config
+from .conftest import Run, draw, make_set, small_arguments
+from .toys import dataset_of, prepare
 
 CPU = torch.device("cpu")
 
@@ -41,12 +39,6 @@ def idx_set(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def prepared(arch: str, data: Path | str, *settings: str) -> tuple[Config, TrainingData]:
-    config = small_config(arch, Path(data), *settings)
-    training_data = load_training_set(config, "one domain")
-    return training_data.settled(config), training_data
-
-
 def test_labels_come_from_folders_in_order_of_their_names(labelled_set: Path) -> None:
     collection = find_collection(str(labelled_set), size=16)
     assert collection.labels == ("blue", "green", "red")
@@ -60,10 +52,10 @@ def test_a_batch_has_the_label_of_each_picture(labelled_set: Path, tmp_path: Pat
     train = Path(shutil.copytree(labelled_set, tmp_path / "set"), "train")
     if broken:
         (train / "green/picture00.png").write_text("no picture")
-    config, data = prepared("cgan", train.parent, "training.batch_size=6")
+    config, data = prepare("cgan", train.parent, "training.batch_size=6")
     names = ("blue", "green", "red")
     assert (config.data.labels, data.size) == (names, 12)
-    drawn = list(islice(batches_from(data.dataset(config, (0, 1)), 0, workers=0, device=CPU), 2))
+    drawn = list(islice(batches_from(dataset_of(config, data), 0, workers=0, device=CPU), 2))
     found: list[Path] = []
     for picture, label in ((picture, label) for batch in drawn for picture, label in zip(*pair(batch), strict=True)):
         files = [file for file in sorted((train / names[label]).iterdir()) if file.read_bytes()[:4] == b"\x89PNG"]
@@ -89,7 +81,7 @@ def test_pictures_without_folders_have_no_labels(tmp_path: Path, i2i: Run) -> No
     assert find_collection(str(tmp_path / "set"), size=16).labels == ()
     result = i2i(*small_arguments("cgan", tmp_path / "set", tmp_path / "run"))
     assert result.code == 2
-    assert "cgan needs labels" in result.err
+    assert "needs labels" in result.err
     assert not (tmp_path / "run").exists()
 
 
@@ -106,7 +98,7 @@ def test_a_single_folder_is_no_label(tmp_path: Path) -> None:
 
 
 def test_idx_files_are_read_with_their_labels(idx_set: Path) -> None:
-    config, data = prepared("cgan", idx_set)
+    config, data = prepare("cgan", idx_set)
     assert (config.data.channels_a, config.data.labels) == (1, ("0", "1", "2"))
     collection = find_collection(str(idx_set), size=16)
     assert collection.train.labels == [2, 0, 1, 2, 0]
@@ -147,9 +139,9 @@ def test_idx_files_of_different_lengths_are_named(idx_set: Path) -> None:
 def test_channels_follow_the_pictures(tmp_path: Path) -> None:
     for number in range(3):
         draw(tmp_path / f"{number}.png", number, mode="L")
-    assert prepared("gan", tmp_path)[0].data.channels_a == 1
+    assert prepare("gan", tmp_path)[0].data.channels_a == 1
     draw(tmp_path / "coloured.png", 3)
-    assert prepared("gan", tmp_path)[0].data.channels_a == 3
+    assert prepare("gan", tmp_path)[0].data.channels_a == 3
 
 
 def test_the_built_in_digits_are_split_by_number() -> None:
@@ -173,27 +165,25 @@ def test_folders_of_two_domains_are_pointed_out(toy_set: Path) -> None:
 
 
 def test_labels_are_used_only_where_a_recipe_asks(labelled_set: Path) -> None:
-    assert prepared("gan", labelled_set)[0].data.labels == ()
-    assert prepared("gan", labelled_set, "method.labels=optional")[0].data.labels == ("blue", "green", "red")
-    assert prepared("gan", labelled_set, "method.labels=optional", "data.labels=[]")[0].data.labels == ()
+    assert prepare("gan", labelled_set)[0].data.labels == ()
+    assert prepare("gan", labelled_set, "method.labels=optional")[0].data.labels == ("blue", "green", "red")
+    assert prepare("gan", labelled_set, "method.labels=optional", "data.labels=[]")[0].data.labels == ()
     with pytest.raises(ConfigError, match=r"data\.labels"):
-        prepared("cgan", labelled_set, "data.labels=[red, blue]")
+        prepare("cgan", labelled_set, "data.labels=[red, blue]")
 
 
 def test_points_are_a_function_of_the_seed_and_the_batch_number() -> None:
     settings = ("image_size=1", "data.load_size=1", "training.batch_size=400")
-    config, data = prepared("unrolled", "ring2d", *settings)
+    config, data = prepare("unrolled", Path("ring2d"), *settings)
     assert isinstance(data, Points)
-    first, again = (
-        list(islice(batches_from(data.dataset(config, (0, 1)), 0, workers=0, device=CPU), 3)) for _ in range(2)
-    )
+    first, again = (list(islice(batches_from(dataset_of(config, data), 0, workers=0, device=CPU), 3)) for _ in range(2))
     for one, other in zip(first, again, strict=True):
         assert torch.equal(one.a, other.a)
     assert not torch.equal(first[0].a, first[1].a)
     assert first[0].a.shape == (400, 2, 1, 1)
     distances = torch.cdist(first[0].a.flatten(1), torch.from_numpy(ring_centres())).min(1).values
     assert distances.max() < 0.02 * 6
-    half = next(batches_from(data.dataset(config, (1, 2)), 0, workers=0, device=CPU, share=(1, 2)))
+    half = next(batches_from(dataset_of(config, data, 1, 2), 0, workers=0, device=CPU, rank=1, world_size=2))
     assert torch.equal(half.a, first[0].a[1::2])
 
 

@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from i2i.build import build_method, check_buildable
 from i2i.config.resolve import resolve_config
 from i2i.data.batches import to_pixels
-from i2i.data.load import load_training_set
 from i2i.errors import ConfigError
 from i2i.inference.load import load_sampler
 from i2i.inference.sampler import Sampler
@@ -26,22 +25,21 @@ from i2i.storage.weights import save_weights
 from i2i.training.start import train
 
 from .conftest import Run, small_config
-from .toys import assert_refused
+from .toys import assert_refused, prepare
 
 Picture = NDArray[np.uint8]
 
 
 def vivid(arch: str, data: Path, path: Path, *settings: str) -> Path:
     """A weight file with weights so large that every latent number and label changes the picture by much."""
-    found = load_training_set(config := small_config(arch, data, *settings), "one domain")
-    config = found.settled(config)
-    method = build_method(config)
+    config, _ = prepare(arch, data, *settings)
+    method = build_method(config.model)
     assert isinstance(method, GenerativeMethod)
     random = torch.Generator().manual_seed(0)
     for module in method.generator.modules():
         if isinstance(module, nn.Linear | nn.ConvTranspose2d):
             nn.init.normal_(module.weight, 0, 0.25, generator=random)
-    save_weights(path, method.inference_state(), config, 6)
+    save_weights(path, method.inference_state(), config.model, 6)
     return path
 
 

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 import i2i as package
-from i2i.config.resolve import changed
+from i2i.config.schema import ModelConfig
 from i2i.data.images import read_image
 from i2i.errors import ConfigError, DataError, WeightsError
 from i2i.inference.translator import Translator, pad_to
@@ -241,11 +241,16 @@ def test_padding_mirrors_where_it_can() -> None:
 
 def test_weights_that_do_not_fit_are_refused_with_the_reason(run: Path, tmp_path: Path) -> None:
     config, step, weights = load_weights(run / "model.safetensors")
-    blocks = changed(config, {"networks.generator.blocks": 2})
-    save_weights(tmp_path / "blocks.safetensors", weights, blocks, step)
+
+    def other(**settings: int) -> ModelConfig:
+        return config.model_copy(
+            update={"networks": config.networks | {"generator": config.networks["generator"] | settings}}
+        )
+
+    save_weights(tmp_path / "blocks.safetensors", weights, other(blocks=2), step)
     with pytest.raises(WeightsError, match=r"blocks\.safetensors: the weights do not fit .*block2"):
         package.load(tmp_path / "blocks.safetensors")
-    save_weights(tmp_path / "width.safetensors", weights, changed(config, {"networks.generator.width": 8}), step)
+    save_weights(tmp_path / "width.safetensors", weights, other(width=8), step)
     with pytest.raises(WeightsError, match="size mismatch"):
         package.load(tmp_path / "width.safetensors")
     with pytest.raises(WeightsError, match="not a file of i2i weights"):

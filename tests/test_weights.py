@@ -6,13 +6,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 import i2i
-from i2i.errors import DataError
-from i2i.storage.weights import load_tree, save_tree
+from i2i.errors import DataError, WeightsError
+from i2i.storage.weights import FORMAT, load_tree, save_tree
 from i2i.training.start import train
 
 from .conftest import small_config
@@ -66,3 +67,25 @@ def test_a_file_that_cannot_be_written_is_named_and_the_old_one_stays(tmp_path: 
     with pytest.raises(DataError, match=r"cannot write .*weights"):
         save_tree(path, {"a": torch.zeros(1)}, {}, kind="checkpoint")
     assert load_tree(path, kind="checkpoint")[0]["a"] == 1
+
+
+def test_a_bit_that_flips_anywhere_is_noticed(toy_set: Path, tmp_path: Path) -> None:
+    run = train(small_config("cyclegan", toy_set, "training.steps=1"), tmp_path / "run").run
+    for path, kind in ((run.model, "weights"), (run.checkpoints()[-1], "checkpoint")):
+        whole = path.read_bytes()
+        load_tree(path, kind=kind)
+        for position in [8, 100, len(whole) - 1, *np.random.default_rng(0).integers(0, len(whole), 60).tolist()]:
+            damaged = bytearray(whole)
+            damaged[position] ^= 4
+            (tmp_path / "damaged").write_bytes(damaged)
+            with pytest.raises(WeightsError, match=r"damaged|not a file of i2i|format"):
+                load_tree(tmp_path / "damaged", kind=kind)
+
+
+def test_another_format_is_refused_with_the_way_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for written, way_out in ((FORMAT + 1, "upgrade i2i"), (FORMAT - 1, "train again")):
+        with monkeypatch.context() as patch:
+            patch.setattr("i2i.storage.weights.FORMAT", written)
+            save_tree(tmp_path / "tree", {}, {}, kind="checkpoint")
+        with pytest.raises(WeightsError, match=f"format {written}.*{way_out}"):
+            load_tree(tmp_path / "tree", kind="checkpoint")

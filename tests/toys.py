@@ -8,13 +8,16 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils.data import Dataset
 
 from i2i.batch import Batch
 from i2i.config.resolve import recipe_names
 from i2i.config.schema import Config
-from i2i.data.batches import batches_from
+from i2i.data.batches import Raw, batches_from
 from i2i.data.load import load_training_set
 from i2i.data.training_set import TrainingData
+from i2i.data.two_domains import TwoDomains
+from i2i.methods.base import Method
 
 from .conftest import Result, needs_of, small_config
 
@@ -25,12 +28,24 @@ SAMPLERS = [name for name in recipe_names() if needs_of(name) == "one domain"]
 
 def prepare(arch: str, data: Path, *settings: str) -> tuple[Config, TrainingData]:
     config = small_config(arch, data, *settings)
-    training_data = load_training_set(config, needs_of(arch))
-    return training_data.settled(config), training_data
+    loaded = load_for(config)
+    return config.model_copy(update={"data": loaded.config}), loaded
+
+
+def load_for(config: Config) -> TrainingData:
+    """The data of ``config`` as its trainer would load it."""
+    method = Method.named(config.method["name"])
+    labels = method.uses_labels(config.method)
+    return load_training_set(config.data, method.needs, image_size=config.image_size, labels=labels)
 
 
 def stream_of(config: Config, data: TrainingData, start: int = 0) -> Iterator[Batch]:
-    return batches_from(data.dataset(config, (0, 1)), start, workers=0, device=CPU)
+    return batches_from(dataset_of(config, data), start, workers=0, device=CPU)
+
+
+def dataset_of(config: Config, data: TrainingData, rank: int = 0, world_size: int = 1) -> Dataset[Raw]:
+    training = config.training
+    return data.dataset(batch_size=training.batch_size, seed=training.seed, rank=rank, world_size=world_size)
 
 
 def flat(tree: Any, path: str = "") -> dict[str, Any]:
@@ -55,3 +70,7 @@ def assert_refused(result: Result, *named: str, code: int = 2) -> None:
     assert result.err.count("\n") == 1, result.err
     for part in named:
         assert part in result.err
+
+
+def two_domains(config: Config, *, paired: bool) -> TwoDomains:
+    return TwoDomains.read(config.data, config.image_size, paired=paired)

@@ -8,16 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, ValidationError
 
 from i2i.config.components import Component, without
 from i2i.config.explain import explain
-from i2i.config.schema import Config, DataConfig, OptimizerConfig
+from i2i.config.schema import Config, DataConfig, ModelConfig, OptimizerConfig, Section
 from i2i.errors import ConfigError, did_you_mean
 from i2i.shipped import shipped
+
+Parsed = TypeVar("Parsed", bound=Section)
+Described = TypeVar("Described", Config, ModelConfig)
 
 
 def recipe_names() -> list[str]:
@@ -116,11 +119,24 @@ def parse_config(tree: Mapping[str, Any]) -> Config:
     Raises:
         ConfigError: as ``resolve_config``.
     """
+    return _with_components(_validated(Config, tree))
+
+
+def parse_model(tree: Mapping[str, Any]) -> ModelConfig:
+    """Validates what a weight file says of its model; errors as ``parse_config``."""
+    return _with_components(_validated(ModelConfig, tree))
+
+
+def _validated(section: type[Parsed], tree: Mapping[str, Any], prefix: str = "") -> Parsed:
     try:
-        config = Config.model_validate(tree)
+        return section.model_validate(tree)
     except ValidationError as error:
-        raise ConfigError(explain(error, "", Config)) from None
-    method = _method_of(tree)
+        raise ConfigError(explain(error, prefix, section)) from None
+
+
+def _with_components(config: Described) -> Described:
+    """``config`` with the settings of its method and networks validated by their signatures."""
+    method = _method_of({"method": config.method})
     families = method.parts()
     wrong = set(config.networks) ^ set(families)
     if wrong:
@@ -152,10 +168,7 @@ def data_config(settings: Mapping[str, Any]) -> DataConfig:
     Raises:
         ConfigError: as ``resolve_config``.
     """
-    try:
-        return DataConfig.model_validate(settings)
-    except ValidationError as error:
-        raise ConfigError(explain(error, "data.", DataConfig)) from None
+    return _validated(DataConfig, settings, "data.")
 
 
 def _refuse_idle(config: Config) -> None:

@@ -1,7 +1,11 @@
-"""What a run is made of: one typed section for each concern; unknown keys are errors."""
+"""What describes a model, and what describes the run that trains it: typed sections; unknown keys are errors.
+
+A weight file carries a ``ModelConfig``, a run folder a ``Config``, from which the model's is taken.
+"""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import yaml
@@ -14,6 +18,9 @@ Channels = Literal[1, 2, 3, 4]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Rate = Annotated[float, Field(ge=0, lt=1)]
 Byte = Annotated[int, Field(ge=0, le=255, strict=True)]
+Background = tuple[Byte, Byte, Byte]
+Fit = Literal["square", "shorter"]
+Side = Annotated[int, Field(ge=1, le=4096, strict=True)]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 Device = Literal["auto", "cpu", "cuda", "mps"]
 
@@ -29,6 +36,19 @@ class Augmentation(BaseModel):
 
     model_config = ConfigDict(extra="allow", frozen=True)
     name: str
+
+
+class ImageConfig(Section):
+    """What the images of a model are like, as its weight file says it.
+
+    ``labels``: the names of those that it was trained with. ``fit`` and ``background`` as in ``DataConfig``.
+    """
+
+    channels_a: Channels
+    channels_b: Channels
+    labels: tuple[str, ...] = ()
+    fit: Fit = "square"
+    background: Background = (255, 255, 255)
 
 
 class DataConfig(Section):
@@ -49,13 +69,13 @@ class DataConfig(Section):
     test_b: str | None = None
     held_out: Rate = 0.1
     load_size: Count = 286
-    fit: Literal["square", "shorter"] = "square"
+    fit: Fit = "square"
     flip: bool = True
     augment: tuple[Augmentation, ...] = ()
     channels_a: Channels | Literal["auto"] = 3
     channels_b: Channels = 3
     labels: tuple[str, ...] | None = None
-    background: tuple[Byte, Byte, Byte] = (255, 255, 255)
+    background: Background = (255, 255, 255)
     memory_gib: Annotated[float, Field(ge=0, le=1e6)] = 2.0
     workers: Annotated[int, Field(ge=0, le=64, strict=True)] | Literal["auto"] = "auto"
 
@@ -80,15 +100,28 @@ class DataConfig(Section):
         """What the data is called in messages."""
         return self.path or f"{self.a} and {self.b}"
 
-    def channels(self, domain: Literal["A", "B"]) -> int:
-        """The channels of ``domain``.
+    @property
+    def name(self) -> str:
+        """The ``title`` without the paths of folders."""
+        folders = [self.path] if self.a is None or self.b is None else [self.a, self.b]
+        return " and ".join(Path(folder).resolve().name for folder in folders)
+
+    @property
+    def images(self) -> ImageConfig:
+        """What images are like, once it is known.
 
         Raises:
-            ConfigError: they were left to the data, and no data was read.
+            ConfigError: their channels are left to the data, and no data was read.
         """
         if self.channels_a == "auto":
             raise ConfigError("data.channels_a is auto, which only noise-to-image recipes support: set it to 1, 3 or 4")
-        return self.channels_a if domain == "A" else self.channels_b
+        return ImageConfig(
+            channels_a=self.channels_a,
+            channels_b=self.channels_b,
+            labels=self.labels or (),
+            fit=self.fit,
+            background=self.background,
+        )
 
 
 class OptimizerConfig(Section):
@@ -181,13 +214,30 @@ class InferenceConfig(Section):
     seed: Annotated[int, Field(ge=0, le=2**63, strict=True)] = 0
 
 
-class Config(Section):
-    """Everything that a run is: written to its folder, and into the header of its weight file."""
+class ModelConfig(Section):
+    """Everything that builds a model again: written into the header of its weight file.
+
+    ``data``: the name of the set that it was trained on, without the path.
+    """
 
     arch: str
     about: str = ""
     paper: str = ""
-    image_size: Annotated[int, Field(ge=1, le=4096, strict=True)]
+    image_size: Side
+    data: str = ""
+    images: ImageConfig
+    method: dict[str, Any]
+    networks: dict[str, dict[str, Any]]
+    inference: InferenceConfig = InferenceConfig()
+
+
+class Config(Section):
+    """Everything that a run is: written to its folder and into its checkpoints."""
+
+    arch: str
+    about: str = ""
+    paper: str = ""
+    image_size: Side
     data: DataConfig = DataConfig()
     method: dict[str, Any]
     networks: dict[str, dict[str, Any]]
@@ -200,6 +250,25 @@ class Config(Section):
         if self.data.load_size < self.image_size:
             raise ValueError(f"data.load_size {self.data.load_size} is smaller than image_size {self.image_size}")
         return self
+
+    @property
+    def model(self) -> ModelConfig:
+        """What this run trains.
+
+        Raises:
+            ConfigError: as ``DataConfig.images``.
+        """
+        return ModelConfig(
+            arch=self.arch,
+            about=self.about,
+            paper=self.paper,
+            image_size=self.image_size,
+            data=self.data.name,
+            images=self.data.images,
+            method=self.method,
+            networks=self.networks,
+            inference=self.inference,
+        )
 
 
 def to_yaml(config: Config) -> str:

@@ -90,7 +90,8 @@ class BatchDataset(Dataset[Raw]):
         augmenter: applied to every drawn picture.
         batch_size: pictures per domain in a batch, over all processes.
         seed: decides order and augmentation.
-        share: this process's number and the number of processes, each of which loads its part of every batch.
+        rank: the number of this process, which loads its part of every batch.
+        world_size: how many processes there are.
         unreadable: items that are replaced without being read.
     """
 
@@ -103,12 +104,13 @@ class BatchDataset(Dataset[Raw]):
         augmenter: Augmenter,
         batch_size: int,
         seed: int,
-        share: tuple[int, int] = (0, 1),
+        rank: int = 0,
+        world_size: int = 1,
         unreadable: UnreadableItems,
     ) -> None:
         self._a, self._b, self._paired = a, b, paired
         self._augmenter, self._batch_size, self._seed = augmenter, batch_size, seed
-        self._share = share
+        self._rank, self._world_size = rank, world_size
         self._pairs = ItemStream("pair", len(a), self._pair, seed=seed, known=unreadable)
         self._singles = [
             ItemStream(name, len(images), images.__getitem__, seed=seed, known=unreadable)
@@ -116,7 +118,7 @@ class BatchDataset(Dataset[Raw]):
         ]
 
     def __getitem__(self, number: int) -> Raw:
-        positions, met = positions_of(number, self._batch_size, self._share), list[Unreadable]()
+        positions, met = positions_of(number, self._batch_size, self._rank, self._world_size), list[Unreadable]()
         if self._paired:
             pairs = [self._augmented_pair(position, met) for position in positions]
             return Raw(_tensor([a for a, _ in pairs]), _tensor([b for _, b in pairs]), unreadable=tuple(met))
@@ -150,7 +152,8 @@ class LabelledDataset(Dataset[Raw]):
         augmenter: applied to every drawn picture.
         batch_size: pictures in a batch, over all processes.
         seed: decides order and augmentation.
-        share: as in ``BatchDataset``.
+        rank: as in ``BatchDataset``.
+        world_size: as in ``BatchDataset``.
         unreadable: as in ``BatchDataset``.
     """
 
@@ -162,15 +165,16 @@ class LabelledDataset(Dataset[Raw]):
         augmenter: Augmenter,
         batch_size: int,
         seed: int,
-        share: tuple[int, int] = (0, 1),
+        rank: int = 0,
+        world_size: int = 1,
         unreadable: UnreadableItems,
     ) -> None:
         self._labels, self._augmenter, self._batch_size, self._seed = labels, augmenter, batch_size, seed
-        self._share = share
+        self._rank, self._world_size = rank, world_size
         self._stream = ItemStream("A", len(pictures), pictures.__getitem__, seed=seed, known=unreadable)
 
     def __getitem__(self, number: int) -> Raw:
-        positions, met = positions_of(number, self._batch_size, self._share), list[Unreadable]()
+        positions, met = positions_of(number, self._batch_size, self._rank, self._world_size), list[Unreadable]()
         items = [self._stream.at(position, met) for position in positions]
         seeds = [derive_seed(self._seed, "augment", "A", position) for position in positions]
         drawn = [self._augmenter.single(pixels, seed) for (_, pixels), seed in zip(items, seeds, strict=True)]
@@ -186,10 +190,9 @@ def different_shapes(name: Path, pixels: Pixels, partner: Path, other: Pixels) -
     )
 
 
-def positions_of(number: int, batch_size: int, share: tuple[int, int]) -> range:
-    """The positions in the stream that batch ``number`` has for process ``share[0]`` of ``share[1]``."""
-    rank, processes = share
-    return range(number * batch_size, (number + 1) * batch_size)[rank::processes]
+def positions_of(number: int, batch_size: int, rank: int, world_size: int) -> range:
+    """The positions in the stream that batch ``number`` has for process ``rank``."""
+    return range(number * batch_size, (number + 1) * batch_size)[rank::world_size]
 
 
 def draw(seed: int, stream: str, length: int, position: int) -> int:
@@ -213,7 +216,8 @@ def batches_from(
     *,
     workers: int,
     device: torch.device,
-    share: tuple[int, int] = (0, 1),
+    rank: int = 0,
+    world_size: int = 1,
     unreadable: UnreadableItems | None = None,
 ) -> Iterator[Batch]:
     """Endless batches from number ``start`` on, on ``device``; worker processes change nothing but the speed.
@@ -237,7 +241,8 @@ def batches_from(
                 to_unit(a, device),
                 None if b is None else to_unit(b, device),
                 None if label is None else label.to(device, non_blocking=True),
-                share,
+                rank,
+                world_size,
             )
     except DataError as error:
         # From a worker the message comes wrapped in its traceback.

@@ -1,9 +1,9 @@
-"""From a configuration to the kind of data that its method needs."""
+"""From the settings of data to the kind of data that a method needs."""
 
 from __future__ import annotations
 
-from i2i.batch import Needs
-from i2i.config.schema import Config
+from i2i.batch import Labels, Needs
+from i2i.config.schema import DataConfig
 from i2i.data.one_domain import OneDomain
 from i2i.data.points import POINTS, Points
 from i2i.data.training_set import TrainingData
@@ -11,16 +11,25 @@ from i2i.data.two_domains import TwoDomains
 from i2i.errors import DataError
 
 
-def load_training_set(config: Config, needs: Needs) -> TrainingData:
-    """Finds and reads the training data that ``config.data`` names.
+def load_training_set(config: DataConfig, needs: Needs, *, image_size: int, labels: Labels = "ignored") -> TrainingData:
+    """Finds the training data that ``config`` names.
+
+    Args:
+        config: the settings of data.
+        needs: what the method learns from.
+        image_size: side of a training crop, in pixels.
+        labels: whether the method uses labels; it can with one domain only.
 
     Raises:
         DataError: there is no usable data; says which folder and why.
+        ConfigError: it asks for what the data does not have.
     """
-    if needs == "one domain" and config.data.a is not None:
-        raise DataError(f"{config.arch} learns one domain: give --data (data.path) in the place of two folders")
+    if needs == "one domain" and config.a is not None:
+        raise DataError("this recipe learns one domain: give --data (data.path) in the place of two folders")
+    if needs == "one domain" and config.path in POINTS:
+        return Points.named(config, image_size)
     if needs == "one domain":
-        return Points.named(config) if config.data.path in POINTS else OneDomain.read(config)
-    if config.data.path in POINTS:
-        raise DataError(f"{config.data.path} holds points, and {config.arch} translates pictures: give a folder")
-    return TwoDomains.read(config, paired=needs == "paired")
+        return OneDomain.read(config, image_size, labels)
+    if config.path in POINTS:
+        raise DataError(f"{config.path} holds points, and this recipe translates images: give a folder")
+    return TwoDomains.read(config, image_size, paired=needs == "paired")

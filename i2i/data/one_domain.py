@@ -1,4 +1,4 @@
-"""The data of noise-to-image methods: pictures of one domain, with labels where the method takes them."""
+"""The data of noise-to-image methods: images of one domain, with labels where the method takes them."""
 
 from __future__ import annotations
 
@@ -9,14 +9,13 @@ from pathlib import Path
 
 import torch
 
-from i2i.batch import Batch
-from i2i.config.resolve import changed
-from i2i.config.schema import Config
+from i2i.batch import Batch, Labels
+from i2i.config.schema import DataConfig, ImageConfig
 from i2i.data.batches import LabelledDataset, to_unit
 from i2i.data.collection import Collection, Part, find_collection
 from i2i.data.heads import spread
 from i2i.data.store import ImageSource, Loading, PictureStore, PixelMemory
-from i2i.data.training_set import TrainingData, augmenter_for, bytes_of, centre, digest_of_names, note_heads
+from i2i.data.training_set import TrainingData, bytes_of, centre, digest_of_names, note_heads
 from i2i.data.transforms import stack
 from i2i.data.unreadable import UnreadableItems
 from i2i.display import tracked
@@ -27,24 +26,23 @@ from i2i.errors import ConfigError, DataError
 class OneDomain(TrainingData):
     """One domain, listed and counted."""
 
+    config: DataConfig
+    image_size: int
     collection: Collection
-    channels: int
     pictures: ImageSource
     unreadable: UnreadableItems
     fits_in_memory: bool
 
     @classmethod
-    def read(cls, config: Config) -> OneDomain:
-        """Finds the training pictures that ``config.data`` names.
+    def read(cls, config: DataConfig, image_size: int, labels: Labels = "ignored") -> OneDomain:
+        """Finds the training images that ``config`` names; arguments as ``load_training_set``.
 
         Raises:
             DataError: there is no usable data; says which folder and why.
+            ConfigError: labels are asked for that the data does not have.
         """
-        data = config.data
-        collection = find_collection(data.path, size=data.load_size)
-        channels = data.channels_a
-        if channels == "auto":
-            channels = 1 if collection.is_grey() else 3
+        collection = find_collection(config.path, size=config.load_size)
+        config = _resolved(config, labels, collection)
         train = collection.train.pictures
         unreadable = UnreadableItems(len(train), f"; i2i data check {collection.root} names all")
         try:
@@ -52,10 +50,10 @@ class OneDomain(TrainingData):
         except DataError as error:
             raise DataError(f"{collection.root}: {error}") from None
         unreadable.require_few()
-        loading = Loading(channels, data.load_size, data.fit, data.background)
-        need, budget = bytes_of(len(train), loading, heads), int(data.memory_gib * 2**30)
+        loading = Loading(config.images.channels_a, config.load_size, config.fit, config.background)
+        need, budget = bytes_of(len(train), loading, heads), int(config.memory_gib * 2**30)
         pictures = ImageSource(train, loading, PixelMemory(len(train), min(need, budget)))
-        return cls(collection, channels, pictures, unreadable, need <= budget)
+        return cls(config, image_size, collection, pictures, unreadable, need <= budget)
 
     @property
     def roots(self) -> tuple[Path, ...]:
@@ -83,55 +81,57 @@ class OneDomain(TrainingData):
     def _digest(self) -> str:
         return digest_of_names((self.collection.root, self.collection.train.pictures))
 
-    def settled(self, config: Config) -> Config:
-        wanted, found = config.method.get("labels", "ignored"), self.collection.labels
-        if wanted == "required" and not found:
-            raise ConfigError(
-                f"{config.arch} needs labels, and {config.data.path} has none: give train/<label>/ folders, IDX files "
-                "or the built-in set digits"
-            )
-        used = () if wanted == "ignored" else found
-        if config.data.labels not in (None, (), used):
-            raise ConfigError(f"data.labels: {list(config.data.labels or ())} given, and the data has {list(found)}")
-        if config.data.labels == () and wanted != "required":
-            used = ()
-        return changed(config, {"data.channels_a": self.channels, "data.labels": used})
-
-    def dataset(self, config: Config, share: tuple[int, int]) -> LabelledDataset:
+    def dataset(self, *, batch_size: int, seed: int, rank: int = 0, world_size: int = 1) -> LabelledDataset:
         return LabelledDataset(
             self.pictures,
-            torch.tensor(self.collection.train.labels) if config.data.labels else None,
-            augmenter=augmenter_for(config, {self.channels}),
-            batch_size=config.training.batch_size,
-            seed=config.training.seed,
-            share=share,
+            torch.tensor(self.collection.train.labels) if self.config.labels else None,
+            augmenter=self.augmenter(self.config.images.channels_a),
+            batch_size=batch_size,
+            seed=seed,
+            rank=rank,
+            world_size=world_size,
             unreadable=self.unreadable,
         )
 
-    def preview(self, config: Config, device: torch.device) -> Batch:
-        count = config.training.sample_count
+    def preview(self, count: int) -> Batch:
         train = self.collection.train
         kept = [index for index in range(len(train.pictures)) if ("A", index) not in self.unreadable]
         readable = Part([train.pictures[i] for i in kept], [train.labels[i] for i in kept] if train.labels else [])
         for part in (self.collection.test, readable):
             few = Part(spread(part.pictures, count), spread(part.labels, count))
-            pictures = _read(few, config, self.channels, config.image_size, budget=2**30)
+            pictures = _read(few, self.config.images, self.image_size, budget=2**30)
             if len(pictures):
                 break
         else:
             raise DataError(f"{self.collection.root}: none of the pictures for previews can be read")
-        images = to_unit(
-            torch.from_numpy(stack([centre(pictures[i], config.image_size) for i in range(len(pictures))])), device
-        )
-        label = torch.tensor([few.labels[number] for number in pictures.numbers]) if config.data.labels else None
-        return Batch(images, label=None if label is None else label.to(device))
+        pixels = stack([centre(pictures[i], self.image_size) for i in range(len(pictures))])
+        label = torch.tensor([few.labels[number] for number in pictures.numbers]) if self.config.labels else None
+        return Batch(to_unit(torch.from_numpy(pixels), torch.device("cpu")), label=label)
 
 
-def read_pictures(pictures: Sequence[Part], config: Config) -> list[PictureStore]:
-    """The pictures of several parts at the training size."""
-    return [_read(part, config, config.data.channels("A"), config.image_size, budget=2**31) for part in pictures]
+def read_images(parts: Sequence[Part], images: ImageConfig, size: int) -> list[PictureStore]:
+    """The images of several parts, brought to ``size`` as those of domain A."""
+    return [_read(part, images, size, budget=2**31) for part in parts]
 
 
-def _read(part: Part, config: Config, channels: int, load_size: int, budget: int) -> PictureStore:
-    loading = Loading(channels, load_size, config.data.fit, config.data.background)
+def _read(part: Part, images: ImageConfig, size: int, budget: int) -> PictureStore:
+    loading = Loading(images.channels_a, size, images.fit, images.background)
     return PictureStore(part.pictures, loading, budget, tracked("reading", len(part.pictures)))
+
+
+def _resolved(config: DataConfig, wanted: Labels, collection: Collection) -> DataConfig:
+    """``config`` with the channels and labels of ``collection`` in the place of what it leaves open."""
+    if wanted == "required" and not collection.labels:
+        raise ConfigError(
+            f"this recipe needs labels, and {config.path} has none: give train/<label>/ folders, IDX files "
+            "or the built-in set digits"
+        )
+    used = () if wanted == "ignored" else collection.labels
+    if config.labels not in (None, (), used):
+        raise ConfigError(f"data.labels: {list(config.labels or ())} given, and the data has {list(collection.labels)}")
+    if config.labels == () and wanted != "required":
+        used = ()
+    channels = config.channels_a
+    if channels == "auto":
+        channels = 1 if collection.is_grey() else 3
+    return config.model_copy(update={"channels_a": channels, "labels": used})

@@ -18,8 +18,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from i2i.batch import Batch
-from i2i.config.resolve import changed
-from i2i.config.schema import Config
+from i2i.config.schema import DataConfig
 from i2i.data.batches import Raw, positions_of
 from i2i.data.training_set import TrainingData
 from i2i.data.unreadable import UnreadableItems
@@ -50,33 +49,37 @@ def sample_points(name: str, count: int, random: np.random.Generator) -> NDArray
 class PointDataset(Dataset[Raw]):
     """The n-th batch of points, a function of (seed, batch number)."""
 
-    def __init__(self, name: str, batch_size: int, seed: int, share: tuple[int, int]) -> None:
-        self._name, self._batch_size, self._seed, self._share = name, batch_size, seed, share
+    def __init__(self, name: str, batch_size: int, seed: int, rank: int, world_size: int) -> None:
+        self._name, self._batch_size, self._seed = name, batch_size, seed
+        self._own = list(positions_of(0, batch_size, rank, world_size))
 
     def __getitem__(self, number: int) -> Raw:
         points = sample_points(self._name, self._batch_size, numpy_rng(self._seed, "points", number))
-        own = positions_of(0, self._batch_size, self._share)
-        return Raw(_as_pictures(points)[list(own)])
+        return Raw(_as_pictures(points)[self._own])
 
 
 @dataclass(frozen=True)
 class Points(TrainingData):
     """A distribution of points."""
 
-    name: str
+    config: DataConfig
+    image_size: int
     unreadable: UnreadableItems = field(default_factory=lambda: UnreadableItems(EPOCH))
 
     @classmethod
-    def named(cls, config: Config) -> Points:
-        """The distribution that ``config.data.path`` names.
+    def named(cls, config: DataConfig, image_size: int) -> Points:
+        """The distribution that ``config.path`` names.
 
         Raises:
-            DataError: a recipe for pictures, where points are pictures of one pixel.
+            DataError: a recipe for images, where points are images of one pixel.
+            ConfigError: labels are asked for.
         """
-        name, channels = config.data.path, 2 if config.data.path == "ring2d" else 1
-        if config.image_size != 1 or config.data.channels_a not in ("auto", channels):
+        name, channels = config.path, 2 if config.path == "ring2d" else 1
+        if image_size != 1 or config.channels_a not in ("auto", channels):
             raise DataError(f"{name} holds points: set image_size=1 and data.channels_a={channels}, or give a folder")
-        return cls(name)
+        if config.labels:
+            raise ConfigError(f"data.labels: the points of {name} have none")
+        return cls(config.model_copy(update={"channels_a": channels, "labels": ()}), image_size)
 
     @property
     def roots(self) -> tuple[Path, ...]:
@@ -91,25 +94,21 @@ class Points(TrainingData):
         return True
 
     def describe(self) -> str:
-        return f"points of {self.name}"
+        return f"points of {self.config.path}"
 
     def problems(self) -> list[str]:
         return []
 
     def fingerprint(self) -> str:
-        return self.name
+        return self.config.path
 
-    def settled(self, config: Config) -> Config:
-        if config.data.labels:
-            raise ConfigError(f"data.labels: the points of {self.name} have none")
-        return changed(config, {"data.channels_a": 2 if self.name == "ring2d" else 1, "data.labels": ()})
+    def dataset(self, *, batch_size: int, seed: int, rank: int = 0, world_size: int = 1) -> PointDataset:
+        return PointDataset(self.config.path, batch_size, seed, rank, world_size)
 
-    def dataset(self, config: Config, share: tuple[int, int]) -> PointDataset:
-        return PointDataset(self.name, config.training.batch_size, config.training.seed, share)
-
-    def preview(self, config: Config, device: torch.device) -> Batch:
-        points = sample_points(self.name, 1000, numpy_rng("preview", self.name))
-        return Batch(_as_pictures(points).to(device))
+    def preview(self, count: int) -> Batch:
+        """A thousand points whatever ``count``: a few would show no distribution."""
+        name = self.config.path
+        return Batch(_as_pictures(sample_points(name, 1000, numpy_rng("preview", name))))
 
 
 def _as_pictures(points: NDArray[np.float32]) -> Tensor:

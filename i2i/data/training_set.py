@@ -8,11 +8,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-import torch
 from torch.utils.data import Dataset
 
 from i2i.batch import Batch
-from i2i.config.schema import Config
+from i2i.config.schema import DataConfig
 from i2i.data.batches import Raw
 from i2i.data.heads import Head, head_sample
 from i2i.data.images import Pixels
@@ -26,9 +25,13 @@ class TrainingData(ABC):
     """The data of one run, listed and counted; images are decoded when they are drawn.
 
     Attributes:
+        config: its settings, with what was found in the data in the place of what they left open.
+        image_size: side of a training crop, in pixels.
         unreadable: the items that could not be read so far.
     """
 
+    config: DataConfig
+    image_size: int
     unreadable: UnreadableItems
 
     @property
@@ -63,24 +66,33 @@ class TrainingData(ABC):
         """A hash of the names in order: a run can be continued exactly only on the same pictures."""
 
     @abstractmethod
-    def settled(self, config: Config) -> Config:
-        """``config`` with what was found in the data in the place of what it left open.
+    def dataset(self, *, batch_size: int, seed: int, rank: int = 0, world_size: int = 1) -> Dataset[Raw]:
+        """The numbered batches of a run.
 
-        Raises:
-            ConfigError: it asks for what the data does not have.
-        """
-
-    @abstractmethod
-    def dataset(self, config: Config, share: tuple[int, int]) -> Dataset[Raw]:
-        """The numbered batches of a run, for process ``share[0]`` of ``share[1]``.
+        Args:
+            batch_size: items of a batch, over all processes.
+            seed: decides order and augmentation.
+            rank: the number of this process, whose part of every batch it is.
+            world_size: how many processes there are.
 
         Raises:
             ConfigError: an augmentation that cannot be used.
         """
 
     @abstractmethod
-    def preview(self, config: Config, device: torch.device) -> Batch:
-        """A few fixed items for previews, held out where there are such."""
+    def preview(self, count: int) -> Batch:
+        """Up to ``count`` fixed items for previews, held out where there are such."""
+
+    def augmenter(self, *channels: int) -> Augmenter:
+        """The augmentation of the settings, tried on images of these ``channels``.
+
+        Raises:
+            ConfigError: one that cannot be used.
+        """
+        extra = [augmentation.model_dump() for augmentation in self.config.augment]
+        augmenter = Augmenter(self.image_size, flip=self.config.flip, extra=extra)
+        augmenter.check(set(channels), self.config.load_size)
+        return augmenter
 
 
 def digest_of_names(*domains: tuple[Path, Sequence[Picture]]) -> str:
@@ -132,18 +144,6 @@ def bytes_of(count: int, loading: Loading, heads: Iterable[Head]) -> int:
     kept.
     """
     return count * max(map(loading.size_of, heads))
-
-
-def augmenter_for(config: Config, channels: Iterable[int]) -> Augmenter:
-    """The augmentation that ``config`` describes, tried on pictures of these ``channels``.
-
-    Raises:
-        ConfigError: one that cannot be used.
-    """
-    extra = [augmentation.model_dump() for augmentation in config.data.augment]
-    augmenter = Augmenter(config.image_size, flip=config.data.flip, extra=extra)
-    augmenter.check(channels, config.data.load_size)
-    return augmenter
 
 
 def centre(pixels: Pixels, size: int) -> Pixels:

@@ -1,23 +1,22 @@
-"""The data of translators: the pictures of two domains, unpaired or paired."""
+"""The data of translators: the images of two domains, unpaired or paired."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
 
 import torch
 
 from i2i.batch import Batch
-from i2i.config.schema import Config, DataConfig
+from i2i.config.schema import DataConfig
 from i2i.data.batches import BatchDataset, different_shapes, to_unit
 from i2i.data.builtin import load_layout
 from i2i.data.heads import spread
 from i2i.data.images import Pixels
 from i2i.data.layout import Layout, Split, find_folders
 from i2i.data.store import ImageSource, Loading, PictureStore, PixelMemory
-from i2i.data.training_set import TrainingData, augmenter_for, bytes_of, centre, digest_of_names, note_heads
+from i2i.data.training_set import TrainingData, bytes_of, centre, digest_of_names, note_heads
 from i2i.data.transforms import stack
 from i2i.data.unreadable import Unreadable, UnreadableItems
 from i2i.errors import DataError
@@ -30,6 +29,8 @@ PAIRS_COMPARED = 16
 class TwoDomains(TrainingData):
     """Both domains, listed and counted."""
 
+    config: DataConfig
+    image_size: int
     layout: Layout
     a: ImageSource
     b: ImageSource
@@ -37,14 +38,15 @@ class TwoDomains(TrainingData):
     fits_in_memory: bool
 
     @classmethod
-    def read(cls, config: Config, *, paired: bool) -> TwoDomains:
-        """Finds the training pictures that ``config.data`` names.
+    def read(cls, config: DataConfig, image_size: int, *, paired: bool) -> TwoDomains:
+        """Finds the training images that ``config`` names.
 
         Raises:
             DataError: there is no usable data; says which folder and why.
+            ConfigError: the channels are left to the data.
         """
-        data = config.data
-        layout = layout_of(data, paired=paired)
+        loading_a, loading_b = _loadings(config, config.load_size)
+        layout = layout_of(config, paired=paired)
         train = layout.train
         items = len(train.a) if train.paired else len(train.a) + len(train.b)
         unreadable = UnreadableItems(items, "; i2i data check names all")
@@ -55,16 +57,15 @@ class TwoDomains(TrainingData):
                 [heads_a] = zip(*note_heads(unreadable, "A", train.a, what="picture of domain A"), strict=True)
                 [heads_b] = zip(*note_heads(unreadable, "B", train.b, what="picture of domain B"), strict=True)
         except DataError as error:
-            raise DataError(f"{data.title}: {error}") from None
+            raise DataError(f"{config.title}: {error}") from None
         unreadable.require_few()
-        loading_a, loading_b = _loading(config, "A", data.load_size), _loading(config, "B", data.load_size)
         need = bytes_of(len(train.a), loading_a, heads_a) + bytes_of(len(train.b), loading_b, heads_b)
-        budget = int(data.memory_gib * 2**30)
+        budget = int(config.memory_gib * 2**30)
         memory = PixelMemory(len(train.a) + len(train.b), min(need, budget))
         a, b = ImageSource(train.a, loading_a, memory), ImageSource(train.b, loading_b, memory, first=len(train.a))
-        if train.paired and data.fit == "shorter":
+        if train.paired and config.fit == "shorter":
             _require_equal_sizes(a, b, unreadable)
-        return cls(layout, a, b, unreadable, need <= budget)
+        return cls(config, image_size, layout, a, b, unreadable, need <= budget)
 
     @property
     def roots(self) -> tuple[Path, ...]:
@@ -102,40 +103,51 @@ class TwoDomains(TrainingData):
         roots = layout.folders["train"] if layout.kind == "folders A and B" else (layout.root, layout.root)
         return digest_of_names((roots[0], layout.train.a), (roots[1], layout.train.b))
 
-    def settled(self, config: Config) -> Config:
-        return config
-
-    def dataset(self, config: Config, share: tuple[int, int]) -> BatchDataset:
+    def dataset(self, *, batch_size: int, seed: int, rank: int = 0, world_size: int = 1) -> BatchDataset:
+        images = self.config.images
         return BatchDataset(
             self.a,
             self.b,
             paired=self.layout.train.paired,
-            augmenter=augmenter_for(config, {config.data.channels("A"), config.data.channels("B")}),
-            batch_size=config.training.batch_size,
-            seed=config.training.seed,
-            share=share,
+            augmenter=self.augmenter(images.channels_a, images.channels_b),
+            batch_size=batch_size,
+            seed=seed,
+            rank=rank,
+            world_size=world_size,
             unreadable=self.unreadable,
         )
 
-    def preview(self, config: Config, device: torch.device) -> Batch:
-        """A few fixed held-out pictures of both domains, spread over the split, at the training size.
+    def preview(self, count: int) -> Batch:
+        """A few fixed held-out images of both domains, spread over the split, at the training size.
 
-        Where no test picture can be read, training pictures take their place.
+        Where no test image can be read, training images take their place.
         """
-        train, size = self.layout.train, config.image_size
+        train, size, cpu = self.layout.train, self.image_size, torch.device("cpu")
         streams = ("pair", "pair") if train.paired else ("A", "B")
         sides = [
             [picture for index, picture in enumerate(pictures) if (stream, index) not in self.unreadable]
             for stream, pictures in zip(streams, (train.a, train.b), strict=True)
         ]
         for split in (self.layout.test, Split(sides[0], sides[1], train.paired)):
-            items = _readable(split, config, config.training.sample_count)
+            items = self._readable(split, count)
             if items:
                 break
         else:
-            raise DataError(f"{config.data.title}: none of the pictures for previews can be read")
+            raise DataError(f"{self.config.title}: none of the pictures for previews can be read")
         a, b = (torch.from_numpy(stack([centre(pixels, size) for pixels in side])) for side in zip(*items, strict=True))
-        return Batch(to_unit(a, device), to_unit(b, device))
+        return Batch(to_unit(a, cpu), to_unit(b, cpu))
+
+    def _readable(self, split: Split, count: int) -> list[tuple[Pixels, Pixels]]:
+        """Up to ``count`` images of both domains at the training size, spread over the split; or pairs."""
+        loadings = _loadings(self.config, self.image_size)
+        stores = [
+            PictureStore(spread(pictures, count), loading, 2**30, iter)
+            for pictures, loading in zip((split.a, split.b), loadings, strict=True)
+        ]
+        a, b = ({n: store[i] for i, n in enumerate(store.numbers)} for store in stores)
+        if split.paired:
+            return [(a[number], b[number]) for number in sorted(a.keys() & b.keys())]
+        return list(zip(a.values(), b.values(), strict=False))
 
 
 def layout_of(data: DataConfig, *, paired: bool) -> Layout:
@@ -150,21 +162,13 @@ def layout_of(data: DataConfig, *, paired: bool) -> Layout:
     return find_folders(Path(data.a), Path(data.b), *tests, held_out=data.held_out, paired=paired)
 
 
-def _readable(split: Split, config: Config, count: int) -> list[tuple[Pixels, Pixels]]:
-    """Up to ``count`` pictures of both domains at the training size, spread over the split; pairs where it has them."""
-    size = config.image_size
-    stores = [
-        PictureStore(spread(pictures, count), loading, 2**30, iter)
-        for pictures, loading in ((split.a, _loading(config, "A", size)), (split.b, _loading(config, "B", size)))
-    ]
-    a, b = ({n: store[i] for i, n in enumerate(store.numbers)} for store in stores)
-    if split.paired:
-        return [(a[number], b[number]) for number in sorted(a.keys() & b.keys())]
-    return list(zip(a.values(), b.values(), strict=False))
-
-
-def _loading(config: Config, domain: Literal["A", "B"], size: int) -> Loading:
-    return Loading(config.data.channels(domain), size, config.data.fit, config.data.background)
+def _loadings(config: DataConfig, size: int) -> tuple[Loading, Loading]:
+    """How images of A and of B are decoded and brought to ``size``."""
+    images = config.images
+    return (
+        Loading(images.channels_a, size, images.fit, images.background),
+        Loading(images.channels_b, size, images.fit, images.background),
+    )
 
 
 def _require_equal_sizes(a: ImageSource, b: ImageSource, unreadable: UnreadableItems) -> None:

@@ -21,8 +21,8 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from i2i.build import build_method
-from i2i.config.resolve import parse_config
-from i2i.config.schema import Config
+from i2i.config.resolve import parse_model
+from i2i.config.schema import ModelConfig
 from i2i.display import one_line
 from i2i.errors import ConfigError, DataError, WeightsError
 from i2i.exchange.names import (
@@ -186,7 +186,7 @@ def _brief(reason: str) -> str:
     return reason.rpartition("WeightsUnpickler error: ")[2].partition(" Check the documentation")[0][:120]
 
 
-def _configure(found: Recognized, source: Path, statistics: Statistics | None, dropout: bool | None) -> Config:
+def _configure(found: Recognized, source: Path, statistics: Statistics | None, dropout: bool | None) -> ModelConfig:
     """The configuration of a method that only translates."""
     settings, batch = found.settings, found.settings["norm"] == "batch"
     name = label(settings)
@@ -200,22 +200,20 @@ def _configure(found: Recognized, source: Path, statistics: Statistics | None, d
         settings = settings | {"dropout": DROPOUT}
     size = 2 ** settings["depth"] if settings["name"] == "unet" else TRAINED_AT
     channels = dict(zip(("channels_a", "channels_b"), found.channels, strict=True))
-    return parse_config(
+    return parse_model(
         {
             "arch": "imported",
             "about": f"a {name} from {one_line(source.name)}",
             "image_size": size,
-            "data": {"path": "unknown", "load_size": size} | channels,
+            "images": channels,
             "method": {"name": "imported"},
             "networks": {"generator": settings},
-            "optimizers": {},
-            "training": {"steps": 1},
             "inference": {"statistics": statistics or ("picture" if batch else "running"), "dropout": dropout},
         }
     )
 
 
-def _describe_inference(config: Config) -> str:
+def _describe_inference(config: ModelConfig) -> str:
     """What batch norm and dropout will do, in words; empty where the network has neither."""
     words, network = [], config.networks["generator"]
     if network["norm"] == "batch":
@@ -233,10 +231,8 @@ def _require_free(output: Path | None) -> None:
         raise DataError(f"{output} exists: choose another with -o")
 
 
-def _place(output: Path | None, config: Config) -> Path:
-    """Where the weights go; a run gets its configuration too."""
+def _place(output: Path | None, config: ModelConfig) -> Path:
+    """Where the weights go: the file that was named, or the place of weights in a folder."""
     if output is not None and output.suffix == ".safetensors":
         return output
-    run = new_run(config.arch, output)
-    run.write_config(config)
-    return run.model
+    return new_run(config.arch, output).model

@@ -5,9 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TypeVar
 
-from torch import Tensor
-
-from i2i.config.schema import Config, Device
+from i2i.config.schema import Device
 from i2i.device import resolve_device
 from i2i.errors import WeightsError
 from i2i.inference.sampler import Sampler
@@ -16,11 +14,9 @@ from i2i.inference.translator import Translator
 from i2i.methods.base import Method
 from i2i.methods.translation import TranslationMethod
 from i2i.storage.runs import weight_file
-from i2i.storage.weights import load_weights
+from i2i.storage.weights import Weights, load_weights
 
 Model = TypeVar("Model", Translator, Sampler)
-Content = tuple[Config, int, dict[str, Tensor]]
-"""Of a weight file: the configuration, the step, and the weights."""
 
 
 def load(run_or_file: str | Path | None = None, *, device: Device = "auto") -> Translator | Sampler:
@@ -36,7 +32,7 @@ def load(run_or_file: str | Path | None = None, *, device: Device = "auto") -> T
         ConfigError: the device is not there.
     """
     path, content = _read(run_or_file)
-    if issubclass(Method.named(content[0].method["name"]), TranslationMethod):
+    if issubclass(Method.named(content.config.method["name"]), TranslationMethod):
         return _build(Translator, path, content, device)
     return _build(Sampler, path, content, device)
 
@@ -51,15 +47,14 @@ def load_sampler(run_or_file: str | Path | None = None, *, device: Device = "aut
     return _build(Sampler, *_read(run_or_file), device)
 
 
-def _read(run_or_file: str | Path | None) -> tuple[Path, Content]:
+def _read(run_or_file: str | Path | None) -> tuple[Path, Weights]:
     path = weight_file(run_or_file)
     return path, load_weights(path)
 
 
-def _build(kind: type[Model], path: Path, content: Content, device: Device) -> Model:
-    config, step, weights = content
+def _build(kind: type[Model], path: Path, content: Weights, device: Device) -> Model:
     resolved = resolve_device(device)
     try:
-        return kind(build_trained(config, weights, resolved), config, step, resolved)
+        return kind(build_trained(content.config, content.tensors, resolved), content.config, content.step, resolved)
     except WeightsError as error:
         raise WeightsError(f"{path}: {error}") from None

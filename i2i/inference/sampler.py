@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import torch
 from torch import Tensor
 
-from i2i.config.schema import Config
+from i2i.config.schema import ModelConfig
 from i2i.data.batches import to_pixels
 from i2i.data.images import Pixels
 from i2i.errors import ConfigError
@@ -26,12 +26,12 @@ class Sampler:
 
     Attributes:
         method: of a weight file, or of a run that trains.
-        config: its configuration.
+        config: what describes it.
         step: how many steps it has been trained for.
         device: where it computes.
     """
 
-    def __init__(self, method: Method, config: Config, step: int, device: torch.device) -> None:
+    def __init__(self, method: Method, config: ModelConfig, step: int, device: torch.device) -> None:
         """Raises ConfigError for a method that draws no pictures from noise."""
         if not isinstance(method, GenerativeMethod):
             raise ConfigError(f"{config.arch} translates pictures and draws none from noise: use i2i translate")
@@ -41,7 +41,7 @@ class Sampler:
     @property
     def labels(self) -> tuple[str, ...]:
         """The names of the labels that this model was trained with; none where it takes no labels."""
-        return self.config.data.labels or ()
+        return self.config.images.labels
 
     def label_number(self, label: str | int) -> int:
         """The number of a label given by its name.

@@ -6,13 +6,13 @@ import torch
 from torch import Tensor
 
 from i2i.build import build_method
-from i2i.config.schema import Config
+from i2i.config.schema import ModelConfig
 from i2i.errors import WeightsError
 from i2i.methods.base import Method
 from i2i.networks.at_inference import prepare_for_inference
 
 
-def build_trained(config: Config, weights: dict[str, Tensor], device: torch.device) -> Method:
+def build_trained(config: ModelConfig, weights: dict[str, Tensor], device: torch.device) -> Method:
     """The method of ``config`` with ``weights``, its layers as ``config.inference`` wants them.
 
     What inference does not use stays without memory.

@@ -167,7 +167,7 @@ def _decoded(
     results: dict[Path, FileResult],
 ) -> Iterator[tuple[Job, Pixels | None]]:
     """Every job with its pixels, or with None after its failure was put into ``results``; a few are read ahead."""
-    channels, background = translator.channels(direction)[0], translator.config.data.background
+    channels, background = translator.channels(direction)[0], translator.config.images.background
     waiting: deque[tuple[Job, Future[Pixels]]] = deque()
     remaining = iter(jobs)
     while True:

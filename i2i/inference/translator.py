@@ -10,7 +10,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn.functional import pad
 
-from i2i.config.schema import Config
+from i2i.config.schema import ModelConfig
 from i2i.data.batches import to_pixels, to_unit
 from i2i.data.images import Pixels, from_pil, to_pil
 from i2i.data.transforms import stack
@@ -27,12 +27,12 @@ class Translator:
 
     Attributes:
         method: of a weight file, or of a run that trains.
-        config: its configuration.
+        config: what describes it.
         step: how many steps it has been trained for.
         device: where it computes.
     """
 
-    def __init__(self, method: Method, config: Config, step: int, device: torch.device) -> None:
+    def __init__(self, method: Method, config: ModelConfig, step: int, device: torch.device) -> None:
         """Raises ConfigError for a method that does not translate."""
         if not isinstance(method, TranslationMethod):
             raise ConfigError(f"{config.arch} draws pictures from noise and translates none: use i2i sample")
@@ -101,7 +101,7 @@ class Translator:
         if isinstance(picture, Image.Image):
             if 0 in picture.size:
                 raise DataError(f"a picture of {picture.size} is empty")
-            pixels = from_pil(picture, channels, self.config.data.background)
+            pixels = from_pil(picture, channels, self.config.images.background)
             return to_pil(self.translate_pixels([pixels], direction, seed=seed)[0])
         if isinstance(picture, Tensor):
             if picture.ndim not in (3, 4) or picture.shape[-3] != channels or not picture.is_floating_point():
@@ -112,7 +112,7 @@ class Translator:
             translated = self.translate(batch, direction, seed=seed).to(picture.device)
             return translated if picture.ndim == 4 else translated[0]
         if isinstance(picture, np.ndarray) and picture.dtype == np.uint8 and _is_picture(picture):
-            pixels = from_pil(to_pil(picture), channels, self.config.data.background)
+            pixels = from_pil(to_pil(picture), channels, self.config.images.background)
             translated_pixels = self.translate_pixels([pixels], direction, seed=seed)[0]
             flat = picture.ndim == 2 and translated_pixels.shape[2] == 1
             return translated_pixels[..., 0] if flat else translated_pixels

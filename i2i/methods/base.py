@@ -14,7 +14,7 @@ from typing import Any, ClassVar, NamedTuple, TypeVar
 import torch
 from torch import Tensor, nn
 
-from i2i.batch import Batch, Needs
+from i2i.batch import Batch, Labels, Needs
 from i2i.config.components import Component
 from i2i.networks.recompute import recomputed
 
@@ -74,6 +74,11 @@ class Method(Component, nn.Module, family="method"):
     recomputes: bool = False
     progress: Progress = Progress()
     augmentation: Callable[[Tensor], Tensor] = staticmethod(as_they_are)
+
+    @classmethod
+    def uses_labels(cls, settings: Mapping[str, Any]) -> Labels:
+        """Whether a method of these ``settings`` uses the labels of its data."""
+        return "ignored"
 
     @abstractmethod
     def players(self) -> dict[str, list[nn.Module]]:

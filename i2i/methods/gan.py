@@ -19,14 +19,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from i2i.batch import Batch, DataSpec
+from i2i.batch import Batch, DataSpec, Labels
 from i2i.config.components import Count, Weight
 from i2i.errors import ConfigError
 from i2i.losses.adversarial import Objective, discriminator_loss, generator_loss
 from i2i.losses.penalties import clip_weights, dragan_penalty, gradient_penalty, orthogonal_penalty, r1_penalty
 from i2i.methods.base import Update, mean_score
 from i2i.methods.checks import refuse_batch_norm, require_lipschitz
-from i2i.methods.generative import GenerativeMethod, Labels, Prior
+from i2i.methods.generative import GenerativeMethod, Prior
 from i2i.networks.base import Discriminator, Generator
 
 FakeLabels = Literal["batch", "uniform"]
@@ -90,6 +90,11 @@ class GAN(GenerativeMethod, name="gan"):
     def idle(cls, settings: Mapping[str, Any], method: Mapping[str, Any]) -> dict[str, str]:
         return {"fake_labels": "set method.labels=required"} if settings["labels"] == "ignored" else {}
 
+    @classmethod
+    def uses_labels(cls, settings: Mapping[str, Any]) -> Labels:
+        used: Labels = settings.get("labels", "ignored")  # unrolled has no such setting
+        return used
+
     def players(self) -> dict[str, list[nn.Module]]:
         return {"generator": [self.generator], "discriminator": [self.discriminator]}
 
@@ -114,9 +119,7 @@ class GAN(GenerativeMethod, name="gan"):
         """The labels (N,) of generated pictures, or None; drawn for the whole batch as latents are."""
         if batch.label is None or self.fake_labels == "batch":
             return batch.label
-        rank, processes = batch.share
-        drawn = torch.randint(self.data.classes, (len(batch.a) * processes,), device=batch.a.device)
-        return drawn[rank::processes]
+        return batch.own(torch.randint(self.data.classes, (len(batch.a) * batch.world_size,), device=batch.a.device))
 
     def _discriminator_update(self, batch: Batch, fake: Tensor, fake_label: Tensor | None) -> Update:
         real, label = batch.a, batch.label

@@ -14,8 +14,6 @@ from i2i.methods.scatter import scatter
 from i2i.networks.base import Discriminator, Generator
 
 Prior = Literal["normal", "uniform"]
-Labels = Literal["ignored", "optional", "required"]
-"""Whether a recipe uses the labels of its data: never, where there are some, or always."""
 
 PREVIEW_COLUMNS, PREVIEW_ROWS, PREVIEW_POINTS = 10, 8, 2000
 
@@ -54,9 +52,8 @@ class GenerativeMethod(Method):
         return z.normal_(generator=random)
 
     def latents_for(self, batch: Batch) -> Tensor:
-        """This process's share of the latents of the whole batch, so that the number of processes changes no draw."""
-        rank, processes = batch.share
-        return self.draw_latents(len(batch.a) * processes)[rank::processes]
+        """This process's part of the latents of the whole batch."""
+        return batch.own(self.draw_latents(len(batch.a) * batch.world_size))
 
     def generate(self, z: Tensor, label: Tensor | None = None) -> Tensor:
         """Draws pictures (N, C, H, W) in [-1, 1] from latents (N, latent) and labels (N,)."""

@@ -25,7 +25,7 @@ from torch import Tensor
 from torch.nn.functional import adaptive_max_pool2d
 
 from i2i.data.collection import Collection, Part
-from i2i.data.one_domain import read_pictures
+from i2i.data.one_domain import read_images
 from i2i.data.store import PictureStore
 from i2i.errors import ConfigError, DataError
 from i2i.inference.sampler import Sampler
@@ -69,7 +69,7 @@ class FeatureReport:
     Attributes:
         arch: the recipe of the model.
         step: how long it was trained.
-        trained_on: the set that it was trained on, as its run named it.
+        trained_on: the name of the set that it was trained on.
         data: the labelled set that is evaluated.
         stages: where the features come from; none for those of the trunk.
         trained_with_labels: whether the model's own training used labels.
@@ -146,7 +146,7 @@ def measure_features(sampler: Sampler, data: str, *, per_label: int | None = 100
         )
     collection = collection_for(sampler, data)
     chosen = draw_training_pictures(_with_labels(collection), per_label, seed)
-    store, tests = read_pictures([chosen, collection.test], sampler.config)
+    store, tests = read_images([chosen, collection.test], sampler.config.images, sampler.config.image_size)
     require_readable(collection.root, store)
     require_readable(collection.root, tests)
     labels, truths = _labels_of(chosen, store), _labels_of(collection.test, tests)
@@ -158,7 +158,7 @@ def measure_features(sampler: Sampler, data: str, *, per_label: int | None = 100
     return FeatureReport(
         arch=sampler.config.arch,
         step=sampler.step,
-        trained_on=sampler.config.data.path,
+        trained_on=sampler.config.data,
         data=data,
         stages=tuple(name for name, _ in sampler.method.discriminator.stages()),
         trained_with_labels=bool(sampler.labels),

@@ -26,7 +26,7 @@ from torch.overrides import TorchFunctionMode
 from i2i.data.batches import to_pixels
 from i2i.data.collection import Collection, Part
 from i2i.data.images import SUFFIXES, Pixels, from_pil, is_image, to_pil, write_image
-from i2i.data.one_domain import read_pictures
+from i2i.data.one_domain import read_images
 from i2i.data.store import PictureStore
 from i2i.errors import ConfigError, DataError
 from i2i.inference.sampler import Sampler
@@ -85,7 +85,7 @@ class Filters:
     Attributes:
         arch: the recipe of the model.
         step: how long it was trained.
-        trained_on: the set that it was trained on, as its run named it.
+        trained_on: the name of the set that it was trained on.
         data: the set whose pictures were searched.
         stage: where the units are.
         units: their numbers.
@@ -187,7 +187,7 @@ def find_filters(
     stage, chosen = _check_units(sampler, stage, units)
     collection = collection_for(sampler, data)
     part = collection.test if collection.test.pictures else collection.train
-    [store] = read_pictures([part], sampler.config)
+    [store] = read_images([part], sampler.config.images, sampler.config.image_size)
     require_readable(collection.root, store)
     label = _labels_for(sampler, collection, part, store) if takes_labels(sampler) else None
     trained, random = (
@@ -199,7 +199,7 @@ def find_filters(
     return Filters(
         arch=sampler.config.arch,
         step=sampler.step,
-        trained_on=sampler.config.data.path,
+        trained_on=sampler.config.data,
         data=data,
         stage=stage,
         units=chosen,

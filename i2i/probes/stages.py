@@ -134,7 +134,7 @@ def takes_labels(sampler: Sampler) -> bool:
 def blank(sampler: Sampler) -> Tensor:
     """A grey picture (1, C, H, W) of the size that the model takes."""
     size = sampler.config.image_size
-    return torch.zeros(1, sampler.config.data.channels("A"), size, size, device=sampler.device)
+    return torch.zeros(1, sampler.config.images.channels_a, size, size, device=sampler.device)
 
 
 def collection_for(sampler: Sampler, data: str) -> Collection:
@@ -146,7 +146,7 @@ def collection_for(sampler: Sampler, data: str) -> Collection:
     """
     if sampler.config.image_size == 1:
         raise ConfigError("this model was trained on points and sees no pictures: give --model another one")
-    return find_collection(data, size=sampler.config.data.load_size)
+    return find_collection(data, size=sampler.config.image_size)
 
 
 def require_readable(root: Path, store: PictureStore) -> None:

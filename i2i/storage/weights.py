@@ -1,45 +1,65 @@
-"""Self-describing files: tensors in safetensors, everything else as JSON in the header. Loading one cannot run code."""
+"""Self-describing files: tensors in safetensors, everything else as JSON in the header. Loading one cannot run code.
+
+safetensors notices a file that was cut, and no bit that has flipped: the header carries a digest of all that is in the
+file. Later versions may add entries to it; an older file lacks them, and they need a default.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from i2i.config.resolve import parse_config
-from i2i.config.schema import Config
+from i2i.config.resolve import parse_model
+from i2i.config.schema import ModelConfig
 from i2i.errors import ConfigError, DataError, WeightsError
 from i2i.storage.files import replacing
 
-FORMAT = "1"
+FORMAT = 2
+"""The version of all these files."""
 
 
-def save_weights(path: Path, tensors: Mapping[str, Tensor], config: Config, step: int) -> None:
+class Weights(NamedTuple):
+    """A trained model as its weight file has it.
+
+    Attributes:
+        config: what builds it.
+        step: how many steps it was trained for; 0 for one that was trained elsewhere.
+        tensors: its weights by name, float32.
+    """
+
+    config: ModelConfig
+    step: int
+    tensors: dict[str, Tensor]
+
+
+def save_weights(path: Path, tensors: Mapping[str, Tensor], config: ModelConfig, step: int) -> None:
     """Writes inference weights with the configuration that rebuilds their networks.
 
     Raises:
         DataError: the file cannot be written.
     """
-    header = {"config": config.model_dump(mode="json"), "step": step}
+    header = {"model": config.model_dump(mode="json"), "step": step}
     save_tree(path, {"weights": dict(tensors)}, header, kind="weights")
 
 
-def load_weights(path: Path) -> tuple[Config, int, dict[str, Tensor]]:
-    """The configuration, the step, and the tensors of a weight file.
+def load_weights(path: Path) -> Weights:
+    """The content of a weight file.
 
     Raises:
-        WeightsError: not a weight file of i2i, or one of a newer format.
+        WeightsError: not a weight file of i2i, damaged, or one of another format.
     """
     tree, header = load_tree(path, kind="weights")
     try:
-        config, step = parse_config(header["config"]), int(header["step"])
-        return config, step, {name: weight.float() for name, weight in tree["weights"].items()}
+        config, step = parse_model(header["model"]), int(header["step"])
+        return Weights(config, step, {name: weight.float() for name, weight in tree["weights"].items()})
     except (ConfigError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise WeightsError(f"{path}: its header does not fit this version of i2i: {error}") from None
 
@@ -53,10 +73,11 @@ def save_tree(path: Path, tree: Mapping[str, Any], header: Mapping[str, Any], *,
     tensors: dict[str, Tensor] = {}
     skeleton = _strip(tree, "", tensors)
     _part_shared(tensors)
-    # One entry: safetensors writes several in random order, and equal runs must give equal bytes.
     envelope = {"format": FORMAT, "kind": kind, "header": header, "tree": skeleton}
+    envelope["sha256"] = digest_of(envelope, tensors)
     with replacing(path) as temporary:
         try:
+            # One entry: safetensors writes several in random order, and equal runs must give equal bytes.
             save_file(tensors, temporary, {"i2i": json.dumps(envelope)})
         except SafetensorError as error:  # a full disk, or a folder that cannot be written
             raise DataError(f"cannot write {path}: {error}") from None
@@ -75,14 +96,32 @@ def load_tree(path: Path, *, kind: str) -> tuple[dict[str, Any], dict[str, Any]]
             envelope = dict(json.loads((file.metadata() or {}).get("i2i", "{}")))
             if envelope.get("kind") != kind:
                 raise WeightsError(f"{path} is not a file of i2i {kind}; give a run folder or its model.safetensors")
-            if envelope["format"] != FORMAT:
-                raise WeightsError(f"{path} has format {envelope['format']}; this i2i reads {FORMAT}: upgrade i2i")
+            _require_format(path, int(envelope["format"]))
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (a handle, not a mapping)
+        if digest_of(envelope, tensors) != envelope["sha256"]:
+            raise WeightsError(f"{path} is damaged: its content does not have the digest that was written with it")
         return _refill(envelope["tree"], tensors), envelope["header"]
     except (SafetensorError, OSError, KeyError, ValueError, TypeError, AttributeError, RecursionError) as error:
         raise WeightsError(
             f"{path} is not a weight file of i2i or is damaged ({' '.join(str(error).split())})"
         ) from None
+
+
+def digest_of(envelope: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:
+    """SHA-256 of all that a file holds: the envelope without its digest, and every tensor with its name and shape."""
+    content = {key: value for key, value in envelope.items() if key != "sha256"}
+    digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode())
+    for key in sorted(tensors):
+        tensor = tensors[key]
+        digest.update(f"{key} {tensor.dtype} {list(tensor.shape)}\n".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def _require_format(path: Path, written: int) -> None:
+    if written != FORMAT:
+        way_out = "upgrade i2i" if written > FORMAT else "it is from before the first release; train again"
+        raise WeightsError(f"{path} has format {written}, and this i2i reads {FORMAT}: {way_out}")
 
 
 def _strip(value: Any, path: str, tensors: dict[str, Tensor]) -> Any:

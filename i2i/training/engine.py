@@ -38,12 +38,14 @@ class Engine:
         self.processes = PartialState(cpu=device.type == "cpu").num_processes
         torch.manual_seed(derive_seed(training.seed, "weights"))
         try:
-            self.method = build_method(config).to(device)
+            self.method = build_method(config.model).to(device)
         except RuntimeError as error:
             raise_if_out_of_memory(error)
             raise
         self.method.recomputes = training.accumulate > 1
         self.parameters = trained_parameters(self.method.players())
+        if not self.parameters:
+            raise ConfigError(f"method {self.method.name} only translates; train a recipe, such as --arch cyclegan")
         if set(self.parameters) != set(config.optimizers):
             raise ConfigError(
                 f"optimizers: method {self.method.name} has the players {', '.join(self.parameters)}, "

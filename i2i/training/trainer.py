@@ -107,16 +107,24 @@ class Trainer:
             )
         check_buildable(config)
         self.is_main = processes.is_main_process
+        method = Method.named(config.method["name"])
         with processes.main_process_first():
-            self.data = load_training_set(config, Method.named(config.method["name"]).needs)
-        self.config = config = self.data.settled(config)
+            self.data = load_training_set(
+                config.data, method.needs, image_size=config.image_size, labels=method.uses_labels(config.method)
+            )
+        self.config = config = config.model_copy(update={"data": self.data.config})
         self.engine = Engine(config, self.device)
-        self.previews = self.data.preview(config, self.device)
+        self.previews = self.data.preview(config.training.sample_count).to(self.device)
         # Those that show every item once, of the larger domain where there are two.
         self.steps_per_epoch = math.ceil(self.data.size / self.engine.images_per_step)
         self.total_steps = config.training.steps or self.steps_per_epoch * (config.training.epochs or 1)
-        self._share = (processes.process_index, processes.num_processes)
-        self._dataset = self.data.dataset(config, self._share)
+        self._rank, self._world_size = processes.process_index, processes.num_processes
+        self._dataset = self.data.dataset(
+            batch_size=config.training.batch_size,
+            seed=config.training.seed,
+            rank=self._rank,
+            world_size=self._world_size,
+        )
         self._meters = Meters()
         self._batches = CountedBatches(iter(()), 0)
         self._seconds_before = 0.0
@@ -163,7 +171,7 @@ class Trainer:
     @contextmanager
     def model(self) -> Iterator[Translator | Sampler]:
         """The model as its weight file would give it at this step: averaged weights, layers as at inference."""
-        config, step = self.config, self.engine.step_count
+        config, step = self.config.model, self.engine.step_count
         with self.engine.at_inference() as method:
             if isinstance(method, TranslationMethod):
                 yield Translator(method, config, step, self.device)
@@ -213,7 +221,8 @@ class Trainer:
             self._batches.taken,
             workers=self._workers(),
             device=self.device,
-            share=self._share,
+            rank=self._rank,
+            world_size=self._world_size,
             unreadable=self.data.unreadable,
         )
         self._batches = CountedBatches(batches, self._batches.taken)
@@ -305,7 +314,7 @@ class Trainer:
             "config": config,
         }
         save_tree(run.checkpoint(self.engine.step_count), state, header, kind="checkpoint")
-        save_weights(run.model, self.engine.inference_weights(), self.config, self.engine.step_count)
+        save_weights(run.model, self.engine.inference_weights(), self.config.model, self.engine.step_count)
         for old in run.checkpoints()[: -self.config.training.keep_checkpoints]:
             old.unlink()
 
