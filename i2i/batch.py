@@ -35,24 +35,17 @@ class DataSpec:
 class Batch:
     """Images (N, C, H, W) float32 in [-1, 1]; ``b`` is the other domain, item by item where the data is paired.
 
-    ``label``: (N,) int64. Process ``rank`` of ``world_size`` has every ``world_size``-th item of the whole batch, from
-    the ``rank``-th on.
+    ``label``: (N,) int64. On several ranks these are the items of this one (``i2i/world.py``).
     """
 
     a: Tensor
     b: Tensor | None = None
     label: Tensor | None = None
-    rank: int = 0
-    world_size: int = 1
-
-    def own(self, whole: Tensor) -> Tensor:
-        """This process's items of what was drawn for the whole batch, so that no draw depends on the world size."""
-        return whole[self.rank :: self.world_size]
 
     def to(self, device: torch.device) -> Batch:
         """The same batch on ``device``."""
         b, label = (None if tensor is None else tensor.to(device) for tensor in (self.b, self.label))
-        return Batch(self.a.to(device), b, label, self.rank, self.world_size)
+        return Batch(self.a.to(device), b, label)
 
     def other(self) -> Tensor:
         """The other domain's images.

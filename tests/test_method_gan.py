@@ -22,6 +22,7 @@ from i2i.networks.dcgan import DCGANDiscriminator, DCGANGenerator
 from i2i.networks.layers import LabelUse
 from i2i.networks.mlp import MLPDiscriminator, MLPGenerator
 from i2i.training.engine import Engine
+from i2i.world import as_rank
 
 from .toys import CPU, prepare, stream_of
 
@@ -238,8 +239,11 @@ def test_drawn_labels_do_not_depend_on_the_number_of_processes() -> None:
         return labels_seen(labelled(fake_labels="uniform"), batch)[0]
 
     real, label = torch.zeros(8, 1, 8, 8), torch.zeros(8, dtype=torch.long)
-    shares = [drawn(Batch(real[rank::2], label=label[rank::2], rank=rank, world_size=2)) for rank in range(2)]
-    assert [shares[i % 2][i // 2] for i in range(8)] == drawn(Batch(real, label=label))
+    parts = []
+    for rank in range(2):
+        with as_rank(rank, 2):
+            parts.append(drawn(Batch(real[rank::2], label=label[rank::2])))
+    assert [parts[i % 2][i // 2] for i in range(8)] == drawn(Batch(real, label=label))
 
 
 def test_real_and_generated_pictures_meet_the_same_spectral_norm() -> None:
@@ -354,7 +358,8 @@ def test_latents_do_not_depend_on_the_number_of_processes() -> None:
     parts = []
     for rank in range(2):
         torch.manual_seed(3)
-        parts.append(method.latents_for(Batch(torch.zeros(2, 1, 8, 8), rank=rank, world_size=2)))
+        with as_rank(rank, 2):
+            parts.append(method.latents_for(Batch(torch.zeros(2, 1, 8, 8))))
     assert torch.equal(whole[0::2], parts[0])
     assert torch.equal(whole[1::2], parts[1])
 

@@ -216,8 +216,6 @@ def batches_from(
     *,
     workers: int,
     device: torch.device,
-    rank: int = 0,
-    world_size: int = 1,
     unreadable: UnreadableItems | None = None,
 ) -> Iterator[Batch]:
     """Endless batches from number ``start`` on, on ``device``; worker processes change nothing but the speed.
@@ -241,8 +239,6 @@ def batches_from(
                 to_unit(a, device),
                 None if b is None else to_unit(b, device),
                 None if label is None else label.to(device, non_blocking=True),
-                rank,
-                world_size,
             )
     except DataError as error:
         # From a worker the message comes wrapped in its traceback.

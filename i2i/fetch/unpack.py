@@ -1,8 +1,8 @@
 """Unpacks zip and tar.gz archives from strangers: plain files only, inside one folder, up to a stated size.
 
 Nothing is written that the archive's name for it could place elsewhere, links and devices are refused, and sizes are
-counted by what entries declare, which no entry may exceed. tarfile's data filter is not enough: it repairs names and lets
-links through where this refuses them, and knows no limit of size.
+counted by what entries declare, which no entry may exceed. tarfile's data filter is not enough: it repairs names and
+lets links through where this refuses them, and knows no limit of size.
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ from torch import nn
 
 from i2i.methods.generative import GenerativeMethod
 from i2i.seeding import derive_seed
+from i2i.world import as_rank
 
 PASSES, BATCH = 16, 32
 
@@ -37,7 +38,8 @@ def take_standing_statistics(method: GenerativeMethod, *, seed: int, truncation:
         random = torch.Generator().manual_seed(derive_seed(seed, "standing", number))
         z = method.draw_latents(BATCH, random, truncation=truncation)
         label = torch.randint(method.data.classes, (BATCH,), generator=random) if method.data.classes else None
-        method.generate(z.to(device), None if label is None else label.to(device))
+        with as_rank(0, 1):  # whoever samples does it alone
+            method.generate(z.to(device), None if label is None else label.to(device))
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
         norm.eval()

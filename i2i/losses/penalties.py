@@ -12,6 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import is_parametrized
 
+from i2i.world import drawn_for_all, std_over_all
+
 Critic = Callable[[Tensor], Tensor]
 """Maps pictures (N, C, H, W) to scores (N,) or maps of scores (N, ...)."""
 
@@ -21,19 +23,19 @@ def gradient_penalty(critic: Critic, real: Tensor, fake: Tensor, target: float =
 
     real, fake: (N, C, H, W). One uniform number for each pair, and the norm of each sample's own gradient.
     """
-    share = torch.rand(len(real), *[1] * (real.ndim - 1), device=real.device)
-    return (_gradient_norms(critic, torch.lerp(fake.float(), real.float(), share)) - target).square().mean()
+    points = torch.lerp(fake.float(), real.float(), _one_for_each(real))
+    return (_gradient_norms(critic, points) - target).square().mean()
 
 
 def dragan_penalty(critic: Critic, real: Tensor) -> Tensor:
     """The penalty of DRAGAN at noisy real pictures (Kodali et al. 2017, section 2.3), with slope 1.
 
-    As in the authors' training: x + u * 0.5 * std(x) * noise with uniform noise and share u of each sample.
+    As in the authors' training: x + u * 0.5 * std(x) * noise with uniform noise and one uniform u for each sample.
     """
     real = real.float()
-    noise = torch.rand_like(real)
-    share = torch.rand(len(real), *[1] * (real.ndim - 1), device=real.device)
-    return (_gradient_norms(critic, real + share * 0.5 * real.std() * noise) - 1).square().mean()
+    noise = drawn_for_all(lambda count: torch.rand(count, *real.shape[1:], device=real.device), len(real))
+    points = real + _one_for_each(real) * 0.5 * std_over_all(real) * noise
+    return (_gradient_norms(critic, points) - 1).square().mean()
 
 
 def r1_penalty(critic: Critic, real: Tensor) -> Tensor:
@@ -56,6 +58,12 @@ def orthogonal_penalty(modules: Iterable[nn.Module]) -> Tensor:
             gram = rows @ rows.T
             total = total + (gram - torch.diag(gram.diagonal())).square().sum()
     return total
+
+
+def _one_for_each(images: Tensor) -> Tensor:
+    """A uniform number in [0, 1) for each of ``images``: (N, 1, 1, 1)."""
+    ones = [1] * (images.ndim - 1)
+    return drawn_for_all(lambda count: torch.rand(count, *ones, device=images.device), len(images))
 
 
 def _filters(layer: nn.Module) -> Tensor:

@@ -28,6 +28,7 @@ from i2i.methods.base import Update, mean_score
 from i2i.methods.checks import refuse_batch_norm, require_lipschitz
 from i2i.methods.generative import GenerativeMethod, Prior
 from i2i.networks.base import Discriminator, Generator
+from i2i.world import drawn_for_all
 
 FakeLabels = Literal["batch", "uniform"]
 
@@ -119,7 +120,8 @@ class GAN(GenerativeMethod, name="gan"):
         """The labels (N,) of generated pictures, or None; drawn for the whole batch as latents are."""
         if batch.label is None or self.fake_labels == "batch":
             return batch.label
-        return batch.own(torch.randint(self.data.classes, (len(batch.a) * batch.world_size,), device=batch.a.device))
+        classes, device = self.data.classes, batch.a.device
+        return drawn_for_all(lambda count: torch.randint(classes, (count,), device=device), len(batch.a))
 
     def _discriminator_update(self, batch: Batch, fake: Tensor, fake_label: Tensor | None) -> Update:
         real, label = batch.a, batch.label

@@ -12,6 +12,7 @@ from i2i.batch import Batch, DataSpec, Needs
 from i2i.methods.base import Method, side_by_side
 from i2i.methods.scatter import scatter
 from i2i.networks.base import Discriminator, Generator
+from i2i.world import drawn_for_all
 
 Prior = Literal["normal", "uniform"]
 
@@ -53,7 +54,7 @@ class GenerativeMethod(Method):
 
     def latents_for(self, batch: Batch) -> Tensor:
         """This process's part of the latents of the whole batch."""
-        return batch.own(self.draw_latents(len(batch.a) * batch.world_size))
+        return drawn_for_all(self.draw_latents, len(batch.a))
 
     def generate(self, z: Tensor, label: Tensor | None = None) -> Tensor:
         """Draws pictures (N, C, H, W) in [-1, 1] from latents (N, latent) and labels (N,)."""

@@ -5,11 +5,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from i2i.world import drawn_for_all, gathered
+
 
 class ImageHistory(nn.Module):
     """Shows a discriminator old fakes: with probability 1/2 an image is exchanged for a stored one.
 
     The stored images are part of the state dict, so that a checkpoint carries them. Capacity 0 passes images through.
+    Every rank has the history of the whole batch.
     """
 
     images: Tensor
@@ -23,8 +26,10 @@ class ImageHistory(nn.Module):
     def exchange(self, fakes: Tensor) -> Tensor:
         """Maps fakes: (N, C, H, W) to a batch of the same shape in which about half are older ones, detached."""
         capacity = len(self.images)
-        shown = fakes.detach().to(self.images.dtype, copy=True)
-        for i in range(len(shown) if capacity else 0):
+        if not capacity:
+            return fakes.detach().to(self.images.dtype, copy=True)
+        shown = gathered(fakes).to(self.images.dtype, copy=True)
+        for i in range(len(shown)):
             if self.stored < capacity:
                 self.images[self.stored] = shown[i]
                 self.stored += 1
@@ -33,7 +38,7 @@ class ImageHistory(nn.Module):
                 old = self.images[slot].clone()
                 self.images[slot] = shown[i]
                 shown[i] = old
-        return shown
+        return drawn_for_all(lambda _: shown, len(fakes))
 
     def get_extra_state(self) -> int:
         """How many images are stored: a Python int, so that reading it does not synchronise with the device."""

@@ -36,7 +36,7 @@ from i2i.methods.base import Update, mean_score, side_by_side
 from i2i.methods.checks import require_lipschitz
 from i2i.methods.generative import PREVIEW_COLUMNS, PREVIEW_ROWS, GenerativeMethod, Prior
 from i2i.networks.base import Discriminator, Generator
-from i2i.networks.layers import initialize
+from i2i.networks.layers import BatchNorm1d, initialize
 
 Values = Annotated[tuple[Annotated[int, Field(ge=2, le=10_000, strict=True)], ...], Field(max_length=100)]
 Codes = Annotated[int, Field(ge=0, le=1000, strict=True)]
@@ -54,7 +54,7 @@ class Recognition(nn.Module):
         self.categories, self.continuous = categories, continuous
         self.log_variances = continuous if deviation == "learned" else 0
         self.hidden = nn.Sequential(
-            nn.Linear(features, HIDDEN, bias=False), nn.BatchNorm1d(HIDDEN), nn.LeakyReLU(0.1, inplace=True)
+            nn.Linear(features, HIDDEN, bias=False), BatchNorm1d(HIDDEN), nn.LeakyReLU(0.1, inplace=True)
         )
         self.head = nn.Linear(HIDDEN, sum(categories) + continuous + self.log_variances)
         initialize(self, "normal")

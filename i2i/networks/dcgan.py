@@ -22,6 +22,7 @@ from i2i.config.components import Count
 from i2i.errors import ConfigError
 from i2i.networks.base import Discriminator, Generator
 from i2i.networks.layers import (
+    BatchNorm1d,
     Gain,
     Init,
     LabelUse,
@@ -186,7 +187,7 @@ def _norm_of_units(norm: Norm, units: int) -> nn.Module:
     """The norm of a dense layer; instance norm would make every unit its own mean, so it has none."""
     match norm:
         case "batch":
-            return nn.BatchNorm1d(units)
+            return BatchNorm1d(units)
         case "layer":
             return nn.LayerNorm(units)
         case _:

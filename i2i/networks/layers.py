@@ -7,8 +7,11 @@ from typing import Annotated, Literal
 import torch
 from pydantic import Field
 from torch import Tensor, nn
-from torch.nn.functional import one_hot, pad
+from torch.nn.functional import dropout, one_hot, pad
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.parametrizations import spectral_norm
+
+from i2i.world import drawn_for_all, mean_over_ranks, world
 
 Norm = Literal["instance", "batch", "layer", "none"]
 Upsampling = Literal["transposed", "resize", "blurred"]
@@ -17,7 +20,7 @@ Init = Literal["normal", "xavier", "kaiming", "orthogonal"]
 LabelUse = Literal["concatenate", "project"]
 """How a discriminator sees labels: beside its input (Mirza and Osindero 2014), or in an inner product with its features
 (Miyato and Koyama 2018)."""
-Dropout = Annotated[float, Field(ge=0, lt=1)]
+DropoutRate = Annotated[float, Field(ge=0, lt=1)]
 Gain = Annotated[float, Field(gt=0, le=100)]
 """The standard deviation of normal weights, or what other initial weights are multiplied by; see ``initialize``."""
 
@@ -31,7 +34,7 @@ def normalization(norm: Norm, channels: int) -> nn.Module:
         case "instance":
             return nn.InstanceNorm2d(channels)
         case "batch":
-            return nn.BatchNorm2d(channels)
+            return BatchNorm2d(channels)
         case "layer":
             return nn.GroupNorm(1, channels)
         case "none":
@@ -148,8 +151,62 @@ class NoiseInput(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Maps x: (N, C, H, W) to (N, C + channels, H, W)."""
-        noise = torch.randn(len(x), self.channels, *x.shape[2:], device=x.device, dtype=x.dtype)
+        shape = (self.channels, *x.shape[2:])
+        noise = drawn_for_all(lambda count: torch.randn(count, *shape, device=x.device, dtype=x.dtype), len(x))
         return torch.cat([x, noise], dim=1)
+
+
+class Dropout(nn.Dropout):
+    """Dropout whose mask is drawn for the whole batch."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Maps x: (N, ...) to the same shape."""
+        if not self.training or world().size == 1:
+            return super().forward(x)
+        return x * drawn_for_all(lambda count: dropout(x.new_ones(count, *x.shape[1:]), self.p), len(x))
+
+
+class _GlobalBatchNorm(_BatchNorm):
+    """Batch norm that trains by the statistics of the whole batch (Ioffe and Szegedy 2015, over all ranks).
+
+    torch's synchronised batch norm runs on CUDA only.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Maps x: (N, C, ...) to the same shape."""
+        if not self.training or world().size == 1:
+            return super().forward(x)
+        over = [0, *range(2, x.ndim)]
+        variance, mean = torch.var_mean(x.float(), over, correction=0)
+        # The moments of the whole, in double precision: their difference cancels.
+        mean, variance = mean.double(), variance.double()
+        mean, square = mean_over_ranks(torch.stack([mean, variance + mean.square()]))
+        variance = square - mean.square()
+        self._follow(mean, variance, x.numel() // x.shape[1] * world().size)
+        shape = (1, -1, *[1] * (x.ndim - 2))
+        scale = (variance + self.eps).rsqrt().float()
+        normal: Tensor = (x.float() - mean.float().view(shape)) * scale.view(shape)
+        if self.affine:
+            normal = normal * self.weight.view(shape) + self.bias.view(shape)
+        return normal.to(x.dtype)
+
+    @torch.no_grad()
+    def _follow(self, mean: Tensor, variance: Tensor, count: int) -> None:
+        """Moves the running statistics, as torch does, by those of a batch of ``count`` values a channel."""
+        if self.running_mean is None or self.running_var is None or self.num_batches_tracked is None:
+            return
+        self.num_batches_tracked += 1
+        weight = 1 / float(self.num_batches_tracked) if self.momentum is None else self.momentum
+        self.running_mean.lerp_(mean.to(self.running_mean.dtype), weight)
+        self.running_var.lerp_((variance * count / max(count - 1, 1)).to(self.running_var.dtype), weight)
+
+
+class BatchNorm1d(_GlobalBatchNorm, nn.BatchNorm1d):
+    """Of (N, C)."""
+
+
+class BatchNorm2d(_GlobalBatchNorm, nn.BatchNorm2d):
+    """Of (N, C, H, W)."""
 
 
 class ReflectionPad2d(nn.Module):

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from i2i.batch import DataSpec
 from i2i.config.components import Count
 from i2i.networks.base import Discriminator, Generator
-from i2i.networks.layers import Dropout, Gain, Init, LabelUse, ScoreHead, beside, initialize
+from i2i.networks.layers import Dropout, DropoutRate, Gain, Init, LabelUse, ScoreHead, beside, initialize
 
 Activation = Literal["relu", "leaky_relu", "tanh"]
 Factor = Annotated[float, Field(gt=0, le=1e3)]
@@ -77,7 +77,7 @@ class MLPDiscriminator(Discriminator, name="mlp"):
         width: Count = 256,
         depth: Count = 3,
         activation: Activation = "leaky_relu",
-        dropout: Dropout = 0.0,
+        dropout: DropoutRate = 0.0,
         labels: LabelUse = "concatenate",
         input_scale: Factor = 1.0,
         init: Init = "kaiming",
@@ -93,7 +93,7 @@ class MLPDiscriminator(Discriminator, name="mlp"):
             for layer in (
                 nn.Linear(entering, leaving),
                 activation_layer(activation),
-                *([nn.Dropout(dropout)] if dropout else []),
+                *([Dropout(dropout)] if dropout else []),
             )
         ]
         self.hidden = nn.Sequential(*layers)

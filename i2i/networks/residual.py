@@ -27,7 +27,7 @@ from i2i.config.components import Count
 from i2i.errors import ConfigError
 from i2i.networks.attention import SelfAttention
 from i2i.networks.base import Discriminator, Generator
-from i2i.networks.layers import Gain, Init, ScoreHead, add_spectral_norm, beside, initialize
+from i2i.networks.layers import BatchNorm2d, Gain, Init, ScoreHead, add_spectral_norm, beside, initialize
 
 Side = Annotated[int, Field(ge=0, le=4096, strict=True)]
 Conditioning = Literal["class", "shared"]
@@ -64,7 +64,7 @@ class ConditionalBatchNorm(nn.Module):
 
     def __init__(self, channels: int, length: int) -> None:
         super().__init__()
-        self.norm = nn.BatchNorm2d(channels, affine=not length)
+        self.norm = BatchNorm2d(channels, affine=not length)
         # No linear layers: the spectral norm of zeros is undefined, and orthogonality is asked of filters.
         self.gain = nn.Parameter(torch.zeros(channels, length)) if length else None
         self.shift = nn.Parameter(torch.zeros(channels, length)) if length else None
@@ -168,7 +168,7 @@ class ResidualGenerator(Generator, name="residual"):
             if side == attention:
                 self.attention = SelfAttention(leaving)
         self.head = nn.Sequential(
-            nn.BatchNorm2d(channels[-1]),
+            BatchNorm2d(channels[-1]),
             nn.ReLU(inplace=True),
             nn.Conv2d(channels[-1], data.channels_a, 3, padding=1),
             nn.Tanh(),

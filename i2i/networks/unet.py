@@ -15,7 +15,17 @@ from torch import Tensor, nn
 
 from i2i.config.components import Count
 from i2i.networks.base import Translator
-from i2i.networks.layers import Dropout, Gain, Init, Norm, ResizeConv2d, initialize, needs_bias, normalization
+from i2i.networks.layers import (
+    Dropout,
+    DropoutRate,
+    Gain,
+    Init,
+    Norm,
+    ResizeConv2d,
+    initialize,
+    needs_bias,
+    normalization,
+)
 
 Depth = Annotated[int, Field(ge=2, le=12, strict=True)]
 
@@ -39,7 +49,7 @@ class UNetGenerator(Translator, name="unet"):
         skips: bool = True,
         norm: Norm = "batch",
         upsample: Literal["transposed", "resize"] = "transposed",
-        dropout: Dropout = 0.0,
+        dropout: DropoutRate = 0.0,
         dropout_in: Literal["first", "inner"] = "first",
         init: Init = "normal",
         init_gain: Gain | None = None,
@@ -72,7 +82,7 @@ class UNetGenerator(Translator, name="unet"):
                 up.append(normalization(norm, leaving))
                 drops = level > depth - 3 if dropout_in == "first" else 4 < level < depth
                 if dropout and drops:
-                    up.append(nn.Dropout(dropout))
+                    up.append(Dropout(dropout))
             self.add_module(f"up{level}", nn.Sequential(*up))
         initialize(self, init, init_gain)
 

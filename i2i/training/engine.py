@@ -12,8 +12,6 @@ from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
-from accelerate import PartialState
-from accelerate.utils import reduce
 from torch import Tensor, nn
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
@@ -27,6 +25,7 @@ from i2i.networks.at_inference import as_at_inference
 from i2i.seeding import derive_seed
 from i2i.training.average import WeightAverage
 from i2i.training.schedule import make_optimizer, rate_factor
+from i2i.world import average_over_ranks
 
 
 class Engine:
@@ -35,7 +34,6 @@ class Engine:
     def __init__(self, config: Config, device: torch.device) -> None:
         training = config.training
         self.config, self.device = config, device
-        self.processes = PartialState(cpu=device.type == "cpu").num_processes
         torch.manual_seed(derive_seed(training.seed, "weights"))
         try:
             self.method = build_method(config.model).to(device)
@@ -65,7 +63,7 @@ class Engine:
 
         Returns:
             Every loss and score, and the norm of each player's gradient, by its TensorBoard tag, as detached scalars:
-            means over the micro-batches, and over the updates where a player has several in a step.
+            means over ranks and micro-batches, and over the updates where a player has several in a step.
 
         Raises:
             TrainingStopped: a loss is not finite (noticed at once on a CPU, at the logging cadence elsewhere).
@@ -136,6 +134,7 @@ class Engine:
     def _update_one_player(self, streams: list[Iterator[Update]], recorded: defaultdict[str, list[Tensor]]) -> bool:
         """Takes the next update of every micro-batch, all of the same player, and steps once; False at the end."""
         players: list[str | None] = []
+        values: list[tuple[str, Tensor]] = []
         for stream in streams:
             with torch.autocast(self.device.type, self._dtype, enabled=self._dtype != torch.float32):
                 update = next(stream, None)
@@ -148,25 +147,24 @@ class Engine:
                 self.optimizers[update.player].zero_grad(set_to_none=True)
             loss = torch.stack(list(update.losses.values())).sum() / len(streams)
             torch.autograd.backward(self.scaler.scale(loss), inputs=self.parameters[update.player])
-            for name, value in update.losses.items():
-                recorded[f"loss/{update.player}/{name}"].append(value.detach().float())
-            for name, value in update.scores.items():
-                recorded[f"score/{name}"].append(value.detach().float())
+            values += [(f"loss/{update.player}/{name}", value) for name, value in update.losses.items()]
+            values += [(f"score/{name}", value) for name, value in update.scores.items()]
         player = players[0]
         if player is None:
             return False
-        recorded[f"health/gradient_norm_{player}"].append(self._apply(player))
+        gradients = [parameter.grad for parameter in self.parameters[player] if parameter.grad is not None]
+        numbers = torch.stack([value.detach().float() for _, value in values])
+        average_over_ranks([*gradients, numbers])
+        for (tag, _), number in zip(values, numbers.unbind(), strict=True):
+            recorded[tag].append(number)
+        recorded[f"health/gradient_norm_{player}"].append(self._apply(player, gradients))
         return True
 
-    def _apply(self, player: str) -> Tensor:
+    def _apply(self, player: str, gradients: list[Tensor]) -> Tensor:
         """Steps the player's optimiser with its gradients, and returns their norm as it was before clipping."""
         optimizer, clip_norm = self.optimizers[player], self.config.training.clip_norm
-        if self.processes > 1:
-            for parameter in self.parameters[player]:
-                if parameter.grad is not None:
-                    parameter.grad.copy_(reduce(parameter.grad, "mean"))
         self.scaler.unscale_(optimizer)
-        norm = get_total_norm([p.grad for p in self.parameters[player] if p.grad is not None])
+        norm = get_total_norm(gradients)
         if clip_norm is not None:
             clip_grads_with_norm_(self.parameters[player], clip_norm, norm)
         self.scaler.step(optimizer)

@@ -35,6 +35,7 @@ from i2i.training.callbacks import Callback, EverySeconds, Position, always, eve
 from i2i.training.engine import Engine, require_finite
 from i2i.training.interrupt import StopRequest, catch_stop_requests
 from i2i.training.logging import Meters, RunLog
+from i2i.world import world
 
 MAY_CHANGE = ("training.steps", "training.epochs", "training.max_time", "training.device", "training.threads")
 """What may differ between a run and its continuation."""
@@ -118,12 +119,11 @@ class Trainer:
         # Those that show every item once, of the larger domain where there are two.
         self.steps_per_epoch = math.ceil(self.data.size / self.engine.images_per_step)
         self.total_steps = config.training.steps or self.steps_per_epoch * (config.training.epochs or 1)
-        self._rank, self._world_size = processes.process_index, processes.num_processes
         self._dataset = self.data.dataset(
             batch_size=config.training.batch_size,
             seed=config.training.seed,
-            rank=self._rank,
-            world_size=self._world_size,
+            rank=processes.process_index,
+            world_size=processes.num_processes,
         )
         self._meters = Meters()
         self._batches = CountedBatches(iter(()), 0)
@@ -221,8 +221,6 @@ class Trainer:
             self._batches.taken,
             workers=self._workers(),
             device=self.device,
-            rank=self._rank,
-            world_size=self._world_size,
             unreadable=self.data.unreadable,
         )
         self._batches = CountedBatches(batches, self._batches.taken)
@@ -276,7 +274,7 @@ class Trainer:
     def _log(self, log: RunLog | None, display: TrainingDisplay, seconds_per_step: float) -> None:
         step = self.engine.step_count
         require_finite(self._meters.sums(), step)
-        self.metrics = values = self._mean_over_ranks(self._meters.take())
+        self.metrics = values = self._meters.take()
         speed = self.engine.images_per_step / seconds_per_step
         if log is not None:
             log.scalars(step, values | {f"lr/{player}": rate for player, rate in self.engine.rates().items()})
@@ -288,12 +286,6 @@ class Trainer:
                 player = rest.partition("/")[0]
                 players[player] = players.get(player, 0.0) + value
         display.figures(step, self._seconds_left(seconds_per_step), speed, players)
-
-    def _mean_over_ranks(self, values: dict[str, float]) -> dict[str, float]:
-        if self.engine.processes == 1:
-            return values
-        means = reduce(torch.tensor(list(values.values()), device=self.device), "mean")
-        return dict(zip(values, means.tolist(), strict=True))
 
     def _save(self, run: RunFolder, log: RunLog | None) -> None:
         require_finite(self._meters.sums(), self.engine.step_count)
@@ -327,7 +319,7 @@ class Trainer:
         spent = 0.0 if training.max_time is None else self._seconds() / training.max_time
         progress = max(done, spent) if training.schedule.over == "budget" else done
         values = [min(progress, 1.0), float(max(done, spent) >= 1), float(request.made)]
-        if self.engine.processes > 1:
+        if world().size > 1:
             values = self._agreed(values)
         stop = values[2] > 0 or self.data.unreadable.too_many
         return Position(self.engine.step_count, values[0], over=values[1] > 0, asked_to_stop=stop)

@@ -1,0 +1,107 @@
+"""Several processes that train as if they were one: draws, means and statistics of the whole batch on each of them.
+
+Item i of a batch belongs to rank i modulo the world size. The ranks' random generators are in the same state, so what
+is random about items is drawn for all of them on every rank, which keeps its own part: no draw depends on the world
+size. Loss functions that are means over items need nothing else; what looks at a batch as a whole asks here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, distributed
+
+
+@dataclass(frozen=True)
+class World:
+    """The processes of a training, and which of them this one is."""
+
+    rank: int = 0
+    size: int = 1
+
+
+_as_if: World | None = None
+
+
+def world() -> World:
+    """The processes that train together; one where no process group is there."""
+    if _as_if is not None:
+        return _as_if
+    if not (distributed.is_available() and distributed.is_initialized()):
+        return World()
+    return World(distributed.get_rank(), distributed.get_world_size())
+
+
+@contextmanager
+def as_rank(rank: int, size: int) -> Iterator[None]:
+    """Within the context draws are those of this rank; as rank 0 of 1, nothing waits for other processes either."""
+    global _as_if
+    before, _as_if = _as_if, World(rank, size)
+    try:
+        yield
+    finally:
+        _as_if = before
+
+
+def drawn_for_all(draw: Callable[[int], Tensor], count: int) -> Tensor:
+    """This rank's part of ``draw(n)``, for n items of the whole batch of which ``count`` are here: (count, ...)."""
+    here = world()
+    return draw(count * here.size)[here.rank :: here.size]
+
+
+def mean_over_ranks(x: Tensor) -> Tensor:
+    """The mean of ``x`` over all ranks, of the same shape; differentiable, also twice."""
+    mean: Tensor = x if world().size == 1 else _Mean.apply(x)
+    return mean
+
+
+def gathered(x: Tensor) -> Tensor:
+    """The items of the whole batch in their order: (count * world size, ...) from the (count, ...) here; detached."""
+    size = world().size
+    if size == 1:
+        return x.detach()
+    parts = [torch.empty_like(x) for _ in range(size)]
+    distributed.all_gather(parts, x.detach().contiguous())
+    return torch.stack(parts, 1).flatten(0, 1)
+
+
+def std_over_all(x: Tensor) -> Tensor:
+    """The standard deviation of all values of the whole batch, as a detached scalar."""
+    size = world().size
+    if size == 1:
+        return x.detach().std()
+    mean = mean_over_ranks(x.detach().double().mean())
+    square = mean_over_ranks((x.detach().double() - mean).square().mean())
+    count = x.numel() * size
+    return (square * count / (count - 1)).sqrt().to(x.dtype)
+
+
+@torch.no_grad()
+def average_over_ranks(tensors: Iterable[Tensor]) -> None:
+    """Replaces tensors of one precision by their means over all ranks, in one exchange."""
+    listed = list(tensors)
+    if world().size == 1 or not listed:
+        return
+    flat = torch.cat([tensor.flatten() for tensor in listed])
+    distributed.all_reduce(flat)
+    flat /= world().size
+    for tensor, mean in zip(listed, torch.split(flat, [tensor.numel() for tensor in listed]), strict=True):
+        tensor.copy_(mean.view_as(tensor))
+
+
+class _Mean(torch.autograd.Function):
+    """The gradient with respect to one rank's part is the mean of the gradients that the ranks have for the mean."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        mean = x.clone()
+        distributed.all_reduce(mean)
+        return mean / world().size
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        return mean_over_ranks(gradient.contiguous())
