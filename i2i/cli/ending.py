@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, NoReturn
 
 import click
 
+from i2i.display import one_line
+
 if TYPE_CHECKING:
     from i2i.inference.sampler import Sampler
     from i2i.inference.translator import Translator
@@ -19,8 +21,6 @@ DONE, SKIPPED, WRONG_INPUT, INTERRUPTED = 0, 1, 2, 130
 
 def fail(message: str, code: int) -> NoReturn:
     """Ends the program with an error of one line."""
-    from i2i.display import one_line
-
     click.echo(f"error: {one_line(message)}", err=True)
     sys.exit(code)
 

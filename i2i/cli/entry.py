@@ -13,6 +13,7 @@ import click
 from i2i import __version__
 from i2i.cli import commands
 from i2i.cli.ending import DONE, INTERRUPTED, WRONG_INPUT, fail
+from i2i.display import on_terminal
 from i2i.errors import UserError
 
 
@@ -25,7 +26,8 @@ def cli() -> None:
 def main() -> NoReturn:
     """Runs the command; errors that a user can cause become one line and an exit code, never a traceback."""
     try:
-        result = cli.main(standalone_mode=False)
+        with on_terminal():
+            result = cli.main(standalone_mode=False)
     except click.exceptions.Abort:
         fail("interrupted", INTERRUPTED)
     except KeyboardInterrupt:

@@ -10,6 +10,7 @@ import click
 
 from i2i.cli.ending import DONE, SKIPPED
 from i2i.cli.options import FileName, FilledText, device_option, example, model_option, require_model
+from i2i.display import warn
 from i2i.needs import require_data, require_packages
 
 if TYPE_CHECKING:
@@ -39,7 +40,6 @@ def features(
     require_data(path)
     require_packages("i2i features", "sklearn")
     require_model(model)
-    from i2i.display import warn
     from i2i.inference.load import load_sampler
     from i2i.probes.features import measure_features
 

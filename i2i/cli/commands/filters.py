@@ -10,6 +10,7 @@ import click
 
 from i2i.cli.ending import DONE, SKIPPED
 from i2i.cli.options import FileName, FilledText, Units, device_option, example, model_option
+from i2i.display import warn
 
 if TYPE_CHECKING:
     from i2i.config.schema import Device
@@ -42,7 +43,6 @@ def filters(
 
     Guided backpropagation on images of DATA: an untrained discriminator on the left, the model's on the right.
     """
-    from i2i.display import warn
     from i2i.inference.load import load_sampler
     from i2i.probes.filters import find_filters, require_picture_name, write_sheet
 

@@ -11,6 +11,7 @@ import click
 
 from i2i.cli.ending import DONE, INTERRUPTED, SKIPPED, as_called
 from i2i.cli.options import DEVICE, DEVICE_HELP, Duration, FileName, FilledText, example, pass_settings, setting
+from i2i.display import say
 from i2i.needs import is_built_in, require_data
 
 if TYPE_CHECKING:
@@ -96,7 +97,6 @@ def _configure(
     if named is not None:
         require_data(named)
     from i2i.config.resolve import read_config, resolve_config
-    from i2i.display import say
 
     file = None if config_file is None else read_config(config_file)
     config = resolve_config(arch, file=file, options=settings, assignments=assignments)

@@ -10,6 +10,7 @@ import click
 
 from i2i.cli.ending import DONE, SKIPPED, model_line
 from i2i.cli.options import FileName, device_option, example, model_option, require_model
+from i2i.display import warn
 from i2i.needs import require_path
 
 if TYPE_CHECKING:
@@ -43,7 +44,6 @@ def translate(
     """Translate an image, or a folder of images."""
     require_path(source)
     require_model(model)
-    from i2i.display import warn
     from i2i.inference.load import load_translator
     from i2i.inference.translate import plan, translate_files
 
