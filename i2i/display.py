@@ -1,30 +1,37 @@
-"""What a person sees while they wait: rich on a terminal, plain lines or nothing elsewhere. All of it on stderr."""
+"""What a person sees while they wait: messages through Python's logging, progress on the command line's terminal.
+
+A program that uses i2i decides what becomes of the logger ``i2i``; logging shows its warnings alone until told
+otherwise. Progress bars are drawn only by the command line, within ``on_terminal``.
+"""
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import TypeVar
+from functools import cached_property
+from typing import TYPE_CHECKING, TypeVar
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+if TYPE_CHECKING:  # rich is imported when something is shown: `i2i --help` must not wait for it
+    from rich.console import Console
+    from rich.progress import Progress, ProgressColumn
 
 Item = TypeVar("Item")
 
-# Under torchrun only rank 0 prints.
-console = Console(stderr=True, highlight=False, emoji=False, soft_wrap=True, quiet=os.environ.get("RANK", "0") != "0")
+# No NullHandler: it would hide warnings from a program that has not configured logging.
+LOGGER = logging.getLogger("i2i")
 
 
 def say(message: str) -> None:
     """A line for the user, as it is."""
-    console.print(one_line(message), markup=False)
+    LOGGER.info(one_line(message), stacklevel=2)
 
 
 def warn(message: str) -> None:
     """A line that names a problem which does not stop the work."""
-    console.print(f"warning: {one_line(message)}", markup=False, style="yellow")
+    LOGGER.warning(one_line(message), stacklevel=2)
 
 
 def one_line(message: str) -> str:
@@ -33,11 +40,52 @@ def one_line(message: str) -> str:
     return shown.encode("utf-8", "backslashreplace").decode()
 
 
+class Terminal(logging.Handler):
+    """Shows messages as lines on stderr: in colours on a terminal, plain elsewhere."""
+
+    @cached_property
+    def console(self) -> Console:
+        """Where lines and progress bars appear."""
+        from rich.console import Console
+
+        other_rank = os.environ.get("RANK", "0") != "0"  # under torchrun only rank 0 prints
+        return Console(stderr=True, highlight=False, emoji=False, soft_wrap=True, quiet=other_rank)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Prints one line."""
+        if record.levelno >= logging.WARNING:
+            self.console.print(f"warning: {record.getMessage()}", markup=False, style="yellow")
+        else:
+            self.console.print(record.getMessage(), markup=False)
+
+
+@contextmanager
+def on_terminal() -> Iterator[None]:
+    """Within the context messages go to stderr, once, and progress is drawn there where it is a terminal."""
+    terminal, level, propagate = Terminal(), LOGGER.level, LOGGER.propagate
+    LOGGER.addHandler(terminal)
+    LOGGER.setLevel(logging.INFO)
+    LOGGER.propagate = False
+    try:
+        yield
+    finally:
+        LOGGER.removeHandler(terminal)
+        LOGGER.setLevel(level)
+        LOGGER.propagate = propagate
+
+
 def tracked(label: str, total: int) -> Callable[[Iterable[Item]], Iterator[Item]]:
-    """Wraps an iterable so that its progress is drawn on a terminal, and nothing anywhere else."""
+    """Wraps an iterable so that its progress is drawn on the command line's terminal, and nothing anywhere else."""
 
     def wrap(items: Iterable[Item]) -> Iterator[Item]:
-        with _bar(label, TextColumn("{task.completed:,}/{task.total:,}")) as progress:
+        console = _terminal()
+        if console is None:
+            yield from items
+            return
+        from rich.progress import TextColumn, TimeRemainingColumn
+
+        count = TextColumn("{task.completed:,}/{task.total:,}")
+        with _bars(console, count, TimeRemainingColumn()) as progress:
             yield from progress.track(items, total=total, description=label)
 
     return wrap
@@ -70,10 +118,13 @@ class TrainingDisplay:
 @contextmanager
 def training_display(total: int) -> Iterator[TrainingDisplay]:
     """The display of a run of ``total`` steps."""
-    if not console.is_terminal:
+    console = _terminal()
+    if console is None:
         yield TrainingDisplay(None, total)
         return
-    with _bar("training", MofNCompleteColumn(), TextColumn("{task.fields[figures]}")) as progress:
+    from rich.progress import MofNCompleteColumn, TextColumn
+
+    with _bars(console, MofNCompleteColumn(), TextColumn("{task.fields[figures]}")) as progress:
         yield TrainingDisplay(progress, total)
 
 
@@ -85,13 +136,13 @@ def duration(seconds: float) -> str:
     return f"{whole // 3600}:{whole // 60 % 60:02}:{whole % 60:02}"
 
 
-def _bar(label: str, *columns: TextColumn | MofNCompleteColumn) -> Progress:
-    time_left = [] if label == "training" else [TimeRemainingColumn()]
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=24),
-        *columns,
-        *time_left,
-        console=console,
-        disable=not console.is_terminal,
-    )
+def _terminal() -> Console | None:
+    """The command line's console, where it is one that progress can be drawn on."""
+    consoles = (handler.console for handler in LOGGER.handlers if isinstance(handler, Terminal))
+    return next((console for console in consoles if console.is_terminal), None)
+
+
+def _bars(console: Console, *columns: ProgressColumn) -> Progress:
+    from rich.progress import BarColumn, Progress, TextColumn
+
+    return Progress(TextColumn("{task.description}"), BarColumn(bar_width=24), *columns, console=console)

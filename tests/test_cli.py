@@ -12,7 +12,10 @@ import pytest
 import torch
 
 from i2i import errors as errors_module
-from i2i.config.resolve import recipe_names
+from i2i.cli.commands.train import train as train_command
+from i2i.cli.options import Setting
+from i2i.config.explain import leaves
+from i2i.config.resolve import recipe_names, resolve_config
 from i2i.training.start import train
 
 from .conftest import Run, draw, make_set, small_arguments, small_config
@@ -136,6 +139,20 @@ def test_mistakes_are_one_line_and_exit_2(i2i: Run, arguments: list[str], named:
     assert result.code == 2
     assert result.err.count("\n") == 1
     assert named in result.err
+
+
+def test_every_option_for_a_setting_names_one_of_the_configuration() -> None:
+    options = {option.path: option for option in train_command.params if isinstance(option, Setting)}
+    settings = dict(leaves(resolve_config("cyclegan").model_dump(mode="json")))
+    assert options.keys() <= settings.keys()
+    assert {"data.path", "image_size", "training.steps", "training.seed"} <= options.keys()
+
+
+def test_resuming_names_every_setting_that_it_cannot_change(i2i: Run) -> None:
+    given = ("--seed", 3, "--arch", "cyclegan", "--data", "d", "--set", "training.log_every=1", "--steps", 9)
+    assert_refused(
+        i2i("train", "--resume", "r", *given), "leave out data.path, training.seed, arch, training.log_every (only"
+    )
 
 
 def test_channels_that_pictures_do_not_have_are_refused(tmp_path: Path, toy_set: Path, i2i: Run) -> None:

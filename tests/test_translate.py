@@ -102,6 +102,19 @@ def test_a_seed_without_noise_is_no_silent_wish(tmp_path: Path, run: Path, i2i: 
     assert (result.code, "--seed changes nothing" in result.err) == (0, True)
 
 
+def test_the_report_names_the_seed_that_was_used(tmp_path: Path, toy_set: Path, run: Path, i2i: Run) -> None:
+    noisy = small_config("dualgan", toy_set, "method.noise_channels=2", "inference.seed=5", "training.steps=1")
+    model = train(noisy, tmp_path / "run").run.root
+    source = draw(tmp_path / "in/a.png", 0)
+    for number, (of, given, used) in enumerate(((model, (), 5), (model, ("--seed", 7), 7), (run, (), None))):
+        output = tmp_path / f"out{number}"
+        assert i2i("translate", source.parent, "-o", output, "--model", of, "--device", "cpu", *given).code == 0
+        report = json.loads((output / "report.json").read_text())
+        assert report["seed"] == used
+        again = package.load_translator(of, device="cpu")(read_image(source), report["direction"], seed=report["seed"])
+        np.testing.assert_array_equal(again, read_image(output / "a.png"))
+
+
 def test_equal_stems_get_different_names(tmp_path: Path, run: Path, i2i: Run) -> None:
     draw(tmp_path / "in/a.jpg", 0)
     draw(tmp_path / "in/a.png", 1)

@@ -1,6 +1,7 @@
 """Translating files: a picture or a folder of any depth; decoding, inference and encoding overlap.
 
-Everything that is translated, skipped or failed is in ``report.json``; names and tree are kept.
+Everything that is translated, skipped or failed is in ``report.json``, with the seed of the noise where the
+model has some; names and tree are kept.
 """
 
 from __future__ import annotations
@@ -135,7 +136,8 @@ def translate_files(
         raise ConfigError("this model writes four channels, and JPEG has no transparency: use --format png")
     results: dict[Path, FileResult] = {}
     if report is not None:
-        _write_report(report, translator, direction, [FileResult(str(job.source), None, UNREACHED) for job in jobs])
+        unreached = [FileResult(str(job.source), None, UNREACHED) for job in jobs]
+        _write_report(report, translator, direction, seed, unreached)
     with ThreadPoolExecutor() as readers, ThreadPoolExecutor() as writers:
         writing: deque[tuple[Job, Future[None]]] = deque()
         items = tracked("translating", len(jobs))(_decoded(jobs, translator, direction, readers, results))
@@ -155,7 +157,7 @@ def translate_files(
             _finish(*writing.popleft(), results)
     ordered = [results[job.source] for job in jobs]
     if report is not None:
-        _write_report(report, translator, direction, ordered)
+        _write_report(report, translator, direction, seed, ordered)
     return ordered
 
 
@@ -214,11 +216,15 @@ def _finish(job: Job, written: Future[None], results: dict[Path, FileResult]) ->
         results[job.source] = FileResult(str(job.source), None, str(error))
 
 
-def _write_report(folder: Path, translator: Translator, direction: str, results: list[FileResult]) -> None:
+def _write_report(
+    folder: Path, translator: Translator, direction: str, seed: int | None, results: list[FileResult]
+) -> None:
+    own = translator.config.inference.seed
     report = {
         "arch": translator.config.arch,
         "step": translator.step,
         "direction": direction,
+        "seed": (own if seed is None else seed) if translator.has_noise else None,
         "translated": sum(result.error is None for result in results),
         "skipped": sum(result.error is not None for result in results),
         "files": [asdict(result) for result in results],

@@ -1,0 +1,15 @@
+"""``i2i archs``."""
+
+from __future__ import annotations
+
+import click
+
+
+@click.command()
+def archs() -> None:
+    """List the recipes and their papers."""
+    from i2i.config.resolve import read_recipe, recipe_names
+
+    for name in recipe_names():
+        recipe = read_recipe(name)
+        click.echo(f"{name:<16} {recipe['about']}\n{'':<16} {recipe['paper']}")

@@ -1,0 +1,52 @@
+"""``i2i features``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from i2i.cli.ending import DONE, SKIPPED
+from i2i.cli.options import FileName, FilledText, device_option, example, model_option, require_model
+from i2i.display import warn
+from i2i.needs import require_data, require_packages
+
+if TYPE_CHECKING:
+    from i2i.config.schema import Device
+
+
+@click.command(epilog=example("i2i features DATA --model runs/NAME --per-label 100"))
+@click.argument("path", metavar="DATA", type=FilledText())
+@model_option
+@click.option(
+    "--per-label",
+    type=click.IntRange(2),
+    default=100,
+    show_default=True,
+    help="Labelled training images for each class.",
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Random seed of the choice of images.")
+@click.option("--json", "report_file", type=FileName(), help="Write the report to this file as well.")
+@device_option
+def features(
+    path: str, model: Path | None, per_label: int, seed: int, report_file: Path | None, device: Device
+) -> None:
+    """Test a discriminator's features on labelled data.
+
+    A linear classifier on the features is compared with one on an untrained network's, and on pixels.
+    """
+    require_data(path)
+    require_packages("i2i features", "sklearn")
+    require_model(model)
+    from i2i.inference.load import load_sampler
+    from i2i.probes.features import measure_features
+
+    report = measure_features(load_sampler(model, device=device), path, per_label=per_label, seed=seed)
+    if report_file is not None:
+        report.write(report_file)
+    for problem in report.skipped:
+        warn(f"left out: {problem}")
+    click.echo("\n".join(report.lines()))
+    sys.exit(SKIPPED if report.skipped else DONE)

@@ -1,0 +1,57 @@
+"""``i2i filters``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from i2i.cli.ending import DONE, SKIPPED
+from i2i.cli.options import FileName, FilledText, Units, device_option, example, model_option
+from i2i.display import warn
+
+if TYPE_CHECKING:
+    from i2i.config.schema import Device
+
+
+@click.command(epilog=example("i2i filters DATA -o filters.png --stage layer2"))
+@click.argument("path", metavar="DATA", type=FilledText())
+@click.option("-o", "--output", type=FileName(), default="filters.png", show_default=True)
+@model_option
+@click.option("--stage", help="Stage of the discriminator, such as layer2.  [default: the last]")
+@click.option(
+    "--units", type=Units(), default="6", show_default=True, help="Number of units, or their indices like 0,5,9."
+)
+@click.option("--pictures", is_flag=True, help="Show each image beside its gradient.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Random seed of the untrained weights.")
+@click.option("--json", "report_file", type=FileName(), help="Write the report to this file as well.")
+@device_option
+def filters(
+    path: str,
+    output: Path,
+    model: Path | None,
+    stage: str | None,
+    units: int | list[int],
+    pictures: bool,
+    seed: int,
+    report_file: Path | None,
+    device: Device,
+) -> None:
+    """Show what a discriminator's units respond to.
+
+    Guided backpropagation on images of DATA: an untrained discriminator on the left, the model's on the right.
+    """
+    from i2i.inference.load import load_sampler
+    from i2i.probes.filters import find_filters, require_picture_name, write_sheet
+
+    require_picture_name(output)
+    found = find_filters(load_sampler(model, device=device), path, stage=stage, units=units, seed=seed)
+    write_sheet(output, found, pictures=pictures)
+    if report_file is not None:
+        found.write(report_file)
+    for problem in found.skipped:
+        warn(f"left out: {problem}")
+    click.echo(found.line(output))
+    sys.exit(SKIPPED if found.skipped else DONE)

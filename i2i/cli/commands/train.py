@@ -1,0 +1,144 @@
+"""``i2i train``: options become settings; a new run is started, described or continued."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import click
+
+from i2i.cli.ending import DONE, INTERRUPTED, SKIPPED, as_called
+from i2i.cli.options import DEVICE, DEVICE_HELP, Duration, FileName, FilledText, example, pass_settings, setting
+from i2i.display import say
+from i2i.needs import is_built_in, require_data
+
+if TYPE_CHECKING:
+    from i2i.config.schema import Config
+    from i2i.training.trainer import Outcome
+
+MAY_BE_ADDED = ("training.steps", "training.device", "training.threads")
+"""Settings that may be given with --resume."""
+
+
+@click.command(
+    epilog=example(
+        "i2i train --arch cyclegan --data FOLDER",
+        "i2i train --arch cyclegan-fast --data FOLDER --max-time 10m",
+        "i2i train --resume runs/NAME",
+    )
+)
+@click.option("--arch", help="Recipe; i2i archs lists them.")
+@setting(
+    "--data", "data.path", type=FilledText(), help="Data folder or built-in set.  [default: the recipe's built-in set]"
+)
+@setting("--a", "data.a", type=FilledText(), help="Folder of domain A, of any name; with --b, instead of --data.")
+@setting("--b", "data.b", type=FilledText(), help="Folder of domain B.")
+@setting(
+    "--test-a", "data.test_a", type=FilledText(), help="Held-out images of A.  [default: a tenth of A, by file name]"
+)
+@setting("--test-b", "data.test_b", type=FilledText(), help="Held-out images of B.")
+@click.option("--config", "config_file", type=FileName(), help="YAML file of settings.")
+@click.option(
+    "--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Any setting, e.g. training.log_every=10."
+)
+@click.option("--run", type=FileName(), help="Run folder to create.  [default: a new one in runs/]")
+@click.option("--resume", type=FileName(), help="Continue this run; only --steps, --device and --threads may be added.")
+@setting("--steps", "training.steps", type=click.IntRange(1), help="Length in training steps.")
+@setting("--epochs", "training.epochs", type=click.IntRange(1), help="Length in epochs of the larger domain.")
+@setting("--max-time", "training.max_time", type=Duration(), help="Stop after this time, e.g. 10m.")
+@setting("--image-size", "image_size", type=int, help="Side of the training crops, in pixels.")
+@setting("--batch-size", "training.batch_size", type=int, help="Images of each domain in a batch.")
+@setting("--seed", "training.seed", type=int, help="Random seed.")
+@setting("--device", "training.device", type=DEVICE, help=DEVICE_HELP)
+@setting(
+    "--precision",
+    "training.precision",
+    type=click.Choice(["auto", "fp32", "bf16", "fp16"]),
+    help="Precision of the computation.",
+)
+@setting("--threads", "training.threads", type=click.IntRange(1), help="Number of CPU threads.  [default: torch's]")
+@click.option("--dry-run", is_flag=True, help="Show settings, data, schedule, memory and time; train nothing.")
+@pass_settings
+def train(
+    settings: dict[str, Any],
+    arch: str | None,
+    config_file: Path | None,
+    assignments: tuple[str, ...],
+    run: Path | None,
+    resume: Path | None,
+    dry_run: bool,
+) -> None:
+    """Train a translator, or continue a run."""
+    if settings["training.steps"] is not None and settings["training.epochs"] is not None:
+        raise click.UsageError("give --steps or --epochs, not both")
+    if resume is not None:
+        _refuse_changes(settings | {"arch": arch, "--config": config_file, "--run": run}, assignments)
+        _finish(_resume(resume, settings, dry_run))
+    if arch is None and config_file is None:
+        raise click.UsageError("give --arch (see i2i archs), or --resume to continue a run")
+    config = _configure(arch, config_file, settings, assignments)
+    if dry_run:
+        from i2i.training.dry_run import describe_run
+
+        click.echo(describe_run(config))
+        return
+    from i2i.training.start import train as train_run
+
+    _finish(train_run(config, run))
+
+
+def _configure(
+    arch: str | None, config_file: Path | None, settings: dict[str, Any], assignments: tuple[str, ...]
+) -> Config:
+    """The configuration of a new run, whose data is there."""
+    named = settings["data.path"]
+    if named is not None:
+        require_data(named)
+    from i2i.config.resolve import read_config, resolve_config
+
+    file = None if config_file is None else read_config(config_file)
+    config = resolve_config(arch, file=file, options=settings, assignments=assignments)
+    if config.data.a is None:
+        require_data(config.data.path)
+    if named is None and is_built_in(config.data.path):
+        say(f"no --data given: using the built-in set {config.data.path}")
+    return config
+
+
+def _refuse_changes(options: dict[str, Any], assignments: tuple[str, ...]) -> None:
+    given = [name for name, value in options.items() if value is not None and name not in MAY_BE_ADDED]
+    given += [assignment.partition("=")[0] for assignment in assignments]
+    if given:
+        raise click.UsageError(
+            f"--resume continues a run with its own settings; leave out {', '.join(given)} "
+            "(only --steps, --device and --threads may be added)"
+        )
+
+
+def _resume(root: Path, settings: dict[str, Any], dry_run: bool) -> Outcome:
+    if dry_run:
+        raise click.UsageError("--dry-run is for new runs; see i2i info --model RUN for this one")
+    from i2i.storage.runs import RunFolder
+
+    RunFolder(root).require()
+    from i2i.training.start import resume
+
+    steps, device, threads = (settings[path] for path in MAY_BE_ADDED)
+    return resume(root, steps, device=device, threads=threads)
+
+
+def _finish(outcome: Outcome) -> NoReturn:
+    from i2i.training.start import leave_processes
+
+    leave_processes()
+    i2i, root = as_called("i2i"), shlex.quote(str(outcome.run.root))
+    if outcome.interrupted:
+        lines = [f"stopped at step {outcome.step:,} and saved; continue with: {i2i} train --resume {root}"]
+    else:
+        use = "translate INPUT" if outcome.translates else "sample"
+        lines = [f"trained {outcome.step:,} steps: {outcome.run.model}", f"use it: {i2i} {use} --model {root}"]
+    if outcome.is_main:
+        click.echo("\n".join(lines))
+    sys.exit(INTERRUPTED if outcome.interrupted else SKIPPED if outcome.problems else DONE)

@@ -1,0 +1,60 @@
+"""``i2i translate``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from i2i.cli.ending import DONE, SKIPPED, model_line
+from i2i.cli.options import FileName, device_option, example, model_option, require_model
+from i2i.display import warn
+from i2i.needs import require_path
+
+if TYPE_CHECKING:
+    from i2i.config.schema import Device
+    from i2i.inference.translate import Format
+
+
+@click.command(
+    epilog=example("i2i translate photos -o painted", "i2i translate photo.jpg --model runs/NAME --direction BtoA")
+)
+@click.argument("source", metavar="INPUT", type=FileName())
+@click.option("-o", "--output", type=FileName(), help="Output image or folder.  [default: INPUT-translated]")
+@model_option
+@click.option("--direction", metavar="NAME", help="AtoB, BtoA, ...  [default: the model's first]")
+@click.option(
+    "--seed",
+    type=click.IntRange(0),
+    help="Random seed of a model with noise (dualgan, pix2pix): another seed, another translation.",
+)
+@click.option("--format", "image_format", type=click.Choice(["png", "jpg", "webp", "bmp", "tiff"]), default="png")
+@device_option
+def translate(
+    source: Path,
+    output: Path | None,
+    model: Path | None,
+    direction: str | None,
+    seed: int | None,
+    image_format: Format,
+    device: Device,
+) -> None:
+    """Translate an image, or a folder of images."""
+    require_path(source)
+    require_model(model)
+    from i2i.inference.load import load_translator
+    from i2i.inference.translate import plan, translate_files
+
+    jobs, report = plan(source, output, image_format)
+    translator = load_translator(model, device=device)
+    if seed is not None and not translator.has_noise:
+        warn(f"--seed changes nothing: {translator.config.arch} draws no noise at translation")
+    results = translate_files(translator, jobs, direction, report, seed=seed)
+    failed = [result for result in results if result.error is not None]
+    for result in failed:
+        warn(f"skipped: {result.error}")
+    where = report or jobs[0].target
+    click.echo(f"translated {len(results) - len(failed)} of {len(results)} with {model_line(translator)} to {where}")
+    sys.exit(SKIPPED if failed else DONE)

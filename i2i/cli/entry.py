@@ -1,0 +1,58 @@
+"""The command ``i2i``: gathers the commands, and turns what goes wrong into one line and an exit code."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+import sys
+from collections.abc import Iterator
+from typing import NoReturn
+
+import click
+
+from i2i import __version__
+from i2i.cli import commands
+from i2i.cli.ending import DONE, INTERRUPTED, WRONG_INPUT, fail
+from i2i.display import on_terminal
+from i2i.errors import UserError
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="i2i")
+def cli() -> None:
+    """Two folders of pictures in, a trained translator out."""
+
+
+def main() -> NoReturn:
+    """Runs the command; errors that a user can cause become one line and an exit code, never a traceback."""
+    try:
+        with on_terminal():
+            result = cli.main(standalone_mode=False)
+    except click.exceptions.Abort:
+        fail("interrupted", INTERRUPTED)
+    except KeyboardInterrupt:
+        fail("interrupted before there was anything to save", INTERRUPTED)
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        sys.exit(WRONG_INPUT)
+    except click.ClickException as error:
+        fail(" ".join(error.format_message().split()), WRONG_INPUT)
+    except UserError as error:
+        fail(str(error), error.exit_code)
+    except BrokenPipeError:  # the reader of our output has gone
+        sys.stdout = None
+        sys.exit(DONE)
+    except OSError as error:
+        sys.stdout = None  # or the end of Python would try once more to write what could not be written
+        fail(f"{error.filename or 'input or output'}: {error.strerror or error}", WRONG_INPUT)
+    sys.exit(result if isinstance(result, int) else DONE)
+
+
+def _found() -> Iterator[click.Command]:
+    """The command of every file in ``commands``."""
+    for file in pkgutil.iter_modules(commands.__path__):
+        yield getattr(importlib.import_module(f"{commands.__name__}.{file.name}"), file.name)
+
+
+for command in _found():
+    cli.add_command(command)

@@ -1,0 +1,109 @@
+"""What several commands share: types of values, ``--model`` and ``--device``, settings by their paths, examples."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+class FilledText(click.ParamType[str]):
+    """Any text but none: an empty one is most often a script's variable that was not set."""
+
+    name = "text"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The text itself."""
+        if not str(value):
+            self.fail("must not be empty")
+        return str(value)
+
+
+class FileName(click.ParamType[Path]):
+    """A file or folder, which may not be there yet."""
+
+    name = "path"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        """The name as a ``Path``."""
+        return Path(FilledText().convert(value, param, ctx))
+
+
+class Duration(click.ParamType[float]):
+    """A time like 90s, 10m or 1.5h; a plain number means seconds."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """The time in seconds."""
+        match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhd]?)", str(value).strip())
+        if match is None or float(match[1]) == 0:
+            self.fail(f"{value!r} is not a time; write 90s, 10m or 1.5h")
+        return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}[match[2]]
+
+
+class Units(click.ParamType[int | list[int]]):
+    """How many, like 6, or which, like 0,5,9; a comma alone makes a number a list."""
+
+    name = "units"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | list[int]:
+        """The count, or the numbers."""
+        text = str(value).replace(" ", "")
+        if re.fullmatch(r"\d{1,9}(,\d{1,9})*,?", text) is None:
+            self.fail(f"{value!r}: write how many, like 6, or numbers like 0,5,9")
+        return [int(number) for number in text.split(",") if number] if "," in text else int(text)
+
+
+DEVICE = click.Choice(("auto", "cpu", "cuda", "mps"))
+DEVICE_HELP = "Device to compute on."
+
+device_option = click.option("--device", type=DEVICE, default="auto", show_default=True, help=DEVICE_HELP)
+model_option = click.option("--model", type=FileName(), help="Run folder or weight file.  [default: the newest run]")
+
+
+def require_model(model: Path | None) -> None:
+    """Refuses a model that is not there, before torch is imported."""
+    from i2i.storage.runs import weight_file
+
+    weight_file(model)
+
+
+class Setting(click.Option):
+    """An option for one setting of the configuration.
+
+    Attributes:
+        path: of the setting, like training.steps.
+    """
+
+    def __init__(self, declarations: list[str], *, path: str, **attributes: Any) -> None:
+        super().__init__(declarations, **attributes)
+        self.path = path
+
+
+def setting(option: str, path: str, **attributes: Any) -> Callable[[Command], Command]:
+    """Declares ``option`` for the setting at ``path``; ``attributes`` are those of ``click.option``."""
+    return click.option(option, cls=Setting, path=path, **attributes)
+
+
+def pass_settings(command: Callable[..., None]) -> Callable[..., None]:
+    """Gives ``command`` its settings as one dictionary, ``settings``: values by path, None where none was given."""
+
+    @wraps(command)
+    def call(**values: Any) -> None:
+        options = click.get_current_context().command.params
+        settings = {option.path: values.pop(str(option.name)) for option in options if isinstance(option, Setting)}
+        command(settings=settings, **values)
+
+    return call
+
+
+def example(*lines: str) -> str:
+    """The end of a command's help: lines that can be run as they are."""
+    return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
