@@ -98,6 +98,7 @@ def test_asking_changes_neither_the_output_nor_the_network(case: Case) -> None:
         torch.manual_seed(1)
         stopped = stage_outputs(network, *inputs)
     assert torch.equal(asked, plain)
+    assert not any(maps.shape == plain.shape and torch.equal(maps, plain) for maps in found.values())
     for name, maps in found.items():
         assert torch.equal(maps, stopped[name]), name
     assert all(torch.equal(value, state[name]) for name, value in network.state_dict().items())
@@ -160,6 +161,15 @@ def test_nothing_runs_behind_the_last_stage_that_is_asked_for() -> None:
     assert stage_outputs(network, x, stages=[]) == {}
     assert list(stage_outputs(network, x, stages=["second", "first"])) == ["first", "second"]
     assert network.ran == ["second"]
+
+
+def test_maps_that_nothing_changes_are_no_copies() -> None:
+    """A copy is one more node of the graph: gradients would be summed in another order."""
+    network, passed = ResNetGenerator(3, 3, width=2, blocks=2), list[Tensor]()
+    network.get_submodule("block2").register_forward_pre_hook(lambda _, inputs: passed.extend(inputs))
+    with recorded(network, ["block1"]) as found:
+        network(PICTURES)
+    assert found["block1"] is passed[0]
 
 
 def test_gradients_flow_through_recorded_maps() -> None:
