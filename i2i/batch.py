@@ -8,6 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+Domain = Literal["A", "B"]
 Needs = Literal["unpaired", "paired", "one domain"]
 """What a method learns from: two domains without or with pairs, or images of one domain."""
 Labels = Literal["ignored", "optional", "required"]

@@ -15,15 +15,15 @@ from sklearn.svm import LinearSVC
 from torch import Tensor, nn
 
 from i2i.data.collection import find_collection
-from i2i.data.one_domain import read_images
 from i2i.errors import ConfigError, DataError
 from i2i.inference.load import load_sampler
 from i2i.inference.sampler import Sampler
 from i2i.networks.base import Discriminator
+from i2i.probes.discriminators import discriminator_of, untrained, with_statistics_of
 from i2i.probes.features import draw_training_pictures, measure_features, pooled_features
 from i2i.probes.filters import Excitation, find_filters, guided_gradients
+from i2i.probes.images import Images
 from i2i.probes.linear import Features, Labels, LinearSVM
-from i2i.probes.stages import batches_of, untrained, with_statistics_of
 from i2i.training.start import train
 
 from .conftest import Run, draw, small_config
@@ -94,8 +94,8 @@ def test_small_maps_are_repeated_and_odd_ones_covered(sampler: Sampler) -> None:
         def score(self, features: Tensor, label: Tensor | None = None) -> Tensor:
             return features[:, 0]
 
-        def stages(self) -> list[tuple[str, nn.Module]]:
-            return list(self.named_children())
+        def stages(self) -> dict[str, nn.Module]:
+            return dict(self.named_children())
 
     x = torch.arange(14.0 * 14).view(1, 1, 14, 14)
     grid, small = pooled_features(Maps(), x).view(2, 4, 4)
@@ -205,7 +205,7 @@ def test_labels_without_meaning_are_not_read(sampler: Sampler, tmp_path: Path) -
 def test_measuring_leaves_the_model_as_it_was(sampler: Sampler, halves: Path) -> None:
     before = {name: value.clone() for name, value in sampler.method.state_dict().items() if not value.is_meta}
     measure_features(sampler, str(halves), per_label=4)
-    find_filters(sampler, str(halves))
+    find_filters(discriminator_of(sampler), str(halves))
     after = sampler.method.state_dict()
     assert all(torch.equal(value, after[name]) for name, value in before.items())
     assert all(p.grad is None for p in sampler.method.parameters())
@@ -221,14 +221,14 @@ def test_batch_norm_takes_the_statistics_of_all_labels(sampler: Sampler, tmp_pat
             pixels = random.integers(brightness, brightness + 100, (16, 16), np.uint8)
             Image.fromarray(pixels).save(tmp_path / label / f"{number}.png")
     collection = find_collection(str(tmp_path), size=16)
-    [store] = read_images([collection.train], sampler.config.images, sampler.config.image_size)
+    images = Images(collection.root, [collection.train.pictures], discriminator_of(sampler))
     network = sampler.method.discriminator
-    conv, norm, _ = with_statistics_of(network, sampler, store).get_submodule("layer2").children()
+    conv, norm, _ = with_statistics_of(network, images.mixed_batches()).get_submodule("layer2").children()
     assert isinstance(norm, nn.BatchNorm2d)
     assert norm.running_mean is not None
     assert norm.running_var is not None
     with torch.no_grad():
-        x = torch.cat([x for x, _ in batches_of(store, sampler)])
+        x = torch.cat([x for x, _ in images.batches()])
         maps = conv(network.get_submodule("layer1")(x))
     torch.testing.assert_close(norm.running_mean, maps.mean((0, 2, 3)), rtol=0.05, atol=1e-4)
     torch.testing.assert_close(norm.running_var, maps.var((0, 2, 3)), rtol=0.05, atol=1e-6)
@@ -243,13 +243,13 @@ def test_batch_norm_sees_each_picture_with_its_own_label(cgan: Path) -> None:
         assert isinstance(first, nn.Conv2d)
         first.weight[:, 1:] = torch.randn(first.weight[:, 1:].shape, generator=torch.Generator().manual_seed(0))
     collection = find_collection("digits", size=16)
-    [store] = read_images([collection.train], sampler.config.images, sampler.config.image_size)
+    images = Images(collection.root, [collection.train.pictures], discriminator_of(sampler))
     label = torch.tensor(collection.train.labels) ** 2 // 9  # not in turn, and not each as often as the others
-    norm = with_statistics_of(network, sampler, store, label).get_submodule("layer2.1")
+    norm = with_statistics_of(network, images.mixed_batches(label)).get_submodule("layer2.1")
     assert isinstance(norm, nn.BatchNorm2d)
     assert norm.running_mean is not None
     with torch.no_grad():
-        x = torch.cat([x for x, _ in batches_of(store, sampler)])
+        x = torch.cat([x for x, _ in images.batches()])
         planes = F.one_hot(label, 10)[:, :, None, None].expand(-1, -1, 16, 16).float()
         maps = network.get_submodule("layer2.0")(network.get_submodule("layer1")(torch.cat([x, planes], dim=1)))
     torch.testing.assert_close(norm.running_mean, maps.mean((0, 2, 3)), rtol=0.02, atol=1e-4)
@@ -338,8 +338,8 @@ class TwoLayers(Discriminator):
     def score(self, features: Tensor, label: Tensor | None = None) -> Tensor:
         return features[:, 0]
 
-    def stages(self) -> list[tuple[str, nn.Module]]:
-        return [("layer2", self.layer2)]
+    def stages(self) -> dict[str, nn.Module]:
+        return {"layer2": self.layer2}
 
 
 @pytest.mark.parametrize("as_layers", [True, False])
@@ -363,7 +363,7 @@ def test_the_guided_rule_by_hand(
 
 def test_guided_gradients_equal_a_plain_restatement(sampler: Sampler) -> None:
     network = sampler.method.discriminator
-    (conv1, *_), (conv2, norm, _) = (stage.children() for _, stage in network.stages())
+    (conv1, *_), (conv2, norm, _) = (stage.children() for stage in network.stages().values())
     assert isinstance(conv1, nn.Conv2d)
     assert isinstance(conv2, nn.Conv2d)
     assert isinstance(norm, nn.BatchNorm2d)
@@ -387,15 +387,15 @@ def test_guided_gradients_equal_a_plain_restatement(sampler: Sampler) -> None:
 
 @pytest.mark.parametrize("side", ["trained", "untrained"])
 def test_filters_show_the_most_exciting_pictures_first(sampler: Sampler, halves: Path, side: str) -> None:
-    found = find_filters(sampler, str(halves), stage="layer1", units=[2, 0], columns=3, seed=5)
+    found = find_filters(discriminator_of(sampler), str(halves), stage="layer1", units=[2, 0], columns=3, seed=5)
     assert (found.units, found.searched, found.held_out) == ((2, 0), 10, True)
     shown: Excitation = getattr(found, side)
     assert shown.pictures.shape == shown.gradients.shape == (2, 3, 1, 16, 16)
-    network = sampler.method.discriminator if side == "trained" else untrained(sampler, 5)
+    network = sampler.method.discriminator if side == "trained" else untrained(discriminator_of(sampler), 5)
     with torch.no_grad():
         files = sorted((halves / "test").rglob("*.png"))
         x = torch.stack([torch.from_numpy(np.array(Image.open(file), np.float32) / 127.5 - 1)[None] for file in files])
-        maps = dict(network.stages())["layer1"](x)  # the first layer has no batch norm
+        maps = network.stages()["layer1"](x)  # the first layer has no batch norm
         expected = maps[:, [2, 0]].amax((2, 3)).topk(3, dim=0)
     torch.testing.assert_close(shown.responses, expected.values.T)
     torch.testing.assert_close(shown.pictures, x[expected.indices.T])
@@ -421,12 +421,12 @@ def test_filters_see_each_picture_with_its_own_label(cgan: Path, halves: Path, t
         x = torch.stack([torch.from_numpy(np.array(Image.open(file), np.float32) / 127.5 - 1)[None] for file in files])
         planes = F.one_hot(labels, 10)[:, :, None, None].expand(-1, -1, 16, 16).float()
         expected = sampler.method.discriminator.get_submodule("layer1")(torch.cat([x, planes], dim=1)).amax((2, 3))
-    shown = find_filters(sampler, str(tmp_path), stage="layer1", units=4, columns=9).trained
+    shown = find_filters(discriminator_of(sampler), str(tmp_path), stage="layer1", units=4, columns=9).trained
     torch.testing.assert_close(shown.responses, expected.sort(dim=0, descending=True).values.T)
 
 
 def test_untrained_filters_are_left_of_trained_ones(sampler: Sampler, halves: Path) -> None:
-    found = find_filters(sampler, str(halves), units=2, columns=3)
+    found = find_filters(discriminator_of(sampler), str(halves), units=2, columns=3)
     assert not torch.equal(found.trained.gradients, found.untrained.gradients)
     title, sheet = np.split(found.sheet(), [16])
     np.testing.assert_array_equal(sheet, np.concatenate([found.untrained.sheet(), found.trained.sheet()], axis=1))
@@ -439,7 +439,7 @@ def test_untrained_filters_are_left_of_trained_ones(sampler: Sampler, halves: Pa
 def test_untrained_weights_follow_the_seed(sampler: Sampler) -> None:
     x = torch.rand(2, 1, 16, 16)
     with torch.no_grad():
-        one, same, other = (untrained(sampler, seed).trunk(x) for seed in (0, 0, 1))
+        one, same, other = (untrained(discriminator_of(sampler), seed)(x) for seed in (0, 0, 1))
     assert torch.equal(one, same)
     assert not torch.equal(one, other)
 
@@ -495,7 +495,12 @@ def test_data_and_models_of_another_kind_are_named(
             draw(tmp_path / f"whole/train/{label}/{number}.png", number)
     for command, data, model, named in (
         ("features", "digits", translator, "draws none from noise"),
-        ("filters", "digits", translator, "draws none from noise"),
+        (
+            "filters",
+            "digits",
+            translator / "model.safetensors",
+            "holds the generators of a cyclegan alone: give its run",
+        ),
         ("features", tmp_path / "plain", dcgan, "has no labels"),
         ("features", tmp_path / "whole", dcgan, "has no held-out pictures: give test/<label>/"),
         ("filters", tmp_path / "plain", cgan, "has no labels, and the discriminator of this model takes them"),

@@ -144,6 +144,20 @@ def test_boxes_are_on_the_samples_of_the_seed(sampler: Sampler, tmp_path: Path) 
     assert "100.0% right" not in drop_features(sampler, f"up1:{file}", count=1, label=None, seed=1).lines[1]
 
 
+def test_maps_of_a_model_with_standing_statistics_are_those_of_its_samples(tmp_path: Path) -> None:
+    """Its first sample takes the statistics, from 512 other pictures; nothing of these is among the maps."""
+    settings = ("networks.generator.attention=8", "networks.discriminator.attention=8", "inference.statistics=standing")
+    config = changed(
+        small_config("biggan", Path("digits"), *settings), {"data.labels": ("a", "b"), "data.channels_a": 1}
+    )
+    torch.manual_seed(0)
+    save_weights(tmp_path / "model.safetensors", build_method(config.model).inference_state(), config.model, 1)
+    boxes = [Box(sample=number, box=LEFT) for number in range(4)]
+    fresh, used = (load_sampler(tmp_path / "model.safetensors", device="cpu") for _ in range(2))
+    list(used.sample(1))
+    assert find_maps(fresh, "up1", boxes) == find_maps(used, "up1", boxes)
+
+
 def test_one_sample_has_no_other_to_be_measured_on(sampler: Sampler) -> None:
     found = find_maps(sampler, "up1", boxes_on(sampler, count=6)[:1])
     assert (found.maps, found.accuracy) == (SQUARE, None)

@@ -18,6 +18,7 @@ from i2i.methods.cut import CUT
 from i2i.networks.layers import BlurDown, BlurUp
 from i2i.networks.patchgan import PatchGAN
 from i2i.networks.resnet import ResNetGenerator
+from i2i.networks.stages import stage_outputs
 from i2i.networks.unet import UNetGenerator
 
 
@@ -65,7 +66,7 @@ def by_hand(method: CUT, output: Tensor, source: Tensor, flipped: bool = False) 
         if stage == "pixels":
             maps = output, source
         else:
-            one, other = (method.generator.features(x, [stage])[stage] for x in (output, source))
+            one, other = (stage_outputs(method.generator, x, stages=[stage])[stage] for x in (output, source))
             maps = one, other
         head = method.heads.get_submodule(stage)
         maps = maps[0].flip(3) if flipped else maps[0], maps[1]
@@ -142,6 +143,28 @@ def test_stages_are_named_and_not_counted() -> None:
         make(stages=("block7",))
 
 
+def test_a_generator_without_the_papers_stages_takes_named_ones() -> None:
+    torch.manual_seed(0)
+    unet = partial(UNetGenerator, width=4, depth=3, norm="instance")
+    method = CUT(
+        DataSpec(16, 3, 3),
+        generator=unet,
+        discriminator=partial(PatchGAN, width=4, layers=1),
+        stages=("down1", "down2"),
+    )
+    a, b = torch.rand(2, 3, 16, 16) * 2 - 1, torch.rand(2, 3, 16, 16) * 2 - 1
+    _, generator = method.updates(iter([Batch(a, b)]))
+    torch.testing.assert_close(generator.losses["nce"], 0.5 * by_hand(method, method.generator(a), a))
+
+
+def test_features_run_no_further_than_their_last_stage() -> None:
+    method, ran = make(stages=("pixels", "down1_conv", "block1")), []
+    for name in ("block2", "up1", "head"):
+        method.generator.get_submodule(name).register_forward_hook(lambda *_, name=name: ran.append(name))
+    list(method.updates(iter([Batch(torch.rand(1, 3, 16, 16), torch.rand(1, 3, 16, 16))])))
+    assert ran == ["block2", "up1", "head"]  # on the way to the outputs, and not again for the features of these
+
+
 def test_stages_see_as_many_pixels_as_the_papers_do() -> None:
     network = ResNetGenerator(1, 1, width=2, blocks=6, norm="none", downsample="blurred")
     for parent in [module for module in network.modules() if not isinstance(module, nn.ReLU)]:
@@ -150,7 +173,7 @@ def test_stages_see_as_many_pixels_as_the_papers_do() -> None:
                 parent.register_module(name, nn.Identity())
     x = torch.randn(1, 1, 160, 160, requires_grad=True)
     for stage, field in (("down1_conv", 9), ("down2_conv", 15), ("block1", 35), ("block5", 99)):
-        maps = network.features(x, [stage])[stage]
+        maps = stage_outputs(network, x, stages=[stage])[stage]
         (gradient,) = torch.autograd.grad(maps[0, :, maps.shape[2] // 2, maps.shape[3] // 2].sum(), x)
         rows = gradient[0, 0].abs().sum(1).nonzero().flatten()
         assert rows[-1] - rows[0] + 1 == field
@@ -158,7 +181,7 @@ def test_stages_see_as_many_pixels_as_the_papers_do() -> None:
 
 def test_what_has_no_stages_or_no_negatives_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"set networks\.generator\.name to resnet"):
-        CUT(DataSpec(16, 3, 3), generator=partial(UNetGenerator, width=4, depth=3), discriminator=PatchGAN)  # type: ignore[arg-type]
+        CUT(DataSpec(16, 3, 3), generator=partial(UNetGenerator, width=4, depth=3), discriminator=PatchGAN)
     with pytest.raises(ConfigError, match=r"method\.patches"):
         resolve_config("cut", assignments=["method.patches=1"])
 

@@ -151,7 +151,7 @@ def test_dcgan_has_the_papers_shape(size: int, maps: tuple[int, int], count: int
     generator, discriminator = DCGANGenerator(spec, 100), DCGANDiscriminator(spec)
     x = torch.randn(2, 100)
     sides = []
-    for _, stage in generator.stages():
+    for stage in generator.stages().values():
         x = stage(x)
         sides.append((x.shape[2], x.shape[1]))
     assert sides[0] == maps
@@ -169,13 +169,13 @@ def test_the_papers_filters_of_five_double_and_halve_exactly(size: int, expected
     generator = DCGANGenerator(spec, 10, width=2, kernel=5)
     discriminator = DCGANDiscriminator(spec, width=2, kernel=5)
     x, sides = torch.randn(2, 10), []
-    for _, stage in generator.stages():
+    for stage in generator.stages().values():
         x = stage(x)
         sides.append(x.shape[2])
     assert sides == expected
     seen = generator(torch.randn(2, 10))
     assert seen.shape == (2, 3, size, size)
-    for (_, stage), side in zip(discriminator.stages(), reversed(sides), strict=True):
+    for stage, side in zip(discriminator.stages().values(), reversed(sides), strict=True):
         seen = stage(seen)
         assert seen.shape[2:] == (side, side)
 

@@ -16,6 +16,7 @@ from i2i.networks.layers import BlurDown, Downsampling, Init, ReflectionPad2d, i
 from i2i.networks.mlp import MLPDiscriminator, MLPGenerator
 from i2i.networks.patchgan import PatchGAN
 from i2i.networks.resnet import ResNetGenerator
+from i2i.networks.stages import stage_outputs
 from i2i.networks.unet import UNetGenerator
 from i2i.storage.weights import parameter_count
 
@@ -198,17 +199,17 @@ def test_generators_keep_the_size(upsample: str) -> None:
 def test_stages_have_names() -> None:
     network = ResNetGenerator(3, 3, width=2, blocks=2)
     x = torch.randn(1, 3, 16, 16)
-    found = network.features(x, ["down1", "block2", "head"])
-    assert list(found) == ["down1", "block2", "head"]
+    found = stage_outputs(network, x, stages=["down1", "up2", "block2"])
+    assert list(found) == ["down1", "block2", "up2"]
     assert found["block2"].shape == (1, 8, 4, 4)
-    torch.testing.assert_close(found["head"], network(x))
-    assert network.stage_names()[:4] == ["stem_conv", "stem", "down1_conv", "down1"]
-    convolved = network.features(x, ["down1_conv", "down1"])
+    torch.testing.assert_close(network.get_submodule("head")(found["up2"]), network(x))
+    assert list(network.stages())[:4] == ["stem_conv", "stem", "down1_conv", "down1"]
+    convolved = stage_outputs(network, x, stages=["down1_conv", "down1"])
     torch.testing.assert_close(F.relu(F.instance_norm(convolved["down1_conv"])), convolved["down1"])
     with pytest.raises(KeyError, match="block9"):
-        network.features(x, ["block9"])
+        stage_outputs(network, x, stages=["block9"])
     unet = UNetGenerator(3, 3, width=2, depth=3)
-    assert unet.features(x, ["down3"])["down3"].shape == (1, 8, 2, 2)
+    assert stage_outputs(unet, x, stages=["down3"])["down3"].shape == (1, 8, 2, 2)
 
 
 def test_initialisation_has_the_papers_spread() -> None:

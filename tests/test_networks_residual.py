@@ -15,7 +15,6 @@ from i2i.config.resolve import resolve_config
 from i2i.errors import ConfigError
 from i2i.losses.penalties import r1_penalty
 from i2i.networks.attention import SelfAttention
-from i2i.networks.base import Discriminator, Generator
 from i2i.networks.residual import (
     ConditionalBatchNorm,
     Conditioning,
@@ -24,6 +23,7 @@ from i2i.networks.residual import (
     ResidualGenerator,
     UpBlock,
 )
+from i2i.networks.stages import stage_outputs
 from i2i.storage.weights import parameter_count
 
 Net = TypeVar("Net", bound=nn.Module)
@@ -47,19 +47,6 @@ def randomized(network: Net, seed: int = 1) -> Net:
     for parameter in network.parameters():
         nn.init.normal_(parameter, 0.0, 0.3)
     return network.eval()
-
-
-def stage_outputs(network: Generator | Discriminator, *inputs: Tensor) -> dict[str, Tensor]:
-    found: dict[str, Tensor] = {}
-    hooks = [
-        stage.register_forward_hook(lambda _, __, out, name=name: found.update({name: out}))
-        for name, stage in network.stages()
-    ]
-    with torch.no_grad():
-        network(*inputs)
-    for hook in hooks:
-        hook.remove()
-    return found
 
 
 def conv(x: Tensor, layer: nn.Module) -> Tensor:
@@ -109,7 +96,7 @@ def test_attention_follows_the_block_of_its_side(size: int) -> None:
             ResidualDiscriminator(colours(size), width=2, attention=side, spectral=False),
         )
     for player in players:
-        names = [name for name, _ in player.stages()]
+        names = list(player.stages())
         block = f"up{side.bit_length() - 3}" if "up1" in names else f"block{(size // side).bit_length() - 1}"
         assert names[names.index("attention") - 1] == block
         assert sum(isinstance(module, SelfAttention) for module in player.modules()) == 1

@@ -64,7 +64,7 @@ def test_a_preview_is_one_column_of_its_rows(tmp_path: Path) -> None:
 def test_gradients_stand_in_a_row_for_each_unit() -> None:
     gradients = torch.zeros(2, 3, 1, 32, 32)
     gradients[1, 2] = 5.0
-    sheet = Excitation(torch.zeros(2, 3), torch.zeros(2, 3, 1, 32, 32), gradients).sheet()
+    sheet = Excitation(torch.zeros(2, 3), torch.zeros(2, 3, 1, 32, 32), gradients, (1,)).sheet()
     assert sheet.shape == (2 * 68 + 4, 3 * 68 + 4, 1)
     assert (sheet[4:68, 4:68] == 128).all()
     assert (sheet[72:136, 140:204] == 255).all()

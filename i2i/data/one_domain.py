@@ -50,7 +50,7 @@ class OneDomain(TrainingData):
         except DataError as error:
             raise DataError(f"{collection.root}: {error}") from None
         unreadable.require_few()
-        loading = Loading(config.images.channels_a, config.load_size, config.fit, config.background)
+        loading = Loading.of(config.images, "A", config.load_size)
         need, budget = bytes_of(len(train), loading, heads), int(config.memory_gib * 2**30)
         pictures = ImageSource(train, loading, PixelMemory(len(train), min(need, budget)))
         return cls(config, image_size, collection, pictures, unreadable, need <= budget)
@@ -115,8 +115,7 @@ def read_images(parts: Sequence[Part], images: ImageConfig, size: int) -> list[P
 
 
 def _read(part: Part, images: ImageConfig, size: int, budget: int) -> PictureStore:
-    loading = Loading(images.channels_a, size, images.fit, images.background)
-    return PictureStore(part.pictures, loading, budget, tracked("reading", len(part.pictures)))
+    return PictureStore(part.pictures, Loading.of(images, "A", size), budget, tracked("reading", len(part.pictures)))
 
 
 def _resolved(config: DataConfig, wanted: Labels, collection: Collection) -> DataConfig:

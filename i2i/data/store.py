@@ -9,17 +9,18 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import torch
 from PIL import Image
 from torch import Tensor
 
+from i2i.batch import Domain
+from i2i.config.schema import Fit, ImageConfig
 from i2i.data.heads import Head
 from i2i.data.images import MODES, Pixels, from_pil, to_pil
 from i2i.errors import ConfigError, DataError
 
-Fit = Literal["square", "shorter"]
 Progress = Callable[[Iterable[Pixels | DataError]], Iterable[Pixels | DataError]]
 
 
@@ -52,6 +53,12 @@ class Loading:
     load_size: int
     fit: Fit
     background: tuple[int, int, int]
+
+    @classmethod
+    def of(cls, images: ImageConfig, domain: Domain, size: int) -> Loading:
+        """How the images of ``domain`` are brought to ``size``."""
+        channels = images.channels_a if domain == "A" else images.channels_b
+        return cls(channels, size, images.fit, images.background)
 
     def __post_init__(self) -> None:
         if self.channels not in MODES:

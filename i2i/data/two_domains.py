@@ -164,11 +164,7 @@ def layout_of(data: DataConfig, *, paired: bool) -> Layout:
 
 def _loadings(config: DataConfig, size: int) -> tuple[Loading, Loading]:
     """How images of A and of B are decoded and brought to ``size``."""
-    images = config.images
-    return (
-        Loading(images.channels_a, size, images.fit, images.background),
-        Loading(images.channels_b, size, images.fit, images.background),
-    )
+    return Loading.of(config.images, "A", size), Loading.of(config.images, "B", size)
 
 
 def _require_equal_sizes(a: ImageSource, b: ImageSource, unreadable: UnreadableItems) -> None:

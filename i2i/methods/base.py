@@ -14,8 +14,9 @@ from typing import Any, ClassVar, NamedTuple, TypeVar
 import torch
 from torch import Tensor, nn
 
-from i2i.batch import Batch, Labels, Needs
+from i2i.batch import Batch, Domain, Labels, Needs
 from i2i.config.components import Component
+from i2i.networks.base import Network
 from i2i.networks.recompute import recomputed
 
 Output = TypeVar("Output")
@@ -38,6 +39,18 @@ class Update(NamedTuple):
     player: str
     losses: dict[str, Tensor]
     scores: Mapping[str, Tensor] = MappingProxyType({})
+
+
+class Judge(NamedTuple):
+    """A discriminator, and what it is shown.
+
+    Attributes:
+        network: the discriminator.
+        domains: those of its images; several are joined along channels in this order, item by item.
+    """
+
+    network: Network
+    domains: tuple[Domain, ...]
 
 
 @dataclass(frozen=True)
@@ -98,6 +111,10 @@ class Method(Component, nn.Module, family="method"):
     @abstractmethod
     def kept_for_inference(self) -> list[nn.Module]:
         """The modules that a weight file carries."""
+
+    def judges(self) -> dict[str, Judge]:
+        """The discriminators by the names of their attributes, for whoever looks into one; the first is the default."""
+        return {}
 
     @abstractmethod
     def preview(self, batch: Batch) -> dict[str, Tensor]:

@@ -15,8 +15,7 @@ the same; batch norm and dropout would see other batches and masks.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
-from functools import partial
+from collections.abc import Callable, Iterator, Mapping
 from typing import Annotated, Any
 
 import torch
@@ -29,11 +28,12 @@ from i2i.config.components import Count, Weight
 from i2i.errors import ConfigError
 from i2i.losses.adversarial import Objective, discriminator_loss, generator_loss
 from i2i.losses.contrastive import patch_nce
-from i2i.methods.base import Update, mean_score, side_by_side
+from i2i.methods.base import Judge, Update, mean_score, side_by_side
 from i2i.methods.checks import require_lipschitz
 from i2i.methods.translation import A_TO_B, Direction, TranslationMethod
-from i2i.networks.base import PatchDiscriminator, StagedTranslator
+from i2i.networks.base import PatchDiscriminator, Translator
 from i2i.networks.layers import initialize
+from i2i.networks.stages import recorded, stage_outputs
 
 Stages = Annotated[tuple[str, ...], Field(min_length=1)] | None
 Temperature = Annotated[float, Field(gt=0, le=10)]
@@ -87,7 +87,7 @@ class CUT(TranslationMethod, name="cut"):
         self,
         data: DataSpec,
         *,
-        generator: Callable[..., StagedTranslator],
+        generator: Callable[..., Translator],
         discriminator: Callable[..., PatchDiscriminator],
         objective: Objective = "lsgan",
         contrastive_weight: Weight = 1.0,
@@ -106,18 +106,15 @@ class CUT(TranslationMethod, name="cut"):
                 f"{data.channels_b} in B must be equal"
             )
         self.generator = generator(data.channels_a, data.channels_b)
-        if not isinstance(self.generator, StagedTranslator):
-            raise ConfigError("cut compares features of a chain of stages: set networks.generator.name to resnet")
         self.discriminator = discriminator(data.channels_b)
         require_lipschitz(objective, [self.discriminator])
-        known = [PIXELS, *self.generator.stage_names()]
-        self.stages = tuple(stages) if stages else _stages_of_the_paper(known)
-        self.output = known[-1]
+        known = [PIXELS, *self.generator.stages()]
+        self.stages = tuple(stages or _stages_of_the_paper(known))
         unknown = [stage for stage in self.stages if stage not in known]
         if unknown:
             raise ConfigError(f"method.stages: the generator has no stage {unknown[0]!r}; it has {', '.join(known)}")
         with torch.no_grad():
-            maps = self._encode(torch.zeros(1, data.channels_a, data.image_size, data.image_size), self.stages)
+            maps = self._encode(torch.zeros(1, data.channels_a, data.image_size, data.image_size))
         self.heads = ProjectionHeads({stage: x.shape[1] for stage, x in maps.items()}, features)
         self.objective: Objective = objective
         self.contrastive_weight, self.identity_weight = contrastive_weight, identity_weight
@@ -132,6 +129,9 @@ class CUT(TranslationMethod, name="cut"):
     def players(self) -> dict[str, list[nn.Module]]:
         return {"generator": [self.generator, self.heads], "discriminator": [self.discriminator]}
 
+    def judges(self) -> dict[str, Judge]:
+        return {"discriminator": Judge(self.discriminator, ("B",))}
+
     def updates(self, batches: Iterator[Batch]) -> Iterator[Update]:
         batch = next(batches)
         real_a, real_b = batch.a, batch.other()
@@ -145,7 +145,7 @@ class CUT(TranslationMethod, name="cut"):
         scores = {"real": mean_score(score_real), "fake": mean_score(score_fake)}
         yield Update("discriminator", {"gan": loss}, scores)
 
-        query_maps = self._encode(outputs, self.stages)
+        query_maps = self._encode(outputs)
         if flipped:
             query_maps = {stage: maps.flip(3) for stage, maps in query_maps.items()}
         nce = [self._contrast(*term) for term in zip(self._project(query_maps, places), keys, strict=True)]
@@ -159,12 +159,12 @@ class CUT(TranslationMethod, name="cut"):
 
     def _translate_with_keys(self, sources: Tensor, flipped: bool) -> tuple[Tensor, list[Places], list[Features]]:
         """G(sources), and the places and keys of each contrastive term; ``sources`` are translated mirrored or not."""
-        encode = partial(self._encode, stages=[*self.stages, self.output])
-        maps = self.recomputable(self.generator, encode, sources.flip(3) if flipped else sources)
+        shown = sources.flip(3) if flipped else sources
+        outputs, maps = self.recomputable(self.generator, self._translate_and_encode, shown)
         with torch.no_grad():
-            key_maps = self._encode(sources, self.stages) if flipped else maps
+            key_maps = self._encode(sources) if flipped else maps
             places = [self._draw_places(key_maps) for _ in range(2 if self.identity_weight else 1)]
-            return maps[self.output], places, self._project(key_maps, places)
+            return outputs, places, self._project(key_maps, places)
 
     def _draw_places(self, maps: Features) -> Places:
         return {
@@ -184,10 +184,22 @@ class CUT(TranslationMethod, name="cut"):
         """The contrastive loss of one term, mean over stages."""
         return torch.stack([patch_nce(queries[s], keys[s], self.temperature) for s in self.stages]).mean()
 
-    def _encode(self, images: Tensor, stages: Collection[str]) -> Features:
-        """The maps of ``stages`` for images (N, C, H, W)."""
-        maps = {PIXELS: images} if PIXELS in stages else {}
-        return maps | self.generator.features(images, [stage for stage in stages if stage != PIXELS])
+    def _translate_and_encode(self, images: Tensor) -> tuple[Tensor, Features]:
+        """G(images) for images (N, C, H, W), and the maps of the stages on the way."""
+        with recorded(self.generator, self._inner_stages) as maps:
+            outputs = self.generator(images)
+        return outputs, self._with_pixels(images, maps)
+
+    def _encode(self, images: Tensor) -> Features:
+        """The maps of the stages for images (N, C, H, W)."""
+        return self._with_pixels(images, stage_outputs(self.generator, images, stages=self._inner_stages))
+
+    def _with_pixels(self, images: Tensor, maps: Features) -> Features:
+        return {PIXELS: images} | maps if PIXELS in self.stages else maps
+
+    @property
+    def _inner_stages(self) -> list[str]:
+        return [stage for stage in self.stages if stage != PIXELS]
 
     def directions(self) -> dict[str, Direction]:
         return {A_TO_B: Direction(self.generator, self.data.channels_a, self.data.channels_b)}
@@ -199,7 +211,17 @@ class CUT(TranslationMethod, name="cut"):
 
 
 def _stages_of_the_paper(known: list[str]) -> tuple[str, ...]:
-    """Those of appendix C.1 that the generator has; they see 1, 9, 15, 35 and 99 pixels of the input."""
+    """Those of appendix C.1 that the generator has; they see 1, 9, 15, 35 and 99 pixels of the input.
+
+    Raises:
+        ConfigError: the generator has none but the pixels.
+    """
     blocks = [stage for stage in known if stage.startswith("block")]
     wanted = [PIXELS, "down1_conv", "down2_conv", *blocks[:1], *blocks[:5][-1:]]
-    return tuple(dict.fromkeys(stage for stage in wanted if stage in known))
+    found = tuple(dict.fromkeys(stage for stage in wanted if stage in known))
+    if found == (PIXELS,):
+        raise ConfigError(
+            "cut compares features of a ResNet's encoder: set networks.generator.name to resnet, or method.stages to "
+            f"stages of this generator; it has {', '.join(known)}"
+        )
+    return found

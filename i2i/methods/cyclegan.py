@@ -20,7 +20,7 @@ from i2i.config.components import Weight
 from i2i.errors import ConfigError
 from i2i.losses.adversarial import Objective, discriminator_loss, generator_loss
 from i2i.losses.consistency import cycle_consistency, identity
-from i2i.methods.base import Update, mean_score
+from i2i.methods.base import Judge, Update, mean_score
 from i2i.methods.checks import require_lipschitz
 from i2i.methods.history import ImageHistory
 from i2i.methods.translation import TwoWayTranslation
@@ -64,6 +64,12 @@ class CycleGAN(TwoWayTranslation, name="cyclegan"):
         return {
             "generator": [self.generator_AtoB, self.generator_BtoA],
             "discriminator": [self.discriminator_A, self.discriminator_B],
+        }
+
+    def judges(self) -> dict[str, Judge]:
+        return {
+            "discriminator_A": Judge(self.discriminator_A, ("A",)),
+            "discriminator_B": Judge(self.discriminator_B, ("B",)),
         }
 
     def updates(self, batches: Iterator[Batch]) -> Iterator[Update]:

@@ -24,7 +24,7 @@ from i2i.errors import ConfigError
 from i2i.losses.adversarial import discriminator_loss, generator_loss
 from i2i.losses.consistency import cycle_consistency
 from i2i.losses.penalties import clip_weights, gradient_penalty
-from i2i.methods.base import Update, mean_score
+from i2i.methods.base import Judge, Update, mean_score
 from i2i.methods.checks import refuse_batch_norm
 from i2i.methods.translation import TwoWayTranslation
 from i2i.networks.base import PatchDiscriminator, Translator
@@ -46,6 +46,9 @@ class WithNoise(Translator):
         """Maps x: (N, C, H, W) to (N, C', H, W)."""
         translated: Tensor = self.translator(self.noise(x))
         return translated
+
+    def stages(self) -> dict[str, nn.Module]:
+        return self.translator.stages()
 
 
 class DualGAN(TwoWayTranslation, name="dualgan"):
@@ -96,6 +99,9 @@ class DualGAN(TwoWayTranslation, name="dualgan"):
             "generator": [self.generator_AtoB, self.generator_BtoA],
             "discriminator": [self.critic_A, self.critic_B],
         }
+
+    def judges(self) -> dict[str, Judge]:
+        return {"critic_A": Judge(self.critic_A, ("A",)), "critic_B": Judge(self.critic_B, ("B",))}
 
     def updates(self, batches: Iterator[Batch]) -> Iterator[Update]:
         for _ in range(self.critic_steps):

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.init import trunc_normal_
 
 from i2i.batch import Batch, DataSpec, Needs
-from i2i.methods.base import Method, side_by_side
+from i2i.methods.base import Judge, Method, side_by_side
 from i2i.methods.scatter import scatter
 from i2i.networks.base import Discriminator, Generator
 from i2i.world import drawn_for_all
@@ -66,6 +66,9 @@ class GenerativeMethod(Method):
 
     def kept_for_inference(self) -> list[nn.Module]:
         return [self.generator, self.discriminator]
+
+    def judges(self) -> dict[str, Judge]:
+        return {"discriminator": Judge(self.discriminator, ("A",))}
 
     def preview(self, batch: Batch) -> dict[str, Tensor]:
         """Pictures of fixed latents; with labels, a row for each label and a column for each latent."""

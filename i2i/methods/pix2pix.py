@@ -13,12 +13,12 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from i2i.batch import Batch, DataSpec, Needs
+from i2i.batch import Batch, DataSpec, Domain, Needs
 from i2i.config.components import Weight
 from i2i.errors import ConfigError
 from i2i.losses.adversarial import Objective, discriminator_loss, generator_loss
 from i2i.losses.consistency import reconstruction
-from i2i.methods.base import Update, mean_score, side_by_side
+from i2i.methods.base import Judge, Update, mean_score, side_by_side
 from i2i.methods.checks import require_lipschitz
 from i2i.methods.translation import A_TO_B, Direction, TranslationMethod
 from i2i.networks.base import PatchDiscriminator, Translator
@@ -65,6 +65,10 @@ class Pix2Pix(TranslationMethod, name="pix2pix"):
 
     def players(self) -> dict[str, list[nn.Module]]:
         return {"generator": [self.generator], "discriminator": [self.discriminator]}
+
+    def judges(self) -> dict[str, Judge]:
+        sides: tuple[Domain, Domain] = ("A", "B") if self.direction == A_TO_B else ("B", "A")
+        return {"discriminator": Judge(self.discriminator, sides if self.conditional else sides[1:])}
 
     def updates(self, batches: Iterator[Batch]) -> Iterator[Update]:
         source, target = self._sides(next(batches))

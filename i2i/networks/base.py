@@ -7,7 +7,7 @@ from latents, ``Discriminator`` gives one score for each picture.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor, nn
@@ -31,61 +31,40 @@ class Network(Component, nn.Module):
         """The settings that the paper (or good practice) ties to the training size, in pixels."""
         return {}
 
+    def stages(self) -> dict[str, nn.Module]:
+        """The modules inside whose outputs are feature maps (N, C, H, W), by name and in the order in which they run.
 
-class StagedNetwork(Network):
-    """A network that is one chain of named stages, so that losses on features name a stage and never count layers."""
+        The module that makes the network's own output is none of them. See ``networks/stages.py``.
+        """
+        return {}
 
-    def __init__(self, stages: dict[str, nn.Module]) -> None:
+
+class ChainNetwork(Network):
+    """A network whose modules run one after the other; the last makes its output, and the others are its stages."""
+
+    def __init__(self, modules: dict[str, nn.Module]) -> None:
         super().__init__()
-        for name, stage in stages.items():
-            self.add_module(name, stage)
+        for name, module in modules.items():
+            self.add_module(name, module)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Maps x: (N, C, H, W) through every stage."""
-        for stage in self.children():
-            x = stage(x)
+        """Maps x: (N, C, H, W) through every module."""
+        for module in self.children():
+            x = module(x)
         return x
 
-    def stage_names(self) -> list[str]:
-        """What ``features`` knows, in order.
-
-        ``<stage>_conv`` is the output of the stage's convolution, before norm, activation and anti-aliasing.
-        """
-        names: list[str] = []
-        for name, stage in self.named_children():
-            if isinstance(stage, nn.Sequential) and any(isinstance(layer, nn.Conv2d) for layer in stage):
-                names.append(f"{name}_conv")
-            names.append(name)
-        return names
-
-    def features(self, x: Tensor, stages: Collection[str]) -> dict[str, Tensor]:
-        """The outputs of the named ``stages`` for x: (N, C, H, W); runs no further than the stage of the last of them.
-
-        Raises:
-            KeyError: a stage that this network does not have.
-        """
-        missing = set(stages) - set(self.stage_names())
-        if missing:
-            raise KeyError(f"no stage {', '.join(sorted(missing))} in {type(self).__name__}")
-        found: dict[str, Tensor] = {}
-        for name, stage in self.named_children():
-            for layer in stage.children() if f"{name}_conv" in stages else [stage]:
-                x = layer(x)
-                if isinstance(layer, nn.Conv2d) and layer is not stage:
-                    found[f"{name}_conv"] = x.clone()  # an activation behind it may work in place
-            if name in stages:
-                found[name] = x
-            if len(found) == len(stages):
-                break
+    def stages(self) -> dict[str, nn.Module]:
+        """The modules but the last; ``<stage>_conv`` is a stage's convolution, before norm, activation and blur."""
+        found: dict[str, nn.Module] = {}
+        for name, stage in list(self.named_children())[:-1]:
+            if isinstance(stage, nn.Sequential):
+                found |= {f"{name}_conv": layer for layer in stage if isinstance(layer, nn.Conv2d)}
+            found[name] = stage
         return found
 
 
 class Translator(Network, family="translator"):
     """Maps pictures to pictures of the same size; called with the channels of both."""
-
-
-class StagedTranslator(Translator, StagedNetwork):
-    """A translator whose stages losses on features may name."""
 
 
 class PatchDiscriminator(Network, family="patch discriminator"):
@@ -101,10 +80,6 @@ class Generator(Network, family="generator"):
     @abstractmethod
     def forward(self, z: Tensor, label: Tensor | None = None) -> Tensor:
         """Draws the pictures of ``z``."""
-
-    def stages(self) -> list[tuple[str, nn.Module]]:
-        """The named stages whose outputs are feature maps (N, C, H, W), in order."""
-        return []
 
 
 class Discriminator(Network, family="discriminator"):
@@ -135,7 +110,3 @@ class Discriminator(Network, family="discriminator"):
         if "labels" not in settings or method.get("labels", "ignored") != "ignored":
             return {}
         return {"labels": "take a method with labels: method.name=gan and method.labels=required"}
-
-    def stages(self) -> list[tuple[str, nn.Module]]:
-        """The named stages whose outputs are feature maps (N, C, H, W), in order."""
-        return []

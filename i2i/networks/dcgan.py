@@ -63,7 +63,7 @@ class DCGANGenerator(Generator, name="dcgan"):
 
     ``width`` is the number of maps before the output; every stage towards the latent has twice as many. At 64 pixels
     and width 64: 512 maps of 4x4, then 256, 128, 64. ``kernel``: side of the filters that double the maps.
-    ``hidden``: units of a dense layer before the first maps. Stages: ``project``, ``up1`` and so on, ``head``.
+    ``hidden``: units of a dense layer before the first maps. Stages: ``project``, ``up1`` and so on.
     """
 
     def __init__(
@@ -107,8 +107,8 @@ class DCGANGenerator(Generator, name="dcgan"):
             x = stage(x)
         return x
 
-    def stages(self) -> list[tuple[str, nn.Module]]:
-        return [(name, stage) for name, stage in self.named_children() if name != "head"]
+    def stages(self) -> dict[str, nn.Module]:
+        return {name: stage for name, stage in self.named_children() if name != "head"}
 
 
 class DCGANDiscriminator(Discriminator, name="dcgan"):
@@ -165,7 +165,7 @@ class DCGANDiscriminator(Discriminator, name="dcgan"):
 
     def trunk(self, x: Tensor, label: Tensor | None = None) -> Tensor:
         x = beside(x, label, self.classes)
-        for _, stage in self.stages():
+        for stage in self.stages().values():
             x = stage(x)
         features: Tensor = self.flatten(x)
         return features
@@ -174,8 +174,8 @@ class DCGANDiscriminator(Discriminator, name="dcgan"):
         scores: Tensor = self.head(features, label)
         return scores
 
-    def stages(self) -> list[tuple[str, nn.Module]]:
-        return [(f"layer{i}", self.get_submodule(f"layer{i}")) for i in range(1, self.count + 1)]
+    def stages(self) -> dict[str, nn.Module]:
+        return {f"layer{i}": self.get_submodule(f"layer{i}") for i in range(1, self.count + 1)}
 
 
 def _doubling(entering: int, leaving: int, kernel: Kernel, *, bias: bool) -> nn.ConvTranspose2d:

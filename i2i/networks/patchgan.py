@@ -12,19 +12,19 @@ from pydantic import Field
 from torch import nn
 
 from i2i.config.components import Count
-from i2i.networks.base import PatchDiscriminator, StagedNetwork
+from i2i.networks.base import ChainNetwork, PatchDiscriminator
 from i2i.networks.layers import BlurDown, Downsampling, Gain, Init, Norm, initialize, needs_bias, normalization
 
 Layers = Annotated[int, Field(ge=0, le=8, strict=True)]
 
 
-class PatchGAN(StagedNetwork, PatchDiscriminator, name="patchgan"):
+class PatchGAN(ChainNetwork, PatchDiscriminator, name="patchgan"):
     """Maps (N, in_channels, H, W) to a map of logits (N, 1, H', W'), one for each overlapping patch.
 
     ``layers`` strided layers see patches of 16 (1), 34 (2), 70 (3) or 142 (4) pixels; 0 looks at single pixels.
-    Stages: ``layer1`` (no norm), ``layer2`` and so on, ``head``. With ``downsample="blurred"``, as CUT's released
-    networks have it, the strided convolutions go in steps of one and are blurred and halved after their activation;
-    three layers then see 84 pixels.
+    Stages: ``layer1`` (no norm), ``layer2`` and so on, each also as ``<stage>_conv``. With ``downsample="blurred"``, as
+    CUT's released networks have it, the strided convolutions go in steps of one and are blurred and halved after their
+    activation; three layers then see 84 pixels.
     """
 
     def __init__(
@@ -51,15 +51,15 @@ class PatchGAN(StagedNetwork, PatchDiscriminator, name="patchgan"):
                 *([BlurDown(out_channels)] if halved and blurred else []),
             )
 
-        stages: dict[str, nn.Module] = {"layer1": layer(in_channels, width, halved=layers > 0, normed=False)}
+        modules: dict[str, nn.Module] = {"layer1": layer(in_channels, width, halved=layers > 0, normed=False)}
         channels = width
         for i in range(1, max(layers, 1) + 1):
             wider = width * min(2**i, 8)
-            stages[f"layer{i + 1}"] = layer(channels, wider, halved=i < layers)
+            modules[f"layer{i + 1}"] = layer(channels, wider, halved=i < layers)
             channels = wider
         # The 1x1 version follows the reference: no bias in its head under batch norm.
         head = nn.Conv2d(channels, 1, kernel, 1, padding, bias=layers > 0 or needs_bias(norm))
-        super().__init__(stages | {"head": head})
+        super().__init__(modules | {"head": head})
         # Two unstrided 4x4 layers with padding 1 each take one pixel away.
         self.minimum = 2 if layers == 0 else 3 * 2**layers
         initialize(self, init, init_gain)

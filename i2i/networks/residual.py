@@ -185,13 +185,13 @@ class ResidualGenerator(Generator, name="residual"):
             code = self.embedding(label)
         x, *pieces = z.chunk(self.pieces, dim=1)
         conditions = iter([torch.cat([code, piece], dim=1) for piece in pieces] or [code] * self.blocks)
-        for _, stage in self.stages():
+        for stage in self.stages().values():
             x = stage(x, next(conditions)) if isinstance(stage, UpBlock) else stage(x)
         pictures: Tensor = self.head(x)
         return pictures
 
-    def stages(self) -> list[tuple[str, nn.Module]]:
-        return [(name, stage) for name, stage in self.named_children() if name not in ("embedding", "head")]
+    def stages(self) -> dict[str, nn.Module]:
+        return {name: stage for name, stage in self.named_children() if name not in ("embedding", "head")}
 
     @classmethod
     def idle(cls, settings: Mapping[str, Any], method: Mapping[str, Any]) -> dict[str, str]:
@@ -243,7 +243,7 @@ class ResidualDiscriminator(Discriminator, name="residual"):
             add_spectral_norm(self)
 
     def trunk(self, x: Tensor, label: Tensor | None = None) -> Tensor:
-        for _, stage in self.stages():
+        for stage in self.stages().values():
             x = stage(x)
         return relu(x).sum((2, 3))
 
@@ -251,8 +251,8 @@ class ResidualDiscriminator(Discriminator, name="residual"):
         scores: Tensor = self.head(features, label)
         return scores
 
-    def stages(self) -> list[tuple[str, nn.Module]]:
-        return [(name, stage) for name, stage in self.named_children() if name != "head"]
+    def stages(self) -> dict[str, nn.Module]:
+        return {name: stage for name, stage in self.named_children() if name != "head"}
 
     @classmethod
     def settings_for(cls, image_size: int) -> dict[str, Any]:

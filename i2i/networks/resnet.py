@@ -12,7 +12,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from i2i.config.components import Count
-from i2i.networks.base import StagedTranslator
+from i2i.networks.base import ChainNetwork, Translator
 from i2i.networks.layers import (
     BlurDown,
     BlurUp,
@@ -53,10 +53,11 @@ class ResidualBlock(nn.Module):
         return x + residual
 
 
-class ResNetGenerator(StagedTranslator, name="resnet"):
+class ResNetGenerator(ChainNetwork, Translator, name="resnet"):
     """Maps (N, in_channels, H, W) to (N, out_channels, H, W) in [-1, 1]; H and W are multiples of 4, at least 8.
 
-    Stages: ``stem``, ``down1``, ``down2``, ``block1`` to ``block<blocks>``, ``up1``, ``up2``, ``head``.
+    Stages: ``stem``, ``down1``, ``down2``, ``block1`` to ``block<blocks>``, ``up1``, ``up2``; ``<stage>_conv`` of those
+    that are a convolution with norm and activation.
     """
 
     multiple = 4
@@ -99,12 +100,12 @@ class ResNetGenerator(StagedTranslator, name="resnet"):
             return nn.Sequential(*normalised(layer, half))
 
         first = nn.Conv2d(in_channels, width, 7, bias=bias)
-        stages: dict[str, nn.Module] = {"stem": nn.Sequential(ReflectionPad2d(3), *normalised(first, width))}
-        stages |= {"down1": down(width), "down2": down(2 * width)}
-        stages |= {f"block{i}": ResidualBlock(4 * width, norm=norm, dropout=dropout) for i in range(1, blocks + 1)}
-        stages |= {"up1": up(4 * width), "up2": up(2 * width)}
-        stages["head"] = nn.Sequential(ReflectionPad2d(3), nn.Conv2d(width, out_channels, 7), nn.Tanh())
-        super().__init__(stages)
+        modules: dict[str, nn.Module] = {"stem": nn.Sequential(ReflectionPad2d(3), *normalised(first, width))}
+        modules |= {"down1": down(width), "down2": down(2 * width)}
+        modules |= {f"block{i}": ResidualBlock(4 * width, norm=norm, dropout=dropout) for i in range(1, blocks + 1)}
+        modules |= {"up1": up(4 * width), "up2": up(2 * width)}
+        modules["head"] = nn.Sequential(ReflectionPad2d(3), nn.Conv2d(width, out_channels, 7), nn.Tanh())
+        super().__init__(modules)
         initialize(self, init, init_gain)
 
     @classmethod

@@ -6,7 +6,7 @@ The depth follows the image size (8 at 256 pixels), so that the bottleneck is 1x
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 import torch
@@ -33,7 +33,7 @@ Depth = Annotated[int, Field(ge=2, le=12, strict=True)]
 class UNetGenerator(Translator, name="unet"):
     """Maps (N, in_channels, H, W) to (N, out_channels, H, W) in [-1, 1]; H and W are multiples of 2**depth.
 
-    Stages: ``down1`` to ``down<depth>``, then ``up<depth>`` to ``up1``. ``dropout`` follows the norm of the first three
+    Stages: ``down1`` to ``down<depth>``, then ``up<depth>`` to ``up2``. ``dropout`` follows the norm of the first three
     decoder layers (``dropout_in="first"``, the paper's CD512-CD1024-CD1024), or, as in the widely used PyTorch code, of
     those between the innermost and the first four levels (``"inner"``). Without ``skips`` it is the encoder-decoder of
     section 4.3: the same layers, and all that the decoder knows has passed the bottleneck.
@@ -88,22 +88,19 @@ class UNetGenerator(Translator, name="unet"):
 
     def forward(self, x: Tensor) -> Tensor:
         """Maps x: (N, in_channels, H, W) to (N, out_channels, H, W)."""
-        return self._run(x)["up1"]
-
-    def features(self, x: Tensor, stages: Collection[str]) -> dict[str, Tensor]:
-        """The outputs of the named ``stages`` for x: (N, in_channels, H, W)."""
-        outputs = self._run(x)
-        return {stage: outputs[stage] for stage in stages}
-
-    def _run(self, x: Tensor) -> dict[str, Tensor]:
-        outputs: dict[str, Tensor] = {}
+        encoded: dict[int, Tensor] = {}
         for level in range(1, self.depth + 1):
-            x = outputs[f"down{level}"] = self.get_submodule(f"down{level}")(x)
+            x = encoded[level] = self.get_submodule(f"down{level}")(x)
         for level in range(self.depth, 0, -1):
-            x = outputs[f"up{level}"] = self.get_submodule(f"up{level}")(x)
+            x = self.get_submodule(f"up{level}")(x)
             if self.skips and level > 1:
-                x = torch.cat([outputs[f"down{level - 1}"], x], dim=1)
-        return outputs
+                x = torch.cat([encoded[level - 1], x], dim=1)
+        return x
+
+    def stages(self) -> dict[str, nn.Module]:
+        down = [f"down{level}" for level in range(1, self.depth + 1)]
+        up = [f"up{level}" for level in range(self.depth, 1, -1)]
+        return {name: self.get_submodule(name) for name in down + up}
 
     @classmethod
     def idle(cls, settings: Mapping[str, Any], method: Mapping[str, Any]) -> dict[str, str]:

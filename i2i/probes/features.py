@@ -25,22 +25,14 @@ from torch import Tensor
 from torch.nn.functional import adaptive_max_pool2d
 
 from i2i.data.collection import Collection, Part
-from i2i.data.one_domain import read_images
-from i2i.data.store import PictureStore
 from i2i.errors import ConfigError, DataError
 from i2i.inference.sampler import Sampler
 from i2i.needs import require_packages
-from i2i.networks.base import Discriminator
+from i2i.networks.base import Discriminator, Network
+from i2i.networks.stages import stage_outputs
+from i2i.probes.discriminators import discriminator_of, takes_labels, untrained, with_statistics_of
+from i2i.probes.images import Images, collection_for
 from i2i.probes.linear import Labels, LinearSVM
-from i2i.probes.stages import (
-    batches_of,
-    collection_for,
-    require_readable,
-    stage_outputs,
-    takes_labels,
-    untrained,
-    with_statistics_of,
-)
 from i2i.seeding import numpy_rng
 from i2i.storage.files import write_atomically
 
@@ -139,48 +131,47 @@ def measure_features(sampler: Sampler, data: str, *, per_label: int | None = 100
         DataError: no labels, no held-out pictures, or too few of a label.
     """
     require_packages("i2i features", "sklearn")
-    if takes_labels(sampler):
+    probed = discriminator_of(sampler)
+    if takes_labels(probed):
         raise ConfigError(
             f"the discriminator of this {sampler.config.arch} is given the label beside the picture, and its features "
             "would repeat it: measure a model trained without labels, or with networks.discriminator.labels=project"
         )
-    collection = collection_for(sampler, data)
+    collection = collection_for(probed, data)
     chosen = draw_training_pictures(_with_labels(collection), per_label, seed)
-    store, tests = read_images([chosen, collection.test], sampler.config.images, sampler.config.image_size)
-    require_readable(collection.root, store)
-    require_readable(collection.root, tests)
-    labels, truths = _labels_of(chosen, store), _labels_of(collection.test, tests)
+    images, tests = (Images(collection.root, [part.pictures], probed) for part in (chosen, collection.test))
+    labels, truths = _labels_of(chosen, images), _labels_of(collection.test, tests)
     kinds: list[Callable[[Tensor], Tensor]] = [
-        partial(pooled_features, with_statistics_of(network, sampler, store))
-        for network in (sampler.method.discriminator, untrained(sampler, seed))
+        partial(pooled_features, with_statistics_of(network, images.mixed_batches()))
+        for network in (probed.network, untrained(probed, seed))
     ]
-    readings = [_read_labels(kind, sampler, store, labels, tests, truths, seed) for kind in (*kinds, _pixels)]
+    readings = [_read_labels(kind, images, labels, tests, truths, seed) for kind in (*kinds, _pixels)]
     return FeatureReport(
         arch=sampler.config.arch,
         step=sampler.step,
-        trained_on=sampler.config.data,
+        trained_on=probed.trained_on,
         data=data,
-        stages=tuple(name for name, _ in sampler.method.discriminator.stages()),
+        stages=tuple(probed.network.stages()),
         trained_with_labels=bool(sampler.labels),
         labels=len(set(labels.tolist())),
         per_label=per_label,
         seed=seed,
-        training=len(store),
+        training=len(images),
         held_out=len(tests),
         features=readings[0],
         untrained=readings[1],
         pixels=readings[2],
-        skipped=tuple(str(error) for error in store.skipped + tests.skipped),
+        skipped=tuple(str(error) for error in images.skipped + tests.skipped),
     )
 
 
 @torch.no_grad()
-def pooled_features(discriminator: Discriminator, x: Tensor) -> Tensor:
+def pooled_features(discriminator: Network, x: Tensor) -> Tensor:
     """Maps x: (N, C, H, W) to (N, 16 * the channels of all stages); to the trunk's features where there are no stages.
 
     Each stage's maps are max-pooled to 4x4; smaller maps are repeated to that size.
     """
-    if not discriminator.stages():
+    if isinstance(discriminator, Discriminator) and not discriminator.stages():
         return discriminator.trunk(x)
     pooled = stage_outputs(discriminator, x, reduce=lambda maps: adaptive_max_pool2d(maps, GRID).flatten(1))
     return torch.cat(list(pooled.values()), dim=1)
@@ -218,8 +209,8 @@ def draw_training_pictures(collection: Collection, per_label: int | None, seed: 
     return Part([train.pictures[i] for i in places], [train.labels[i] for i in places])
 
 
-def _labels_of(part: Part, store: PictureStore) -> Labels:
-    return np.array([part.labels[number] for number in store.numbers], np.int64)
+def _labels_of(part: Part, images: Images) -> Labels:
+    return np.array([part.labels[number] for number in images.numbers], np.int64)
 
 
 def _pixels(x: Tensor) -> Tensor:
@@ -228,15 +219,14 @@ def _pixels(x: Tensor) -> Tensor:
 
 def _read_labels(
     kind: Callable[[Tensor], Tensor],
-    sampler: Sampler,
-    store: PictureStore,
+    images: Images,
     labels: Labels,
-    tests: PictureStore,
+    tests: Images,
     truths: Labels,
     seed: int,
 ) -> Reading:
     """Fits the classifier to what ``kind`` makes of the training pictures, and tries it on the held-out ones."""
-    inputs = np.concatenate([kind(x).cpu().numpy() for x, _ in batches_of(store, sampler)])
+    inputs = np.concatenate([kind(x).cpu().numpy() for x, _ in images.batches()])
     classifier = LinearSVM(inputs, labels, seed)
-    guesses = [classifier.predict(kind(x).cpu().numpy()) for x, _ in batches_of(tests, sampler)]
+    guesses = [classifier.predict(kind(x).cpu().numpy()) for x, _ in tests.batches()]
     return Reading(classifier.inputs, classifier.c, float(np.mean(np.concatenate(guesses) == truths)))

@@ -24,24 +24,12 @@ from torch.nn.functional import leaky_relu, relu
 from torch.overrides import TorchFunctionMode
 
 from i2i.data.batches import to_pixels
-from i2i.data.collection import Collection, Part
 from i2i.data.images import SUFFIXES, Pixels, from_pil, is_image, to_pil, write_image
-from i2i.data.one_domain import read_images
-from i2i.data.store import PictureStore
 from i2i.errors import ConfigError, DataError
-from i2i.inference.sampler import Sampler
-from i2i.networks.base import Discriminator
-from i2i.probes.stages import (
-    batches_of,
-    blank,
-    collection_for,
-    pictures_at,
-    require_readable,
-    stage_outputs,
-    takes_labels,
-    untrained,
-    with_statistics_of,
-)
+from i2i.networks.base import Network
+from i2i.networks.stages import stage_outputs
+from i2i.probes.discriminators import Probed, takes_labels, untrained, with_statistics_of
+from i2i.probes.images import Images, Source, find_source
 from i2i.storage.files import write_atomically
 from i2i.tiles import tile
 
@@ -58,24 +46,26 @@ class Excitation:
         responses: (U, K), each unit's largest response over the positions of a picture.
         pictures: (U, K, C, H, W) in [-1, 1].
         gradients: (U, K, C, H, W), the guided gradients of ``responses``.
+        channels: those of each domain, which are joined to C.
     """
 
     responses: Tensor
     pictures: Tensor
     gradients: Tensor
+    channels: tuple[int, ...]
 
     def sheet(self, *, pictures: bool = False) -> Pixels:
         """A row for each unit, its guided gradients in columns; with ``pictures``, each beside its picture.
 
-        Every gradient is scaled by its own largest value; grey is zero.
+        Every gradient is scaled by its own largest value; grey is zero. What is judged as a pair is shown side by side.
         """
         largest = self.gradients.flatten(2).abs().amax(2)[..., None, None, None].clamp_min(1e-12)
-        shown = self.gradients / largest
-        cells = torch.cat([self.pictures, shown], dim=-1) if pictures else shown
-        cells = cells[:, :, :3] if cells.shape[2] == 4 else cells
-        return tile(
-            to_pixels(cells.flatten(0, 1)), cells.shape[1], gap=GAP, frame=GAP, scale=max(1, CELL // shown.shape[-1])
-        )
+        shown = [self.pictures, self.gradients / largest] if pictures else [self.gradients / largest]
+        parts = [part[:, :, :3] for joined in shown for part in torch.split(joined, list(self.channels), dim=2)]
+        if len(self.channels) > 1:  # one of a pair may be grey
+            parts = [part.expand(-1, -1, 3, -1, -1) for part in parts]
+        cells, scale = torch.cat(parts, dim=-1), max(1, CELL // self.gradients.shape[-1])
+        return tile(to_pixels(cells.flatten(0, 1)), cells.shape[1], gap=GAP, frame=GAP, scale=scale)
 
 
 @dataclass(frozen=True)
@@ -87,6 +77,8 @@ class Filters:
         step: how long it was trained.
         trained_on: the name of the set that it was trained on.
         data: the set whose pictures were searched.
+        discriminator: which of the method's discriminators was looked into.
+        domains: those of the pictures that it judges, one or a pair.
         stage: where the units are.
         units: their numbers.
         searched: among how many pictures was looked.
@@ -101,6 +93,8 @@ class Filters:
     step: int
     trained_on: str
     data: str
+    discriminator: str
+    domains: tuple[str, ...]
     stage: str
     units: tuple[int, ...]
     searched: int
@@ -120,9 +114,10 @@ class Filters:
         """What is shown, in words."""
         kind, columns = "held-out" if self.held_out else "training", self.trained.responses.shape[1]
         units = ", ".join(map(str, self.units[:20])) + (", ..." if len(self.units) > 20 else "")
+        judged = "pictures" if len(self.domains) == 1 else f"pairs of {' and '.join(self.domains)}"
         return (
-            f"guided gradients of {self.stage}, units {units}, at the {columns} of {self.searched:,} {kind} pictures "
-            f"that excite each most: {path}\n"
+            f"guided gradients of {self.discriminator}'s {self.stage}, units {units}, at the {columns} of "
+            f"{self.searched:,} {kind} {judged} that excite each most: {path}\n"
             f"left: untrained (seed {self.seed}); right: {self.arch} trained on {self.trained_on} ({self.step:,} steps)"
         )
 
@@ -133,7 +128,8 @@ class Filters:
             DataError: the file cannot be written.
         """
         report = {
-            **{name: getattr(self, name) for name in ("arch", "step", "trained_on", "data", "stage", "units")},
+            **{name: getattr(self, name) for name in ("arch", "step", "trained_on", "data", "discriminator")},
+            **{name: getattr(self, name) for name in ("domains", "stage", "units")},
             **{name: getattr(self, name) for name in ("searched", "held_out", "seed", "skipped")},
             "left": {"network": "untrained", "responses": self.untrained.responses.tolist()},
             "right": {"network": "trained", "responses": self.trained.responses.tolist()},
@@ -158,7 +154,7 @@ def write_sheet(path: Path, filters: Filters, *, pictures: bool = False) -> None
 
 
 def find_filters(
-    sampler: Sampler,
+    probed: Probed,
     data: str,
     *,
     stage: str | None = None,
@@ -173,8 +169,8 @@ def find_filters(
     A discriminator that takes labels gets each picture's own.
 
     Args:
-        sampler: the trained model.
-        data: a folder or built-in set, as ``find_collection`` takes it.
+        probed: the trained discriminator.
+        data: a folder or built-in set, as ``find_source`` takes it.
         stage: a stage of the discriminator; the last by default.
         units: numbers of channels, or how many, from the first on.
         columns: how many pictures of each unit.
@@ -184,57 +180,57 @@ def find_filters(
         ConfigError: no such stage or unit, or a model without stages.
         DataError: no pictures that can be read, or none with the model's labels.
     """
-    stage, chosen = _check_units(sampler, stage, units)
-    collection = collection_for(sampler, data)
-    part = collection.test if collection.test.pictures else collection.train
-    [store] = read_images([part], sampler.config.images, sampler.config.image_size)
-    require_readable(collection.root, store)
-    label = _labels_for(sampler, collection, part, store) if takes_labels(sampler) else None
+    stage, chosen = _check_units(probed, stage, units)
+    source = find_source(probed, data)
+    images = Images(source.root, source.pictures, probed)
+    label = _labels_for(probed, source, images) if takes_labels(probed) else None
     trained, random = (
         _most_exciting(
-            with_statistics_of(network, sampler, store, label), sampler, store, label, stage, chosen, columns
+            with_statistics_of(network, images.mixed_batches(label)), probed, images, label, stage, chosen, columns
         )
-        for network in (sampler.method.discriminator, untrained(sampler, seed))
+        for network in (probed.network, untrained(probed, seed))
     )
     return Filters(
-        arch=sampler.config.arch,
-        step=sampler.step,
-        trained_on=sampler.config.data,
+        arch=probed.config.arch,
+        step=probed.step,
+        trained_on=probed.trained_on,
         data=data,
+        discriminator=probed.name,
+        domains=probed.domains,
         stage=stage,
         units=chosen,
-        searched=len(store),
-        held_out=part is collection.test,
+        searched=len(images),
+        held_out=source.held_out,
         seed=seed,
         trained=trained,
         untrained=random,
-        skipped=tuple(map(str, store.skipped)),
+        skipped=tuple(map(str, images.skipped)),
     )
 
 
 def _most_exciting(
-    network: Discriminator,
-    sampler: Sampler,
-    store: PictureStore,
+    network: Network,
+    probed: Probed,
+    images: Images,
     label: Tensor | None,
     stage: str,
     units: Sequence[int],
     columns: int,
 ) -> Excitation:
-    """Searches all pictures of the store, and goes back from those that excite each unit most."""
-    found = torch.cat([_strongest(network, stage, x, own) for x, own in batches_of(store, sampler, label)])
+    """Searches all pictures, and goes back from those that excite each unit most."""
+    found = torch.cat([_strongest(network, stage, x, own) for x, own in images.batches(label)])
     rows = []
     for unit in units:
         places = found[:, unit].argsort(descending=True, stable=True)[:columns].cpu()
-        x = pictures_at(places.tolist(), store, sampler)
+        x = images.at(places.tolist())
         own = None if label is None else label[places]
         rows.append((x, *guided_gradients(network, stage, unit, x, own)))
     pictures, responses, gradients = (torch.stack(column).cpu() for column in zip(*rows, strict=True))
-    return Excitation(responses, pictures, gradients)
+    return Excitation(responses, pictures, gradients, tuple(loading.channels for loading in probed.loadings))
 
 
 def guided_gradients(
-    network: Discriminator, stage: str, unit: int, x: Tensor, label: Tensor | None = None
+    network: Network, stage: str, unit: int, x: Tensor, label: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
     """The largest response (N,) of a channel of ``stage`` over positions, and its guided gradient (N, C, H, W) at x.
 
@@ -251,7 +247,7 @@ def guided_gradients(
         return maps[:, unit].flatten(1).max(1).values
 
     with GuidedRectifiers():
-        responses = stage_outputs(network, x, label, reduce=largest, only=stage)[stage]
+        responses = _output(network, stage, x, label, largest)
     [gradients] = torch.autograd.grad(responses.sum(), x)
     return responses.detach(), gradients
 
@@ -286,23 +282,29 @@ class _Guided(torch.autograd.Function):
 
 
 @torch.no_grad()
-def _strongest(network: Discriminator, stage: str, x: Tensor, label: Tensor | None) -> Tensor:
+def _strongest(network: Network, stage: str, x: Tensor, label: Tensor | None) -> Tensor:
     """The largest response of every channel over positions, (N, channels)."""
-    return stage_outputs(network, x, label, reduce=lambda maps: maps.flatten(2).amax(2), only=stage)[stage]
+    return _output(network, stage, x, label, lambda maps: maps.flatten(2).amax(2))
 
 
-def _check_units(sampler: Sampler, stage: str | None, units: int | Sequence[int]) -> tuple[str, tuple[int, ...]]:
-    label = torch.zeros(1, dtype=torch.long, device=sampler.device) if sampler.labels else None
-    network = sampler.method.discriminator
-    with torch.no_grad():
-        counts = stage_outputs(network, blank(sampler), label, reduce=lambda maps: torch.tensor(maps.shape[1]))
-    if not counts:
-        kind = sampler.config.networks["discriminator"]["name"]
+def _output(
+    network: Network, stage: str, x: Tensor, label: Tensor | None, reduce: Callable[[Tensor], Tensor]
+) -> Tensor:
+    """What ``reduce`` makes of a stage's maps; discriminators of patches take no labels."""
+    inputs = (x,) if label is None else (x, label)
+    return stage_outputs(network, *inputs, stages=[stage], reduce=reduce)[stage]
+
+
+def _check_units(probed: Probed, stage: str | None, units: int | Sequence[int]) -> tuple[str, tuple[int, ...]]:
+    known = list(probed.network.stages())
+    if not known:
+        kind = probed.config.networks["discriminator"]["name"]
         raise ConfigError(f"the discriminator {kind} has no stages with maps: give a model with a convolutional one")
-    stage = stage or list(counts)[-1]
-    if stage not in counts:
-        raise ConfigError(f"stage {stage!r}: this discriminator has none of that name; it has {', '.join(counts)}")
-    count = int(counts[stage])
+    stage = stage or known[-1]
+    if stage not in known:
+        raise ConfigError(f"stage {stage!r}: this discriminator has none of that name; it has {', '.join(known)}")
+    label = torch.zeros(1, dtype=torch.long, device=probed.device) if probed.labels else None
+    count = _strongest(probed.network, stage, probed.blank, label).shape[1]
     chosen = range(units) if isinstance(units, int) else units
     if not chosen or min(chosen) < 0 or max(chosen) >= count:
         named = f"{units} units" if isinstance(units, int) else f"units {', '.join(map(str, units)) or 'none'}"
@@ -310,12 +312,15 @@ def _check_units(sampler: Sampler, stage: str | None, units: int | Sequence[int]
     return stage, tuple(chosen)
 
 
-def _labels_for(sampler: Sampler, collection: Collection, part: Part, store: PictureStore) -> Tensor:
+def _labels_for(probed: Probed, source: Source, images: Images) -> Tensor:
     """The model's own numbers (N,) of the pictures' labels, by their names."""
-    if not collection.labels:
-        raise DataError(f"{collection.root} has no labels, and the discriminator of this model takes them: add some")
-    own = {number: sampler.label_number(collection.labels[number]) for number in set(part.labels)}
-    return torch.tensor([own[part.labels[place]] for place in store.numbers], device=sampler.device)
+    if not source.labels:
+        raise DataError(f"{source.root} has no labels, and the discriminator of this model takes them: add some")
+    numbers = {name: number for number, name in enumerate(probed.labels)}
+    if unknown := sorted(set(source.labels) - numbers.keys()):
+        known = ", ".join(probed.labels[:20])
+        raise ConfigError(f"label {unknown[0]!r}: this model has none of that name; it knows {known}")
+    return torch.tensor([numbers[source.labels[place]] for place in images.numbers], device=probed.device)
 
 
 def _titled(title: str, sheet: Pixels) -> Pixels:

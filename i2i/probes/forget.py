@@ -13,8 +13,7 @@ regression has an L2 penalty (C = 1). The accuracy is measured on samples that t
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -24,12 +23,13 @@ import torch
 import yaml
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, TypeAdapter, ValidationError
-from torch import Tensor, nn
+from torch import Tensor
 
 from i2i.data.images import Pixels
 from i2i.errors import ConfigError, DataError
-from i2i.inference.sampler import Sampler
+from i2i.inference.sampler import BATCH, Sampler
 from i2i.needs import require_packages
+from i2i.networks.stages import changed_stage, stage_outputs
 from i2i.probes.linear import MapWeights
 from i2i.seeding import numpy_rng
 
@@ -121,9 +121,9 @@ def drop_features(sampler: Sampler, chosen: str, *, count: int, label: str | int
         DataError: the boxes cannot be used.
     """
     stage, _, what = chosen.partition(":")
-    modules = dict(sampler.method.generator.stages())
-    if stage not in modules or not what:
-        known = ", ".join(modules) or "none"
+    stages = sampler.method.generator.stages()
+    if stage not in stages or not what:
+        known = ", ".join(stages) or "none"
         raise ConfigError(f"feature {chosen!r}: write STAGE:3,17 or STAGE:BOXES.yaml with a stage of {known}")
     first, maps = 0, tuple(map(int, re.findall(r"\d+", what)))
     lines: tuple[str, ...] = ()
@@ -134,7 +134,7 @@ def drop_features(sampler: Sampler, chosen: str, *, count: int, label: str | int
         first, maps, lines = max(box.sample for box in boxes) + 1, found.maps, found.lines()
     numbers = range(first, first + count)
     whole = list(sampler.sample_numbers(numbers, label=label, seed=seed))
-    with _hooked(modules[stage], _zeroing(maps)):
+    with changed_stage(sampler.method.generator, stage, _zeroing(maps)):
         without = list(sampler.sample_numbers(numbers, label=label, seed=seed))
     return Dropped(stage, maps, whole, without, lines)
 
@@ -222,18 +222,22 @@ def find_maps(
     )
 
 
+@torch.no_grad()
 def _activations(
     sampler: Sampler, stage: str, numbers: Sequence[int], label: str | int | None, seed: int
 ) -> NDArray[np.float32]:
     """The stage's output (N, maps, H, W) for the samples of these numbers: in a DCGAN, behind batch norm and ReLU."""
-    found: list[Tensor] = []
-
-    def keep(_module: nn.Module, _inputs: object, output: Tensor) -> None:
-        found.append(output.float().cpu().clone())  # a layer behind it may work in place
-
-    with _hooked(dict(sampler.method.generator.stages())[stage], keep):
-        for _ in sampler.sample_numbers(numbers, label=label, seed=seed):
-            pass
+    # The first sample makes a generator with standing statistics take them.
+    list(sampler.sample_numbers(numbers[:1], label=label, seed=seed))
+    own = None if label is None else sampler.label_number(label)
+    found = []
+    for start in range(0, len(numbers), BATCH):
+        some = numbers[start : start + BATCH]
+        inputs = [sampler.latents(some, seed).to(sampler.device)]
+        if (labels := sampler.labels_for(some, own)) is not None:
+            inputs.append(labels.to(sampler.device))
+        output = stage_outputs(sampler.method.generator, *inputs, stages=[stage])[stage]
+        found.append(output.float().cpu())
     maps: NDArray[np.float32] = torch.cat(found).numpy()
     return maps
 
@@ -255,10 +259,10 @@ def _locations_inside(boxes: Sequence[Box], numbers: Sequence[int], side: int, s
     return inside
 
 
-def _zeroing(maps: tuple[int, ...]) -> Callable[[nn.Module, object, Tensor], Tensor]:
-    """A hook that sets the numbered maps of an output to zero."""
+def _zeroing(maps: tuple[int, ...]) -> Callable[[Tensor], Tensor]:
+    """Sets the numbered maps of an output to zero."""
 
-    def zero(_module: nn.Module, _inputs: object, output: Tensor) -> Tensor:
+    def zero(output: Tensor) -> Tensor:
         if max(maps) >= output.shape[1]:
             raise ConfigError(f"feature map {max(maps)}: this stage has {output.shape[1]}, numbered from 0")
         output = output.clone()
@@ -266,13 +270,3 @@ def _zeroing(maps: tuple[int, ...]) -> Callable[[nn.Module, object, Tensor], Ten
         return output
 
     return zero
-
-
-@contextmanager
-def _hooked(stage: nn.Module, hook: Callable[..., Tensor | None]) -> Iterator[None]:
-    """Applies a forward hook for the time of the context."""
-    handle = stage.register_forward_hook(hook)
-    try:
-        yield
-    finally:
-        handle.remove()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,6 +19,7 @@ from torch import Tensor
 
 from i2i.config.resolve import parse_model
 from i2i.config.schema import ModelConfig
+from i2i.display import warn
 from i2i.errors import ConfigError, DataError, WeightsError
 from i2i.storage.files import replacing
 
@@ -105,6 +106,27 @@ def load_tree(path: Path, *, kind: str) -> tuple[dict[str, Any], dict[str, Any]]
         raise WeightsError(
             f"{path} is not a weight file of i2i or is damaged ({' '.join(str(error).split())})"
         ) from None
+
+
+def load_newest(paths: Sequence[Path], *, kind: str) -> tuple[Path, dict[str, Any], dict[str, Any]] | None:
+    """The last of ``paths`` that can be read, with its tree and header; None where there are no paths.
+
+    Raises:
+        WeightsError: none of them can be read.
+    """
+    failures: list[WeightsError] = []
+    for path in reversed(paths):
+        try:
+            content = load_tree(path, kind=kind)
+        except WeightsError as error:
+            failures.append(error)
+            continue
+        for failure in failures:
+            warn(f"{failure}: going back to {path.name}")
+        return path, *content
+    if failures:
+        raise failures[0]
+    return None
 
 
 def digest_of(envelope: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -14,7 +13,7 @@ from i2i.device import environment, raise_if_out_of_memory
 from i2i.display import say, warn
 from i2i.errors import ConfigError, DataError, TrainingStopped, WeightsError
 from i2i.storage.runs import RUNS, RunFolder, new_run
-from i2i.storage.weights import load_tree
+from i2i.storage.weights import load_newest
 from i2i.training.callbacks import Callback
 from i2i.training.schedule import describe
 from i2i.training.trainer import Outcome, Trainer
@@ -73,7 +72,9 @@ def resume(
         config = changed(config, {"training": {"steps": steps, "epochs": None, "max_time": None}})
     named = {"training.device": device, "training.threads": threads}
     config = changed(config, {path: value for path, value in named.items() if value is not None})
-    checkpoint = _newest_readable(run)
+    checkpoint = load_newest(run.checkpoints(), kind="checkpoint")
+    if checkpoint is None and run.model.exists():
+        raise WeightsError(f"{run.root} has no checkpoint, and going on would overwrite {run.model}: start a new run")
     trainer = Trainer(config)
     if checkpoint is None:
         warn(f"{root} has no checkpoint yet: starting at step 0")
@@ -126,22 +127,3 @@ def _fit(trainer: Trainer, run: RunFolder, callbacks: Sequence[Callback]) -> Out
             raise DataError(f"{error}; {state}") from None
         raise_if_out_of_memory(error, f"; {state}")
         raise
-
-
-def _newest_readable(run: RunFolder) -> tuple[Path, dict[str, Any], dict[str, Any]] | None:
-    """The newest checkpoint that can be read, with its content; None in a run that was stopped before its first."""
-    failures = []
-    for path in reversed(run.checkpoints()):
-        try:
-            content = load_tree(path, kind="checkpoint")
-        except WeightsError as error:
-            failures.append(error)
-            continue
-        for failure in failures:
-            warn(f"{failure}: going back to {path.name}")
-        return path, *content
-    if failures:
-        raise failures[0]
-    if run.model.exists():
-        raise WeightsError(f"{run.root} has no checkpoint, and going on would overwrite {run.model}: start a new run")
-    return None

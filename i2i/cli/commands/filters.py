@@ -16,10 +16,15 @@ if TYPE_CHECKING:
     from i2i.config.schema import Device
 
 
-@click.command(epilog=example("i2i filters DATA -o filters.png --stage layer2"))
+@click.command(
+    epilog=example(
+        "i2i filters DATA -o filters.png --stage layer2", "i2i filters DATA --model runs/NAME --network discriminator_B"
+    )
+)
 @click.argument("path", metavar="DATA", type=FilledText())
 @click.option("-o", "--output", type=FileName(), default="filters.png", show_default=True)
 @model_option
+@click.option("--network", help="Discriminator of a method with two, such as discriminator_B.  [default: the first]")
 @click.option("--stage", help="Stage of the discriminator, such as layer2.  [default: the last]")
 @click.option(
     "--units", type=Units(), default="6", show_default=True, help="Number of units, or their indices like 0,5,9."
@@ -32,6 +37,7 @@ def filters(
     path: str,
     output: Path,
     model: Path | None,
+    network: str | None,
     stage: str | None,
     units: int | list[int],
     pictures: bool,
@@ -42,12 +48,17 @@ def filters(
     """Show what a discriminator's units respond to.
 
     Guided backpropagation on images of DATA: an untrained discriminator on the left, the model's on the right.
+
+    The discriminator of a translator comes from its run's newest checkpoint: --model takes the run folder. DATA is then
+    a set with trainA/ and trainB/, of which the images of its domain are taken, or a folder of images of that domain;
+    for pix2pix, which judges pairs, a set of pairs.
     """
-    from i2i.inference.load import load_sampler
+    from i2i.probes.discriminators import load_discriminator
     from i2i.probes.filters import find_filters, require_picture_name, write_sheet
 
     require_picture_name(output)
-    found = find_filters(load_sampler(model, device=device), path, stage=stage, units=units, seed=seed)
+    probed = load_discriminator(model, name=network, device=device)
+    found = find_filters(probed, path, stage=stage, units=units, seed=seed)
     write_sheet(output, found, pictures=pictures)
     if report_file is not None:
         found.write(report_file)

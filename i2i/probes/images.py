@@ -1,0 +1,141 @@
+"""The images that a discriminator is shown by the probes: of one domain, or of pairs that are joined along channels."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from i2i.data.batches import to_unit
+from i2i.data.builtin import BUILTIN, load_layout
+from i2i.data.collection import Collection, find_collection
+from i2i.data.store import Picture, PictureStore
+from i2i.data.training_set import centre
+from i2i.data.transforms import stack
+from i2i.display import tracked
+from i2i.errors import ConfigError, DataError
+from i2i.probes.discriminators import Probed
+
+BATCH = 128
+BUDGET = 2**31
+"""Bytes of decoded images that are kept for each domain."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where images come from.
+
+    Attributes:
+        root: the data.
+        pictures: those of each domain that the discriminator judges; of pairs, item by item.
+        held_out: whether they are held-out images; else training images.
+        labels: the name of each one's label; none where the data has no labels.
+    """
+
+    root: Path
+    pictures: tuple[Sequence[Picture], ...]
+    held_out: bool
+    labels: tuple[str, ...]
+
+
+def find_source(probed: Probed, data: str) -> Source:
+    """The held-out images of ``data`` that ``probed`` can be shown, or all where none are held out.
+
+    Args:
+        probed: a discriminator. Of a translator's, those of its domain are taken.
+        data: as ``find_collection`` takes it. For a translator, a set of two domains, or a folder of the domain that
+            its discriminator judges; where it was trained on pairs, a set of pairs.
+
+    Raises:
+        ConfigError: the model was trained on points.
+        DataError: as ``find_collection`` and ``find_layout``.
+    """
+    if not probed.paired and not (probed.translates and _has_two_domains(data)):
+        collection = collection_for(probed, data)
+        part = collection.test if collection.test.pictures else collection.train
+        labels = tuple(collection.labels[number] for number in part.labels) if collection.labels else ()
+        return Source(collection.root, (part.pictures,), part is collection.test, labels)
+    layout = load_layout(data, size=probed.config.image_size, paired=probed.paired)
+    splits = [{"A": split.a, "B": split.b} for split in (layout.test, layout.train)]
+    held_out = all(splits[0][domain] for domain in probed.domains)
+    chosen = splits[0] if held_out else splits[1]
+    return Source(layout.root, tuple(chosen[domain] for domain in probed.domains), held_out, ())
+
+
+def _has_two_domains(data: str) -> bool:
+    root = Path(data)
+    return (root / "trainA").is_dir() or (root / "trainB").is_dir() or (data in BUILTIN and not root.is_dir())
+
+
+def collection_for(probed: Probed, data: str) -> Collection:
+    """The images of ``data``, for a model that was trained on images.
+
+    Raises:
+        ConfigError: it was trained on points.
+        DataError: as ``find_collection``.
+    """
+    if probed.config.image_size == 1:
+        raise ConfigError("this model was trained on points and sees no pictures: give --model another one")
+    return find_collection(data, size=probed.config.image_size)
+
+
+class Images:
+    """The images of a part that can be read, at the size of the model.
+
+    Attributes:
+        numbers: their places in the part.
+        skipped: why the others cannot be read.
+    """
+
+    def __init__(self, root: Path, pictures: Sequence[Sequence[Picture]], probed: Probed) -> None:
+        """Reads every image once.
+
+        Args:
+            root: the data, for messages.
+            pictures: those of each of the discriminator's domains, item by item.
+            probed: whom they are shown.
+
+        Raises:
+            DataError: fewer than two can be read: there is nothing to compare.
+        """
+        self._probed = probed
+        self._stores = [
+            PictureStore(own, loading, BUDGET, tracked("reading", len(own)))
+            for own, loading in zip(pictures, probed.loadings, strict=True)
+        ]
+        self.skipped = [error for store in self._stores for error in store.skipped]
+        self.numbers = sorted(set.intersection(*(set(store.numbers) for store in self._stores)))
+        self._places = [dict(zip(store.numbers, range(len(store)), strict=True)) for store in self._stores]
+        if len(self) < 2:
+            first = f"; first: {self.skipped[0]}" if self.skipped else ""
+            raise DataError(f"{root}: {len(self)} pictures of a part can be read, and two are needed{first}")
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def at(self, indices: Sequence[int]) -> Tensor:
+        """These images as the discriminator takes them: (N, C, H, W) in [-1, 1], the central square."""
+        size, numbers = self._probed.config.image_size, [self.numbers[index] for index in indices]
+        domains = [
+            stack([centre(store[places[number]], size) for number in numbers])
+            for store, places in zip(self._stores, self._places, strict=True)
+        ]
+        return to_unit(torch.cat([torch.from_numpy(pixels) for pixels in domains], dim=1), self._probed.device)
+
+    def batches(self, label: Tensor | None = None) -> Iterator[tuple[Tensor, Tensor | None]]:
+        """The images in order, in batches, with their part of ``label`` (N,)."""
+        for start in range(0, len(self), BATCH):
+            yield self._batch(range(start, min(len(self), start + BATCH)), label)
+
+    def mixed_batches(self, label: Tensor | None = None) -> Iterator[tuple[Tensor, Tensor | None]]:
+        """Batches in which every part of the set takes part: folders come label by label."""
+        count = math.ceil(len(self) / BATCH)
+        for start in range(count):
+            yield self._batch(range(start, len(self), count), label)
+
+    def _batch(self, indices: range, label: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        return self.at(indices), None if label is None else label[list(indices)]
