@@ -1,6 +1,7 @@
-"""Every recipe for a few steps on the ranks of this launch; rank 0 leaves its weights and losses for test_ranks.py.
+"""Every recipe for some steps on the ranks of this launch; rank 0 leaves its weights and losses for test_ranks.py.
 
-Started by ``torch.distributed.run``, or as one process.
+``python -m tests.ranks FILE STEPS``, started by ``torch.distributed.run``, or as one process. All is in double
+precision: in single, rounding alone parts runs.
 """
 
 from __future__ import annotations
@@ -15,19 +16,21 @@ from accelerate import PartialState
 from torch import Tensor
 
 from i2i.batch import Batch
-from i2i.config.resolve import recipe_names
+from i2i.config.resolve import read_recipe, recipe_names
 from i2i.config.schema import Config
 from i2i.methods.base import Method
 from i2i.training.engine import Engine
+from i2i.training.start import leave_processes
 from i2i.world import world
 
 from .conftest import needs_of, small_config
 
 BATCH, CLASSES = 6, ("a", "b", "c")
-SGD_STEPS, OWN_STEPS = 20, 20
 
 
 def config_of(arch: str, *settings: str) -> Config:
+    if "history" in read_recipe(arch)["method"]:
+        settings = (*settings, "method.history=8")  # full in the second step
     config = small_config(arch, Path("digits"), f"training.batch_size={BATCH}", *settings)
     if needs_of(arch) != "one domain":
         return config
@@ -51,21 +54,26 @@ def batches(config: Config) -> Iterator[Batch]:
 def trained(config: Config, steps: int) -> dict[str, Any]:
     engine, stream = Engine(config, torch.device("cpu")), batches(config)
     losses: list[dict[str, Tensor]] = [engine.step(stream, 0.0) for _ in range(steps)]
-    tensors = {name: value for name, value in engine.method.state_dict().items() if isinstance(value, Tensor)}
+    state = engine.method.state_dict()
+    tensors = {key: value for key, value in state.items() if isinstance(value, Tensor) and value.is_floating_point()}
     return {"weights": tensors, "losses": losses}
 
 
 def plain_gradient_steps(arch: str) -> Config:
     players = config_of(arch).optimizers
-    return config_of(arch, *(f"optimizers.{player}={{name: sgd, lr: 0.0005}}" for player in players))
+    return config_of(arch, *(f"optimizers.{player}={{name: sgd, lr: 0.005}}" for player in players))
 
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
+    torch.set_default_dtype(torch.float64)
+    torch.Tensor.float = torch.Tensor.double  # type: ignore[method-assign]
     PartialState(cpu=True)
+    path, steps = sys.argv[1], int(sys.argv[2])
     results = {
-        arch: {"sgd": trained(plain_gradient_steps(arch), SGD_STEPS), "own": trained(config_of(arch), OWN_STEPS)}
+        arch: {"sgd": trained(plain_gradient_steps(arch), steps), "own": trained(config_of(arch), steps)}
         for arch in recipe_names()
     }
     if world().rank == 0:
-        torch.save(results, sys.argv[1])
+        torch.save(results, path)
+    leave_processes()

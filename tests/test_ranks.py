@@ -1,0 +1,44 @@
+"""Two processes train every recipe as one process does: draws, history, batch statistics, penalties and gradients."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from i2i.config.resolve import recipe_names
+
+STEPS = 4
+Results = dict[str, dict[str, Any]]
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> tuple[Results, Results]:
+    folder = tmp_path_factory.mktemp("ranks")
+    for processes in (1, 2):
+        launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
+        command = [sys.executable, *launch, "-m", "tests.ranks", str(folder / str(processes)), str(STEPS)]
+        done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parent.parent)
+        assert done.returncode == 0, done.stderr
+    one, two = (torch.load(folder / str(processes)) for processes in (1, 2))
+    return one, two
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "own"])
+@pytest.mark.parametrize("arch", recipe_names())
+def test_two_processes_train_as_one(results: tuple[Results, Results], arch: str, optimizer: str) -> None:
+    one, two = (each[arch][optimizer] for each in results)
+    assert (flat(two["weights"]) - flat(one["weights"])).norm() < 1e-7 * flat(one["weights"]).norm()
+    for left, right in zip(one["losses"], two["losses"], strict=True):
+        assert {name: value.item() for name, value in right.items()} == pytest.approx(
+            {name: value.item() for name, value in left.items()}, rel=1e-7, abs=1e-7
+        )
+
+
+def flat(weights: dict[str, Tensor]) -> Tensor:
+    return torch.cat([weights[name].flatten() for name in sorted(weights)])
