@@ -1,0 +1,59 @@
+"""What the ranks of a run agree on now and then: to stop, what part of the time is spent, and what could not be read.
+
+Each step would wait for it; twice a second is often enough for people. Between two agreements every rank goes by the
+last one, so that all do the same. The exchange is of CPU tensors: it waits for the other ranks, and for no device.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import NamedTuple
+
+import torch
+from torch import distributed
+
+from i2i.world import world
+
+SECONDS = 0.5
+LONGEST = 1_000
+"""Seconds and steps between two agreements."""
+
+
+class Told(NamedTuple):
+    """What one rank says, and what then holds for all.
+
+    Attributes:
+        spent: the part of the time limit that has passed: rank 0's.
+        stop: whether a rank was asked to stop.
+        news: whether a rank has met an item that cannot be read.
+    """
+
+    spent: float
+    stop: bool
+    news: bool
+
+
+class Agreement:
+    """The ranks' common word; made on all ranks at once."""
+
+    def __init__(self) -> None:
+        self._next, self._at, self._step = 0, time.perf_counter(), 0
+        self._group = distributed.new_group(backend="gloo") if world().size > 1 else None
+        self._held = Told(0.0, False, False)
+
+    def after(self, step: int, own: Told, *, last: bool) -> Told:
+        """What holds after ``step``, given what this rank has to say; ``last`` asks for an agreement at the end."""
+        if self._group is None:
+            return own
+        if step < self._next and not last:
+            return self._held._replace(news=False)
+        here, now = world(), time.perf_counter()
+        steps_per_second = (step - self._step) / max(now - self._at, 1e-9)
+        wait = min(max(round(SECONDS * steps_per_second), 1), LONGEST)
+        first = [own.spent, float(wait)] if here.rank == 0 else [0.0, 0.0]
+        told = torch.tensor([*first, float(own.stop), float(own.news)], dtype=torch.float64)
+        distributed.all_reduce(told, group=self._group)
+        spent, wait, stop, news = told.tolist()
+        self._next, self._at, self._step = step + int(wait), now, step
+        self._held = Told(spent, stop > 0, news > 0)
+        return self._held
