@@ -20,7 +20,7 @@ from i2i.needs import is_built_in, require_data, require_packages, require_path
 DONE, SKIPPED, WRONG_INPUT, INTERRUPTED = 0, 1, 2, 130
 MAY_BE_ADDED = ("training.steps", "training.device", "training.threads")
 """Settings that may be given with --resume."""
-DEVICES = ("auto", "cpu", "cuda", "mps")
+DEVICE_HELP = "Device to compute on: auto, cpu, or an accelerator that `i2i info` lists, such as cuda or mps."
 VIEWS = ("walk", "arithmetic", "traverse", "drop_feature")
 
 
@@ -73,9 +73,7 @@ class Units(click.ParamType[Any]):
 
 
 model_option = click.option("--model", type=FileName(), help="Run folder or weight file.  [default: the newest run]")
-device_option = click.option(
-    "--device", type=click.Choice(DEVICES), default="auto", show_default=True, help="Device to compute on."
-)
+device_option = click.option("--device", type=FilledText(), default="auto", show_default=True, help=DEVICE_HELP)
 
 
 def example(*lines: str) -> str:
@@ -114,7 +112,7 @@ def cli() -> None:
 @click.option("--image-size", type=int, help="Side of the training crops, in pixels.")
 @click.option("--batch-size", type=int, help="Images of each domain in a batch.")
 @click.option("--seed", type=int, help="Random seed.")
-@click.option("--device", type=click.Choice(DEVICES), help="Device to compute on.")
+@click.option("--device", type=FilledText(), help=DEVICE_HELP)
 @click.option("--precision", type=click.Choice(["auto", "fp32", "bf16", "fp16"]), help="Precision of the computation.")
 @click.option("--threads", type=click.IntRange(1), help="Number of CPU threads.  [default: torch's]")
 @click.option("--dry-run", is_flag=True, help="Show settings, data, schedule, memory and time; train nothing.")

@@ -15,7 +15,8 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 Rate = Annotated[float, Field(ge=0, lt=1)]
 Byte = Annotated[int, Field(ge=0, le=255, strict=True)]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
-Device = Literal["auto", "cpu", "cuda", "mps"]
+Device = Annotated[str, Field(min_length=1)]
+""""auto", "cpu", or the name that torch has for an accelerator; which ones there are, the machine says (`device.py`)."""
 
 
 class Section(BaseModel):

@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from torch.nn.functional import one_hot, pad
 from torch.nn.utils.parametrizations import spectral_norm
 
+from i2i.device import capabilities
+
 Norm = Literal["instance", "batch", "layer", "none"]
 Upsampling = Literal["transposed", "resize", "blurred"]
 Downsampling = Literal["strided", "blurred"]
@@ -170,7 +172,7 @@ def reflect(x: Tensor, padding: int) -> Tensor:
     torch's own padding is faster on a CPU, in the precision of ``x`` (autocast would copy to float32). On an
     accelerator it adds up its gradient in any order, so that no run could be repeated; ``reflect_by_flips`` does not.
     """
-    if x.device.type != "cpu":
+    if not capabilities(x.device).repeats_reflection:
         return reflect_by_flips(x, padding)
     with torch.autocast("cpu", enabled=False):
         return pad(x, (padding,) * 4, mode="reflect")

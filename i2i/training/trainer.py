@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,15 @@ from i2i.config.resolve import changed
 from i2i.config.schema import Config
 from i2i.data.batches import batches_from
 from i2i.data.load import load_training_set
-from i2i.device import determinism, environment, resolve_device, resolve_precision, use_threads
+from i2i.device import (
+    capabilities,
+    determinism,
+    environment,
+    read,
+    resolve_device,
+    resolve_precision,
+    use_threads,
+)
 from i2i.display import TrainingDisplay, training_display, warn
 from i2i.errors import ConfigError, DataError, WeightsError
 from i2i.inference.sampler import Sampler
@@ -110,7 +118,8 @@ class Trainer:
         with processes.main_process_first():
             self.data = load_training_set(config, Method.named(config.method["name"]).needs)
         self.config = config = self.data.settled(config)
-        self.engine = Engine(config, self.device)
+        with self._deterministic():  # set before the device starts
+            self.engine = Engine(config, self.device)
         self.previews = self.data.preview(config, self.device)
         # Those that show every item once, of the larger domain where there are two.
         self.steps_per_epoch = math.ceil(self.data.size / self.engine.images_per_step)
@@ -141,9 +150,8 @@ class Trainer:
             ConfigError: ``training.deterministic`` with an operation that this device has in no such form.
         """
         log = RunLog(run, self.engine.step_count) if self.is_main else None
-        exact = determinism(self.config.training.deterministic, self.device)
         try:
-            with exact, catch_stop_requests() as request, training_display(self.total_steps) as display:
+            with self._deterministic(), catch_stop_requests() as request, training_display(self.total_steps) as display:
                 if log is not None and self.engine.step_count == 0:
                     log.start(self.config)
                 self._loop(request, [*self._own_callbacks(log, display), *callbacks, self._checkpoints(run, log)])
@@ -173,12 +181,13 @@ class Trainer:
     def probe(self, steps: int) -> float:
         """Runs ``steps`` steps after one that warms up, and returns the mean seconds of a step."""
         self._begin()
-        self.engine.step(self._batches, 0.0)
-        start = time.perf_counter()
-        for _ in range(steps):
-            values = self.engine.step(self._batches, 0.0)
-        require_finite(values, self.engine.step_count)
-        return (time.perf_counter() - start) / steps
+        with self._deterministic():
+            read(self.engine.step(self._batches, 0.0))
+            start = time.perf_counter()
+            for _ in range(steps):
+                values = self.engine.step(self._batches, 0.0)
+            require_finite(read(values), self.engine.step_count)
+            return (time.perf_counter() - start) / steps
 
     def restore(self, path: Path, state: Mapping[str, Any], header: Mapping[str, Any]) -> None:
         """Takes over the content of the checkpoint at ``path``.
@@ -207,6 +216,9 @@ class Trainer:
         self._seconds_before = state["seconds"]
         self.data.unreadable.load_state(header.get("unreadable", []))
 
+    def _deterministic(self) -> AbstractContextManager[None]:
+        return determinism(self.config.training.deterministic, self.device)
+
     def _begin(self) -> None:
         batches = batches_from(
             self._dataset,
@@ -224,7 +236,9 @@ class Trainer:
         if wanted != "auto":
             return wanted
         # Decoded pictures cost less than handing batches between processes.
-        return 0 if self.data.in_memory and self.device.type == "cpu" else min(4, torch.get_num_threads())
+        return (
+            0 if self.data.in_memory and not capabilities(self.device).asynchronous else min(4, torch.get_num_threads())
+        )
 
     def _loop(self, request: StopRequest, callbacks: Sequence[Callback]) -> None:
         """Steps, and after each of them every callback that is due, until the run ends or is stopped."""
@@ -266,8 +280,9 @@ class Trainer:
 
     def _log(self, log: RunLog | None, display: TrainingDisplay, seconds_per_step: float) -> None:
         step = self.engine.step_count
-        require_finite(self._meters.sums(), step)
-        self.metrics = values = self._mean_over_ranks(self._meters.take())
+        means = self._meters.take()
+        require_finite(means, step)
+        self.metrics = values = self._mean_over_ranks(means)
         speed = self.engine.images_per_step / seconds_per_step
         if log is not None:
             log.scalars(step, values | {f"lr/{player}": rate for player, rate in self.engine.rates().items()})
@@ -287,7 +302,7 @@ class Trainer:
         return dict(zip(values, means.tolist(), strict=True))
 
     def _save(self, run: RunFolder, log: RunLog | None) -> None:
-        require_finite(self._meters.sums(), self.engine.step_count)
+        require_finite(read(self._meters.sums()), self.engine.step_count)
         if log is None:
             return
         log.flush()
