@@ -6,11 +6,14 @@ import os
 import platform
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
 from typing import Literal
 
 import torch
+from torch import Tensor
 
 from i2i import __version__
 from i2i.config.schema import Device, Precision
@@ -19,37 +22,127 @@ from i2i.errors import ConfigError
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
+@dataclass(frozen=True)
+class Capabilities:
+    """What i2i does in another way on another kind of device; the only place that tells kinds apart.
+
+    Attributes:
+        asynchronous: computes while Python goes on, so that whoever reads a number waits for all that came before.
+        fast_precision: what "auto" means: the fastest precision that needs no thought.
+        loss_scaling: torch scales losses and looks for overflow there, which fp16 needs.
+        has_modes: computes the same bits each time only where torch is told to; a CPU always does.
+        pins: copies from page-locked memory while it computes.
+        own_memory: torch counts its memory apart from the process's.
+        repeats_reflection: torch's reflection padding adds up its gradient in one order.
+        fused: optimisers that leave out a step on the device where fp16 overflowed, without asking the host.
+    """
+
+    asynchronous: bool
+    fast_precision: Precision
+    loss_scaling: bool
+    has_modes: bool
+    pins: bool
+    own_memory: bool
+    repeats_reflection: bool
+    fused: bool
+
+
+def capabilities(device: torch.device) -> Capabilities:
+    """What is known of this kind of device."""
+    return _capabilities(device.type)
+
+
+@cache
+def _capabilities(kind: str) -> Capabilities:
+    if kind == "cpu":
+        return Capabilities(
+            asynchronous=False,
+            fast_precision="bf16" if cpu_computes_in_bf16() else "fp32",
+            loss_scaling=False,  # torch could, but no CPU is faster in fp16 than in bf16
+            has_modes=False,
+            pins=False,
+            own_memory=False,
+            repeats_reflection=True,
+            fused=False,  # other bits than the plain ones, which runs were made with
+        )
+    return Capabilities(
+        asynchronous=True,
+        fast_precision="bf16" if _computes_in_bf16(kind) else "fp16" if kind == "cuda" else "fp32",
+        loss_scaling=_scales_losses(kind),
+        has_modes=True,
+        pins=kind in PINNING,
+        own_memory=kind in COUNTING,
+        repeats_reflection=False,
+        fused=True,
+    )
+
+
+PINNING = ("cuda", "xpu", "npu")
+"""Accelerators that copy from page-locked memory; others refuse it, or warn."""
+COUNTING = ("cuda", "xpu", "npu")
+"""Accelerators whose peak memory torch knows."""
+
+
+def _computes_in_bf16(kind: str) -> bool:
+    """Whether an accelerator says that it has instructions for bf16; one that says nothing has none."""
+    if kind == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    module = getattr(torch, kind, None)  # the tensors without memory of "meta" have none
+    says = getattr(module, "is_bf16_supported", None)
+    return says is not None and bool(says())
+
+
+def _scales_losses(kind: str) -> bool:
+    """Whether an accelerator has the operator that looks for overflow in gradients."""
+    key = torch._C._dispatch_key_for_device(kind)
+    return bool(torch._C._dispatch_has_kernel_for_dispatch_key("aten::_amp_foreach_non_finite_check_and_unscale_", key))
+
+
+def available_devices() -> list[str]:
+    """What ``training.device`` can name here: the accelerator that torch reports, where there is one, and the CPU."""
+    accelerator = torch.accelerator.current_accelerator(check_available=True)
+    return [*([] if accelerator is None else [accelerator.type]), "cpu"]
+
+
+def accelerators() -> list[str]:
+    """The accelerators that torch reports: their names, and what they say of themselves."""
+    lines = []
+    for name in available_devices()[:-1]:
+        describe = getattr(torch.get_device_module(name), "get_device_properties", None)
+        for index in range(torch.accelerator.device_count()):
+            found = None if describe is None else describe(index)
+            model, memory = getattr(found, "name", None), getattr(found, "total_memory", None)
+            size = None if memory is None else f"{memory / 2**30:.0f} GiB"
+            lines.append(", ".join(part for part in (f"{name}:{index}", model, size) if part))
+    return lines
+
+
 def resolve_device(wanted: Device, local_rank: int = 0) -> torch.device:
-    """The device: "auto" takes CUDA, then Apple's GPU, then the CPU.
+    """The device: "auto" takes the accelerator that torch reports, else the CPU.
 
     Raises:
         ConfigError: the wanted device is not there.
     """
-    available: dict[str, bool] = {
-        "cuda": torch.cuda.is_available(),
-        "mps": torch.backends.mps.is_available(),
-        "cpu": True,
-    }
-    name = next(name for name in available if available[name]) if wanted == "auto" else wanted
-    if not available.get(name, False):
-        there = ", ".join(name for name in available if available[name])
-        raise ConfigError(f"training.device {wanted} is not available here; available: {there}")
-    return torch.device(name, local_rank) if name == "cuda" else torch.device(name)
+    available = available_devices()
+    name = available[0] if wanted == "auto" else wanted
+    if name not in available:
+        raise ConfigError(f"training.device {wanted} is not available here; available: {', '.join(available)}")
+    return torch.device(name) if name == "cpu" else torch.device(name, local_rank)
 
 
 def resolve_precision(wanted: Precision, device: torch.device) -> Precision:
     """The precision: "auto" takes bf16 where the device computes in it, else fp16 on CUDA, else fp32.
 
     Raises:
-        ConfigError: fp16 without CUDA, whose range needs the loss scaling that only CUDA has.
+        ConfigError: fp16 where torch does not scale losses, without which its range is too small.
     """
-    if wanted == "fp16" and device.type != "cuda":
-        raise ConfigError(f"training.precision fp16 needs a CUDA GPU, not {device.type}; use bf16 or fp32")
-    if wanted != "auto":
-        return wanted
-    if device.type == "cuda":
-        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
-    return "bf16" if device.type == "cpu" and cpu_computes_in_bf16() else "fp32"
+    able = capabilities(device)
+    if wanted == "fp16" and not able.loss_scaling:
+        raise ConfigError(
+            f"training.precision fp16 needs an accelerator on which torch scales losses, not {device.type}; "
+            "use bf16 or fp32"
+        )
+    return able.fast_precision if wanted == "auto" else wanted
 
 
 _OUT_OF_MEMORY = re.compile(
@@ -90,10 +183,15 @@ def raise_if_out_of_memory(error: RuntimeError, more: str = "") -> None:
         ) from None
 
 
+def read(values: Mapping[str, Tensor]) -> dict[str, float]:
+    """The numbers in scalars of one type, brought to the host in one piece: on an accelerator the host waits once."""
+    return dict(zip(values, torch.stack(list(values.values())).cpu().tolist(), strict=True)) if values else {}
+
+
 def peak_memory(device: torch.device) -> float:
-    """Peak use so far, in GiB: of the GPU on CUDA, of the whole process elsewhere."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device) / 2**30
+    """Peak use so far, in GiB: of the accelerator where torch knows it, else of the whole process."""
+    if capabilities(device).own_memory:
+        return float(torch.get_device_module(device).max_memory_allocated(device)) / 2**30
     if sys.platform == "win32":
         import psutil
 
@@ -106,20 +204,22 @@ def peak_memory(device: torch.device) -> float:
 
 @contextmanager
 def determinism(wanted: bool, device: torch.device) -> Iterator[None]:
-    """On CUDA, only operations that give the same bits each time, where ``wanted``; a CPU has no others.
+    """On an accelerator, only operations that give the same bits each time, where ``wanted``; a CPU has no others.
 
-    cuBLAS reads its workspace setting when it starts, so that it is set for the rest of the process.
+    cuBLAS reads its workspace setting when it starts: enter this before anything is computed on the device. The setting
+    stays for the rest of the process.
 
     Raises:
         ConfigError: an operation that has no such form on this device.
     """
-    if not wanted or device.type != "cuda":
+    if not wanted or not capabilities(device).has_modes:
         yield
         return
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    before, benchmark = torch.are_deterministic_algorithms_enabled(), torch.backends.cudnn.benchmark
+    before, cudnn = torch.are_deterministic_algorithms_enabled(), torch.backends.cudnn
+    flags = cudnn.benchmark, cudnn.deterministic
     torch.use_deterministic_algorithms(True)
-    torch.backends.cudnn.benchmark = False
+    cudnn.benchmark, cudnn.deterministic = False, True
     try:
         yield
     except RuntimeError as error:
@@ -129,7 +229,7 @@ def determinism(wanted: bool, device: torch.device) -> Iterator[None]:
         raise ConfigError(f"{first}; set training.deterministic=false to train without exact resume") from None
     finally:
         torch.use_deterministic_algorithms(before)
-        torch.backends.cudnn.benchmark = benchmark
+        cudnn.benchmark, cudnn.deterministic = flags
 
 
 def cpu_computes_in_bf16() -> bool:

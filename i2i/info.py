@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 import i2i
-from i2i.device import cpu_computes_in_bf16
+from i2i.device import accelerators, cpu_computes_in_bf16
 from i2i.storage.runs import weight_file
 from i2i.storage.weights import load_weights
 
@@ -22,12 +22,7 @@ def describe_machine() -> list[str]:
     lines = [f"i2i        {i2i.__version__}", f"Python     {platform.python_version()} on {platform.platform()}"]
     bf16 = "bf16 in hardware" if cpu_computes_in_bf16() else "no bf16 in hardware"
     lines += [f"packages   {versions}", f"device     cpu, {torch.get_num_threads()} threads, {bf16}"]
-    for index in range(torch.cuda.device_count()):
-        gpu = torch.cuda.get_device_properties(index)
-        lines.append(f"device     cuda:{index}, {gpu.name}, {gpu.total_memory / 2**30:.0f} GiB")
-    if torch.backends.mps.is_available():
-        lines.append("device     mps")
-    return lines
+    return lines + [f"device     {accelerator}" for accelerator in accelerators()]
 
 
 def describe_model(model: str | Path | None) -> list[str]:

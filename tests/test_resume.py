@@ -273,7 +273,7 @@ def test_settings_that_do_not_fit_are_refused_before_anything_is_written(toy_set
     for settings, expected in (
         (["networks.discriminator.layers=3"], "does not fit discriminator_A"),
         (["networks.generator.name=unet", "networks.generator.depth=5", "networks.generator.blocks=1"], "blocks"),
-        (["training.precision=fp16"], "needs a CUDA GPU"),
+        (["training.precision=fp16"], "needs an accelerator"),
     ):
         with pytest.raises(ConfigError, match=expected):
             train(small_config("cyclegan", toy_set, *settings), tmp_path / "run")

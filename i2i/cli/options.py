@@ -61,8 +61,8 @@ class Units(click.ParamType[int | list[int]]):
         return [int(number) for number in text.split(",") if number] if "," in text else int(text)
 
 
-DEVICE = click.Choice(("auto", "cpu", "cuda", "mps"))
-DEVICE_HELP = "Device to compute on."
+DEVICE = FilledText()
+DEVICE_HELP = "Device to compute on: auto, cpu, or an accelerator that `i2i info` lists, such as cuda or mps."
 
 device_option = click.option("--device", type=DEVICE, default="auto", show_default=True, help=DEVICE_HELP)
 model_option = click.option("--model", type=FileName(), help="Run folder or weight file.  [default: the newest run]")

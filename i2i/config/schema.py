@@ -22,7 +22,8 @@ Background = tuple[Byte, Byte, Byte]
 Fit = Literal["square", "shorter"]
 Side = Annotated[int, Field(ge=1, le=4096, strict=True)]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
-Device = Literal["auto", "cpu", "cuda", "mps"]
+Device = Annotated[str, Field(min_length=1)]
+""""auto", "cpu", or the name that torch has for an accelerator; the machine says which there are (device.py)."""
 
 
 class Section(BaseModel):

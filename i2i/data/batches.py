@@ -22,6 +22,7 @@ from i2i.data.images import Pixels
 from i2i.data.store import ImageSource, PictureStore
 from i2i.data.transforms import Augmenter, stack
 from i2i.data.unreadable import Unreadable, UnreadableItems
+from i2i.device import capabilities
 from i2i.errors import DataError
 from i2i.seeding import derive_seed, numpy_rng
 
@@ -227,7 +228,7 @@ def batches_from(
         batch_size=None,
         sampler=itertools.count(start),
         num_workers=workers,
-        pin_memory=device.type == "cuda",
+        pin_memory=capabilities(device).pins,
         # Its own generator: starting a loader draws a number, which must not come out of a step's seed.
         generator=torch.Generator(),
     )

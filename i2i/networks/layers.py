@@ -11,6 +11,7 @@ from torch.nn.functional import dropout, one_hot, pad
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.parametrizations import spectral_norm
 
+from i2i.device import capabilities
 from i2i.world import drawn_for_all, mean_over_ranks, world
 
 Norm = Literal["instance", "batch", "layer", "none"]
@@ -227,7 +228,7 @@ def reflect(x: Tensor, padding: int) -> Tensor:
     torch's own padding is faster on a CPU, in the precision of ``x`` (autocast would copy to float32). On an
     accelerator it adds up its gradient in any order, so that no run could be repeated; ``reflect_by_flips`` does not.
     """
-    if x.device.type != "cpu":
+    if not capabilities(x.device).repeats_reflection:
         return reflect_by_flips(x, padding)
     with torch.autocast("cpu", enabled=False):
         return pad(x, (padding,) * 4, mode="reflect")

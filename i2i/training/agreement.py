@@ -7,7 +7,7 @@ last one, so that all do the same. The exchange is of CPU tensors: it waits for 
 from __future__ import annotations
 
 import time
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import distributed
@@ -38,12 +38,13 @@ class Agreement:
 
     def __init__(self) -> None:
         self._next, self._at, self._step = 0, time.perf_counter(), 0
-        self._group = distributed.new_group(backend="gloo") if world().size > 1 else None
+        self._alone = world().size == 1
+        self._group: Any = None if self._alone else distributed.new_group(backend="gloo")
         self._held = Told(0.0, False, False)
 
     def after(self, step: int, own: Told, *, last: bool) -> Told:
         """What holds after ``step``, given what this rank has to say; ``last`` asks for an agreement at the end."""
-        if self._group is None:
+        if self._alone:
             return own
         if step < self._next and not last:
             return self._held._replace(news=False)

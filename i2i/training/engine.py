@@ -18,7 +18,7 @@ from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 from i2i.batch import Batch
 from i2i.build import build_method
 from i2i.config.schema import Config
-from i2i.device import DTYPES, raise_if_out_of_memory
+from i2i.device import DTYPES, capabilities, raise_if_out_of_memory, read
 from i2i.errors import ConfigError, TrainingStopped
 from i2i.methods.base import Method, Progress, Update
 from i2i.networks.at_inference import as_at_inference
@@ -50,7 +50,7 @@ class Engine:
                 f"and the configuration names {', '.join(config.optimizers)}"
             )
         self.optimizers = {
-            player: make_optimizer(parameters, config.optimizers[player])
+            player: make_optimizer(parameters, config.optimizers[player], fused=capabilities(device).fused)
             for player, parameters in self.parameters.items()
         }
         self.scaler = torch.amp.GradScaler(device.type, enabled=training.precision == "fp16")
@@ -82,8 +82,8 @@ class Engine:
         if self.average is not None:
             self.average.update(self.step_count)
         self.step_count += 1
-        if self.device.type == "cpu":
-            require_finite(values, self.step_count)
+        if not capabilities(self.device).asynchronous:
+            require_finite(read(values), self.step_count)
         return values
 
     def rates(self) -> dict[str, float]:
@@ -199,8 +199,8 @@ def trained_parameters(players: Mapping[str, list[nn.Module]]) -> dict[str, list
     return trained
 
 
-def require_finite(values: Mapping[str, Tensor], step: int) -> None:
+def require_finite(values: Mapping[str, float], step: int) -> None:
     """Raises TrainingStopped if one of ``values`` is not finite, naming it."""
     for tag, value in values.items():
-        if not math.isfinite(value.item()):
-            raise TrainingStopped(f"{tag} became {value.item()} at step {step}")
+        if not math.isfinite(value):
+            raise TrainingStopped(f"{tag} became {value} at step {step}")

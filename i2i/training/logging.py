@@ -18,6 +18,7 @@ from i2i.config.explain import leaves
 from i2i.config.schema import Config, to_yaml
 from i2i.data.batches import to_pixels
 from i2i.data.images import write_image
+from i2i.device import read
 from i2i.display import one_line, warn
 from i2i.errors import DataError
 from i2i.storage.files import write_atomically
@@ -46,7 +47,7 @@ class Meters:
 
     def take(self) -> dict[str, float]:
         """The means, each over the steps that had the value, and a fresh start."""
-        means = {tag: (total / self._counts[tag]).item() for tag, total in self._sums.items()}
+        means = read({tag: total / self._counts[tag] for tag, total in self._sums.items()})
         self._sums, self._counts = {}, {}
         return means
 

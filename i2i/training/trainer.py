@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate import PartialState
-from accelerate.utils import gather_object, reduce
+from accelerate.utils import gather_object
 
 from i2i.batch import Batch
 from i2i.build import check_buildable
@@ -21,7 +21,15 @@ from i2i.config.resolve import changed
 from i2i.config.schema import Config
 from i2i.data.batches import batches_from
 from i2i.data.load import load_training_set
-from i2i.device import determinism, environment, resolve_device, resolve_precision, use_threads
+from i2i.device import (
+    capabilities,
+    determinism,
+    environment,
+    read,
+    resolve_device,
+    resolve_precision,
+    use_threads,
+)
 from i2i.display import TrainingDisplay, training_display, warn
 from i2i.errors import ConfigError, DataError, WeightsError
 from i2i.inference.sampler import Sampler
@@ -31,6 +39,7 @@ from i2i.methods.generative import GenerativeMethod
 from i2i.methods.translation import TranslationMethod
 from i2i.storage.runs import RunFolder
 from i2i.storage.weights import save_tree, save_weights
+from i2i.training.agreement import Agreement, Told
 from i2i.training.callbacks import Callback, EverySeconds, Position, always, every
 from i2i.training.engine import Engine, require_finite
 from i2i.training.interrupt import StopRequest, catch_stop_requests
@@ -114,8 +123,9 @@ class Trainer:
                 config.data, method.needs, image_size=config.image_size, labels=method.uses_labels(config.method)
             )
         self.config = config = config.model_copy(update={"data": self.data.config})
-        self.engine = Engine(config, self.device)
-        self.previews = self.data.preview(config.training.sample_count).to(self.device)
+        with self._deterministic():  # set before the device starts
+            self.engine = Engine(config, self.device)
+            self.previews = self.data.preview(config.training.sample_count).to(self.device)
         # Those that show every item once, of the larger domain where there are two.
         self.steps_per_epoch = math.ceil(self.data.size / self.engine.images_per_step)
         self.total_steps = config.training.steps or self.steps_per_epoch * (config.training.epochs or 1)
@@ -127,6 +137,7 @@ class Trainer:
         )
         self._meters = Meters()
         self._batches = CountedBatches(iter(()), 0)
+        self._agreement, self._too_many = Agreement(), False
         self._seconds_before = 0.0
         self.metrics: dict[str, float] = {}
         self.position = Position(0, 0.0, over=False, asked_to_stop=False)
@@ -149,9 +160,8 @@ class Trainer:
             ConfigError: ``training.deterministic`` with an operation that this device has in no such form.
         """
         log = RunLog(run, self.engine.step_count) if self.is_main else None
-        exact = determinism(self.config.training.deterministic, self.device)
         try:
-            with exact, catch_stop_requests() as request, training_display(self.total_steps) as display:
+            with self._deterministic(), catch_stop_requests() as request, training_display(self.total_steps) as display:
                 if log is not None and self.engine.step_count == 0:
                     log.start(self.config)
                 self._loop(request, [*self._own_callbacks(log, display), *callbacks, self._checkpoints(run, log)])
@@ -181,12 +191,13 @@ class Trainer:
     def probe(self, steps: int) -> float:
         """Runs ``steps`` steps after one that warms up, and returns the mean seconds of a step."""
         self._begin()
-        self.engine.step(self._batches, 0.0)
-        start = time.perf_counter()
-        for _ in range(steps):
-            values = self.engine.step(self._batches, 0.0)
-        require_finite(values, self.engine.step_count)
-        return (time.perf_counter() - start) / steps
+        with self._deterministic():
+            read(self.engine.step(self._batches, 0.0))
+            start = time.perf_counter()
+            for _ in range(steps):
+                values = self.engine.step(self._batches, 0.0)
+            require_finite(read(values), self.engine.step_count)
+            return (time.perf_counter() - start) / steps
 
     def restore(self, path: Path, state: Mapping[str, Any], header: Mapping[str, Any]) -> None:
         """Takes over the content of the checkpoint at ``path``.
@@ -215,6 +226,9 @@ class Trainer:
         self._seconds_before = state["seconds"]
         self.data.unreadable.load_state(header.get("unreadable", []))
 
+    def _deterministic(self) -> AbstractContextManager[None]:
+        return determinism(self.config.training.deterministic, self.device)
+
     def _begin(self) -> None:
         batches = batches_from(
             self._dataset,
@@ -231,7 +245,9 @@ class Trainer:
         if wanted != "auto":
             return wanted
         # Decoded pictures cost less than handing batches between processes.
-        return 0 if self.data.in_memory and self.device.type == "cpu" else min(4, torch.get_num_threads())
+        return (
+            0 if self.data.in_memory and not capabilities(self.device).asynchronous else min(4, torch.get_num_threads())
+        )
 
     def _loop(self, request: StopRequest, callbacks: Sequence[Callback]) -> None:
         """Steps, and after each of them every callback that is due, until the run ends or is stopped."""
@@ -273,8 +289,8 @@ class Trainer:
 
     def _log(self, log: RunLog | None, display: TrainingDisplay, seconds_per_step: float) -> None:
         step = self.engine.step_count
-        require_finite(self._meters.sums(), step)
         self.metrics = values = self._meters.take()
+        require_finite(values, step)
         speed = self.engine.images_per_step / seconds_per_step
         if log is not None:
             log.scalars(step, values | {f"lr/{player}": rate for player, rate in self.engine.rates().items()})
@@ -288,7 +304,7 @@ class Trainer:
         display.figures(step, self._seconds_left(seconds_per_step), speed, players)
 
     def _save(self, run: RunFolder, log: RunLog | None) -> None:
-        require_finite(self._meters.sums(), self.engine.step_count)
+        require_finite(read(self._meters.sums()), self.engine.step_count)
         if log is None:
             return
         log.flush()
@@ -314,26 +330,24 @@ class Trainer:
         return self._seconds_before + time.perf_counter() - self._started
 
     def _position(self, request: StopRequest) -> Position:
-        """Reads the clock and the stop request once for this step; all processes take the first one's word."""
+        """Where the run is, by the clock and the stop requests that hold for all ranks."""
         training, done = self.config.training, self.engine.step_count / self.total_steps
         spent = 0.0 if training.max_time is None else self._seconds() / training.max_time
-        progress = max(done, spent) if training.schedule.over == "budget" else done
-        values = [min(progress, 1.0), float(max(done, spent) >= 1), float(request.made)]
-        if world().size > 1:
-            values = self._agreed(values)
-        stop = values[2] > 0 or self.data.unreadable.too_many
-        return Position(self.engine.step_count, values[0], over=values[1] > 0, asked_to_stop=stop)
-
-    def _agreed(self, values: list[float]) -> list[float]:
-        """The first process's ``values``; what any process could not read becomes known to all."""
         unreadable = self.data.unreadable
-        own = [value if self.is_main else 0.0 for value in values]
-        told = torch.tensor([*own, float(unreadable.has_news)], dtype=torch.float64, device=self.device)
-        *values, news = reduce(told, "sum").tolist()
-        if news:
+        own = Told(spent, request.made, unreadable.has_news)
+        told = self._agreement.after(self.engine.step_count, own, last=done >= 1)
+        if told.news and world().size > 1:
             unreadable.add(gather_object(unreadable.take_news()))
             unreadable.take_news()
-        return values
+        if world().size == 1 or told.news:  # what one rank alone has met changes nothing yet
+            self._too_many = unreadable.too_many
+        progress = max(done, told.spent) if training.schedule.over == "budget" else done
+        return Position(
+            self.engine.step_count,
+            min(progress, 1.0),
+            over=max(done, told.spent) >= 1,
+            asked_to_stop=told.stop or self._too_many,
+        )
 
     def _seconds_left(self, seconds_per_step: float) -> float:
         limit = self.config.training.max_time
