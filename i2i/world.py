@@ -7,6 +7,7 @@ size. Loss functions that are means over items need nothing else; what looks at 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -34,6 +35,22 @@ def world() -> World:
     if not (distributed.is_available() and distributed.is_initialized()):
         return World()
     return World(distributed.get_rank(), distributed.get_world_size())
+
+
+def rejoin() -> None:
+    """Joins the process group of processes that torchrun has restarted.
+
+    Their store still has the addresses of those that died, under the names that torch would look up: this try gets
+    names of its own.
+    """
+    attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+    if attempt == "0" or not distributed.is_available() or distributed.is_initialized():
+        return
+    rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+    store = distributed.TCPStore(os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]), is_master=False)
+    distributed.init_process_group(
+        store=distributed.PrefixStore(f"attempt {attempt}", store), rank=rank, world_size=size
+    )
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from i2i.training.trainer import Outcome, Trainer
 
 
 def train(config: Config, run: str | Path | None = None, *, callbacks: Sequence[Callback] = ()) -> Outcome:
-    """Starts a new run and trains it to its end.
+    """Starts a new run and trains it to its end; where torchrun restarts its processes, goes on with it.
 
     Args:
         config: the resolved configuration.
@@ -32,6 +33,11 @@ def train(config: Config, run: str | Path | None = None, *, callbacks: Sequence[
         TrainingStopped: a loss is not finite.
     """
     wanted = None if run is None else Path(run)
+    if int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")):  # torchrun has started the same command again
+        if wanted is None:
+            raise DataError("torchrun restarted this training: give --run, so that a restart finds its run and goes on")
+        if RunFolder(wanted).config.is_file():
+            return resume(wanted, callbacks=callbacks)
     trainer = Trainer(config)
     if not trainer.is_main:  # the first process makes the folder and is the only one that writes
         return _fit(trainer, RunFolder(wanted or RUNS), callbacks)

@@ -44,7 +44,7 @@ from i2i.training.callbacks import Callback, EverySeconds, Position, always, eve
 from i2i.training.engine import Engine, require_finite
 from i2i.training.interrupt import StopRequest, catch_stop_requests
 from i2i.training.logging import Meters, RunLog
-from i2i.world import world
+from i2i.world import rejoin, world
 
 MAY_CHANGE = ("training.steps", "training.epochs", "training.max_time", "training.device", "training.threads")
 """What may differ between a run and its continuation."""
@@ -105,6 +105,7 @@ class Trainer:
     """
 
     def __init__(self, config: Config) -> None:
+        rejoin()
         processes = PartialState(cpu=config.training.device == "cpu")
         self.device = resolve_device(config.training.device, processes.local_process_index)
         precision = resolve_precision(config.training.precision, self.device)
@@ -215,6 +216,9 @@ class Trainer:
                 f"{self.config.data.title}: the pictures have changed since the run was started "
                 f"({header['data']}; now {self.data.fingerprint()}): restore them or start a new run"
             )
+        processes = header.get("world_size", 1)
+        if processes != world().size:
+            warn(f"this run was made by {processes} processes, and goes on with {world().size}: not bit for bit")
         if header["environment"] != environment():
             warn(f"this run was made by {header['environment']}, and this is {environment()}: not bit for bit the same")
         try:
@@ -319,6 +323,7 @@ class Trainer:
             "data": self.data.fingerprint(),
             "unreadable": self.data.unreadable.state(),
             "environment": environment(),
+            "world_size": world().size,
             "config": config,
         }
         save_tree(run.checkpoint(self.engine.step_count), state, header, kind="checkpoint")
