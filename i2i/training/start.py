@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,6 +19,10 @@ from i2i.storage.weights import load_newest
 from i2i.training.callbacks import Callback
 from i2i.training.schedule import describe
 from i2i.training.trainer import Outcome, Trainer
+from i2i.world import world
+
+_PEER_LOST = re.compile("closed by peer|reset by peer|remote process exited|NCCL", re.IGNORECASE)
+"""How a collective operation says that another rank is gone."""
 
 
 def train(config: Config, run: str | Path | None = None, *, callbacks: Sequence[Callback] = ()) -> Outcome:
@@ -131,5 +136,7 @@ def _fit(trainer: Trainer, run: RunFolder, callbacks: Sequence[Callback]) -> Out
             raise TrainingStopped(f"{error}; {state}; lower the learning rate or use training.precision=fp32") from None
         if isinstance(error, DataError):
             raise DataError(f"{error}; {state}") from None
+        if world().size > 1 and _PEER_LOST.search(str(error)):
+            raise DataError(f"another process of this training has ended; {state}") from None
         raise_if_out_of_memory(error, f"; {state}")
         raise
