@@ -15,7 +15,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, distributed
-from torch.distributed.distributed_c10d import PrefixStore, TCPStore
 
 
 @dataclass(frozen=True)
@@ -48,8 +47,10 @@ def rejoin() -> None:
     if attempt == "0" or not distributed.is_available() or distributed.is_initialized():
         return
     rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
-    store = TCPStore(os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]), is_master=False)
-    distributed.init_process_group(store=PrefixStore(f"attempt {attempt}", store), rank=rank, world_size=size)
+    store = distributed.TCPStore(os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]), is_master=False)
+    distributed.init_process_group(
+        store=distributed.PrefixStore(f"attempt {attempt}", store), rank=rank, world_size=size
+    )
 
 
 @contextmanager

@@ -11,7 +11,6 @@ from typing import Any, TypeVar
 
 import pytest
 import torch
-from torch import Tensor
 
 from i2i.batch import Batch
 from i2i.config.resolve import read_recipe, recipe_names

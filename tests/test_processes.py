@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
+import psutil
 import pytest
 import torch
 from torch import Tensor
 
 from i2i.data.batches import draw
+from i2i.storage.runs import RunFolder
 from i2i.storage.weights import load_weights
 from i2i.training.engine import Engine
 
@@ -29,8 +34,7 @@ def test_two_processes_equal_one(toy_set: Path, tmp_path: Path) -> None:
     settings += [
         f"optimizers.{player}.{key}" for player in ("generator", "discriminator") for key in ("name=sgd", "lr=0.001")
     ]
-    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "--"]
-    for name, start in (("one", ["-m"]), ("two", launcher)):
+    for name, start in (("one", ["-m"]), ("two", [*LAUNCHER, "-m", "--"])):
         arguments = small_arguments("cyclegan", data, tmp_path / name, steps=2)
         arguments += [part for setting in settings for part in ("--set", setting)]
         command = [sys.executable, *start, "i2i", *map(str, arguments)]
@@ -44,6 +48,55 @@ def test_two_processes_equal_one(toy_set: Path, tmp_path: Path) -> None:
     lines = [(tmp_path / name / "metrics.jsonl").read_text().splitlines() for name in ("one", "two")]
     for left, right in zip(*lines, strict=True):
         assert json.loads(left) == pytest.approx(json.loads(right), rel=1e-3)
+
+
+STEPS = 150
+LAUNCHER = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+
+
+def test_a_killed_rank_and_a_stopped_one_end_in_the_same_weights(toy_set: Path, tmp_path: Path) -> None:
+    """torchrun starts both again and they go on, SIGTERM to one stops both, and after a resume nothing is different."""
+    settings = ("method.history=5", "training.checkpoint_seconds=0", "training.log_every=4")
+    named = [part for setting in settings for part in ("--set", setting)]
+
+    def launched(*arguments: object, restarts: int = 0) -> subprocess.Popen[str]:
+        command = [sys.executable, *LAUNCHER, "--max-restarts", str(restarts), "-m", "--", "i2i", *map(str, arguments)]
+        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+    whole = launched(*small_arguments("cyclegan", toy_set, tmp_path / "whole", steps=STEPS), *named)
+    assert whole.communicate()[0].count(f"trained {STEPS} steps") == 1
+    run = RunFolder(tmp_path / "run")
+    broken = launched(*small_arguments("cyclegan", toy_set, run.root, steps=STEPS), *named, restarts=1)
+    started = wait_for_step(run, 3)
+    os.kill(rank_1(broken.pid), signal.SIGKILL)
+    wait_for_step(run, started + 5)
+    os.kill(rank_1(broken.pid), signal.SIGTERM)
+    said = broken.communicate(timeout=60)[0]
+    assert "continuing at step" in said
+    assert "stopped at step" in said
+    resumed = launched("train", "--resume", run.root)
+    assert resumed.communicate()[0].count(f"trained {STEPS} steps") == 1
+    assert run.model.read_bytes() == RunFolder(tmp_path / "whole").model.read_bytes()
+    lines = [json.loads(line)["step"] for line in run.metrics.read_text().splitlines()]
+    assert lines == list(range(4, STEPS + 1, 4))
+
+
+def wait_for_step(run: RunFolder, step: int) -> int:
+    """The step of the newest checkpoint, as soon as it is beyond ``step``."""
+    for _ in range(600):
+        newest = [int(path.stem.removeprefix("step-")) for path in run.checkpoints()][-1:]
+        if newest and newest[0] > step:
+            return newest[0]
+        time.sleep(0.1)
+    raise AssertionError(f"no checkpoint beyond step {step}")
+
+
+def rank_1(launcher: int) -> int:
+    """The process of rank 1."""
+    for child in psutil.Process(launcher).children(recursive=True):
+        if child.environ().get("RANK") == "1" and "train" in child.cmdline():
+            return int(child.pid)
+    raise AssertionError("no process of rank 1")
 
 
 def flat(weights: dict[str, Tensor]) -> Tensor:
