@@ -47,10 +47,10 @@ def rejoin() -> None:
     if attempt == "0" or not distributed.is_available() or distributed.is_initialized():
         return
     rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
-    store = distributed.TCPStore(os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]), is_master=False)
-    distributed.init_process_group(
-        store=distributed.PrefixStore(f"attempt {attempt}", store), rank=rank, world_size=size
-    )
+    address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+    store = distributed.TCPStore(address, port, is_master=False)  # type: ignore[attr-defined]
+    own = distributed.PrefixStore(f"attempt {attempt}", store)  # type: ignore[attr-defined]
+    distributed.init_process_group(store=own, rank=rank, world_size=size)
 
 
 @contextmanager
