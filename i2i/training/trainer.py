@@ -16,10 +16,12 @@ from accelerate.utils import gather_object, reduce
 
 from i2i.batch import Batch
 from i2i.build import check_buildable
+from i2i.config.changes import MAY_CHANGE
 from i2i.config.explain import differing_keys
 from i2i.config.resolve import changed
 from i2i.config.schema import Config
 from i2i.data.batches import batches_from
+from i2i.data.identity import ImageList
 from i2i.data.load import load_training_set
 from i2i.device import determinism, environment, resolve_device, resolve_precision, use_threads
 from i2i.display import TrainingDisplay, training_display, warn
@@ -36,9 +38,6 @@ from i2i.training.engine import Engine, require_finite
 from i2i.training.interrupt import StopRequest, catch_stop_requests
 from i2i.training.logging import Meters, RunLog
 from i2i.world import world
-
-MAY_CHANGE = ("training.steps", "training.epochs", "training.max_time", "training.device", "training.threads")
-"""What may differ between a run and its continuation."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +81,10 @@ class Speed:
 class Trainer:
     """A run that is ready to go on: ``fit`` takes it to its end.
 
+    Args:
+        config: the resolved configuration.
+        listed: the images of a run that goes on.
+
     Attributes:
         config: the resolved configuration.
         device: where it computes.
@@ -95,7 +98,7 @@ class Trainer:
         DataError: no usable data.
     """
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, *, listed: ImageList | None = None) -> None:
         processes = PartialState(cpu=config.training.device == "cpu")
         self.device = resolve_device(config.training.device, processes.local_process_index)
         precision = resolve_precision(config.training.precision, self.device)
@@ -111,9 +114,13 @@ class Trainer:
         method = Method.named(config.method["name"])
         with processes.main_process_first():
             self.data = load_training_set(
-                config.data, method.needs, image_size=config.image_size, labels=method.uses_labels(config.method)
+                config.data,
+                method.needs,
+                image_size=config.image_size,
+                labels=method.uses_labels(config.method),
+                listed=listed,
             )
-        self.config = config = config.model_copy(update={"data": self.data.config})
+        self.config = config = config.model_copy(update={"data": self.data.config.absolute()})
         self.engine = Engine(config, self.device)
         self.previews = self.data.preview(config.training.sample_count).to(self.device)
         # Those that show every item once, of the larger domain where there are two.
@@ -196,7 +203,8 @@ class Trainer:
             WeightsError: it does not fit this configuration.
             DataError: the pictures have changed since.
         """
-        changed = differing_keys(Config.model_validate(header["config"]), self.config, ignoring=MAY_CHANGE)
+        before = Config.model_validate(header["config"])
+        changed = differing_keys(before, self.config, ignoring=MAY_CHANGE)
         if changed:
             raise ConfigError(f"config.yaml was changed after the run was started: set back {', '.join(changed)}")
         if header["data"] != self.data.fingerprint():
@@ -204,8 +212,7 @@ class Trainer:
                 f"{self.config.data.title}: the pictures have changed since the run was started "
                 f"({header['data']}; now {self.data.fingerprint()}): restore them or start a new run"
             )
-        if header["environment"] != environment():
-            warn(f"this run was made by {header['environment']}, and this is {environment()}: not bit for bit the same")
+        self._warn_of_other_machine(before, header["environment"])
         try:
             self.engine.load_state_dict(state["engine"])
         except (RuntimeError, KeyError, ValueError) as error:
@@ -214,6 +221,19 @@ class Trainer:
         self._batches = CountedBatches(iter(()), state["batches"])
         self._seconds_before = state["seconds"]
         self.data.unreadable.load_state(header.get("unreadable", []))
+        if "contents" in state:
+            self.data.require_same(state["contents"])
+        self.data.unreadable.require_few()
+
+    def _warn_of_other_machine(self, before: Config, environment_before: str) -> None:
+        """Says what ends exactness."""
+        one, now = before.training, self.config.training
+        if one.device != now.device:
+            warn(f"this run was trained on {one.device}, and goes on on {now.device}: not bit for bit the same")
+        elif environment_before != environment():
+            warn(f"this run was made by {environment_before}, and this is {environment()}: not bit for bit the same")
+        if one.device == now.device == "cpu" and one.threads != now.threads:
+            warn(f"this run had {one.threads} CPU threads, and has {now.threads} now: not bit for bit the same")
 
     def _begin(self) -> None:
         batches = batches_from(
@@ -297,6 +317,7 @@ class Trainer:
             "meters": self._meters.state_dict(),
             "batches": self._batches.taken,
             "seconds": self._seconds(),
+            "contents": self.data.contents_state(),
         }
         config = self.config.model_dump(mode="json")
         header = {
