@@ -10,7 +10,8 @@ import itertools
 import re
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
 from functools import lru_cache
 from pathlib import Path
 from typing import Generic, NamedTuple, TypeVar
@@ -254,15 +255,16 @@ def batches_from(
     number, deaths = start, list[int]()
     while True:
         try:
-            for a, b, label, replaced in _loaded(dataset, number, workers, device):
-                if unreadable is not None:
-                    unreadable.add(replaced)
-                number += 1
-                yield Batch(
-                    to_unit(a, device),
-                    None if b is None else to_unit(b, device),
-                    None if label is None else label.to(device, non_blocking=True),
-                )
+            with closing(_loaded(dataset, number, workers, device)) as loaded:
+                for a, b, label, replaced in loaded:
+                    if unreadable is not None:
+                        unreadable.add(replaced)
+                    number += 1
+                    yield Batch(
+                        to_unit(a, device),
+                        None if b is None else to_unit(b, device),
+                        None if label is None else label.to(device, non_blocking=True),
+                    )
         except DataError as error:
             # From a worker the message comes wrapped in its traceback.
             last = str(error).rstrip().rpartition("\n")[2]
@@ -281,7 +283,7 @@ def batches_from(
         dataset.expect_new_workers()
 
 
-def _loaded(dataset: NumberedBatches, start: int, workers: int, device: torch.device) -> Iterator[Raw]:
+def _loaded(dataset: NumberedBatches, start: int, workers: int, device: torch.device) -> Generator[Raw]:
     """The batches as a loader gives them; a dead worker is noticed only here."""
     loader: DataLoader[Raw] = DataLoader(
         dataset,
@@ -302,7 +304,8 @@ def _loaded(dataset: NumberedBatches, start: int, workers: int, device: torch.de
         while True:
             yield next(batches)
     finally:
-        del batches  # an error's traceback would keep the workers
+        if workers:  # an error's traceback would keep them until it is collected
+            batches._shutdown_workers()  # type: ignore[attr-defined]
 
 
 def _renew_lock(images: Images) -> None:

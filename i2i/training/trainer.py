@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,6 +57,11 @@ class CountedBatches(Iterator[Batch]):
 
     def __init__(self, batches: Iterator[Batch], taken: int) -> None:
         self._batches, self.taken = batches, taken
+
+    def close(self) -> None:
+        """Ends loader workers now; their iterator would otherwise wait for the garbage collector."""
+        if isinstance(self._batches, Generator):
+            self._batches.close()
 
     def __next__(self) -> Batch:
         batch = next(self._batches)
@@ -164,6 +169,7 @@ class Trainer:
                 self._loop(request, [*self._own_callbacks(log, display), *callbacks, self._checkpoints(run, log)])
             self.data.unreadable.require_few()
         finally:
+            self._batches.close()
             if log is not None:
                 log.close()
         return Outcome(
