@@ -69,7 +69,7 @@ def test_a_run_goes_on(folder: Path, tmp_path: Path) -> None:
     run = shutil.copytree(folder / "sampler", tmp_path / "run")
     (checkpoint,) = (run / "checkpoints").iterdir()
     before = load_tree(checkpoint, kind="checkpoint")[0]["engine"]
-    assert resume(run, 3, device="cpu").step == 3
+    assert resume(run, 3, settings={"training.device": "cpu"}).step == 3
     (*_, newest) = sorted((run / "checkpoints").iterdir())
     after = load_tree(newest, kind="checkpoint")[0]["engine"]
     assert (before["step"], after["step"]) == (2, 3)

@@ -21,7 +21,7 @@ from i2i.storage.weights import load_tree, save_tree
 from i2i.training.start import resume, train
 from i2i.training.trainer import Outcome
 
-from .conftest import Run, draw, make_set, needs_of, small_arguments, small_config
+from .conftest import Run, make_set, needs_of, small_arguments, small_config
 from .toys import assert_same
 
 STEPS = 30
@@ -171,14 +171,9 @@ def test_anything_else_is_refused_by_name(uninterrupted: Path, i2i: Run, argumen
     assert result.err.count("\n") == 1
 
 
-def test_changed_pictures_and_damaged_checkpoints_are_refused(tmp_path: Path) -> None:
-    data = make_set(tmp_path / "data", trainA=3, trainB=3)
+def test_a_damaged_checkpoint_is_refused(toy_set: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
-    train(small_config("cyclegan", data, "training.steps=2"), run)
-    draw(data / "trainA/new.png", 9)
-    with pytest.raises(DataError, match="pictures have changed"):
-        resume(run, 4)
-    (data / "trainA/new.png").unlink()
+    train(small_config("cyclegan", toy_set, "training.steps=2"), run)
     checkpoint = RunFolder(run).checkpoints()[-1]
     checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
     with pytest.raises(Exception, match="damaged"):

@@ -8,12 +8,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
 
 from i2i.batch import Batch
 from i2i.config.resolve import recipe_names
 from i2i.config.schema import Config
-from i2i.data.batches import Raw, batches_from
+from i2i.data.batches import NumberedBatches, batches_from
 from i2i.data.load import load_training_set
 from i2i.data.training_set import TrainingData
 from i2i.data.two_domains import TwoDomains
@@ -43,7 +42,7 @@ def stream_of(config: Config, data: TrainingData, start: int = 0) -> Iterator[Ba
     return batches_from(dataset_of(config, data), start, workers=0, device=CPU)
 
 
-def dataset_of(config: Config, data: TrainingData, rank: int = 0, world_size: int = 1) -> Dataset[Raw]:
+def dataset_of(config: Config, data: TrainingData, rank: int = 0, world_size: int = 1) -> NumberedBatches:
     training = config.training
     return data.dataset(batch_size=training.batch_size, seed=training.seed, rank=rank, world_size=world_size)
 

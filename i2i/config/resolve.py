@@ -77,10 +77,7 @@ def resolve_config(
         if value is not None:
             overrides = _merge(overrides, _nested(path, value))
     for assignment in assignments:
-        path, equals, text = assignment.partition("=")
-        if not equals or not all(part.strip() for part in path.split(".")):
-            raise ConfigError(f"--set {assignment!r}: write it as key=value, for example training.batch_size=4")
-        overrides = _merge(overrides, _nested(path.strip(), _parse_value(text, assignment)))
+        overrides = _merge(overrides, _nested(*assigned(assignment)))
     named = overrides.pop("arch", None)
     arch = arch or named
     if not isinstance(arch, str):
@@ -93,6 +90,18 @@ def resolve_config(
     config = parse_config(_merge(_merge(recipe, _settings_that_follow(recipe, _merge(recipe, overrides))), overrides))
     _refuse_idle(config)
     return config
+
+
+def assigned(assignment: str) -> tuple[str, Any]:
+    """The dotted path and the value of ``a.b=value``.
+
+    Raises:
+        ConfigError: it is written otherwise.
+    """
+    path, equals, text = assignment.partition("=")
+    if not equals or not all(part.strip() for part in path.split(".")):
+        raise ConfigError(f"--set {assignment!r}: write it as key=value, for example training.batch_size=4")
+    return path.strip(), _parse_value(text, assignment)
 
 
 def _settings_that_follow(recipe: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str, Any]:

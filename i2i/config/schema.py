@@ -12,7 +12,8 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from i2i.config.components import Count, Weight
-from i2i.errors import ConfigError
+from i2i.errors import ConfigError, DataError
+from i2i.needs import is_built_in
 
 Channels = Literal[1, 2, 3, 4]
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -100,6 +101,24 @@ class DataConfig(Section):
     def title(self) -> str:
         """What the data is called in messages."""
         return self.path or f"{self.a} and {self.b}"
+
+    def absolute(self) -> DataConfig:
+        """The same with folders that mean the same from every working directory; built-in names stay names."""
+        named = {key: getattr(self, key) for key in ("path", "a", "b", "test_a", "test_b")}
+        folders = {key: str(Path(name).absolute()) for key, name in named.items() if name and not is_built_in(name)}
+        return self.model_copy(update=folders)
+
+    def require_there(self) -> None:
+        """Refuses to go on with data that is no longer where it was.
+
+        Raises:
+            DataError: a folder is not there.
+        """
+        for key in ("path", "a", "b", "test_a", "test_b"):
+            name = getattr(self, key)
+            if name and not is_built_in(name) and not Path(name).is_dir():
+                option = "--" + key.replace("path", "data").replace("_", "-")
+                raise DataError(f"{name}: no such folder; if the data of this run has moved, add {option} FOLDER")
 
     @property
     def name(self) -> str:

@@ -7,7 +7,11 @@ that cannot be read is replaced by another of its stream, chosen by seed and pos
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
+import re
+import signal
+import threading
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
 from functools import lru_cache
 from pathlib import Path
 from typing import Generic, NamedTuple, TypeVar
@@ -18,16 +22,20 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from i2i.batch import Batch
+from i2i.data.identity import ChangedImage
 from i2i.data.images import Pixels
 from i2i.data.store import ImageSource, PictureStore
 from i2i.data.transforms import Augmenter, stack
 from i2i.data.unreadable import Unreadable, UnreadableItems
 from i2i.device import capabilities
+from i2i.display import warn
 from i2i.errors import DataError
 from i2i.seeding import derive_seed, numpy_rng
 
 Item = TypeVar("Item")
 Images = ImageSource | PictureStore
+DEATHS, DEATHS_WITHIN = 3, 1000
+"""How many deaths of loader workers a run survives within how many batches."""
 
 
 class Raw(NamedTuple):
@@ -62,6 +70,7 @@ class ItemStream(Generic[Item]):
         """The index of the item at ``position``, and the item; what had to be replaced is added to ``met``.
 
         Raises:
+            ChangedImage: it has other contents than before.
             DataError: no item can be read.
         """
         tried: set[int] = set()
@@ -71,6 +80,8 @@ class ItemStream(Generic[Item]):
             tried.add(index)
             try:
                 return index, self._read(index)
+            except ChangedImage:
+                raise  # it can be read, and training on would mix two sets
             except DataError as error:
                 met.append(Unreadable(self._name, index, str(error)))
         reasons = [item.reason for item in met if item.stream == self._name] or self._known.reasons()
@@ -81,7 +92,14 @@ class ItemStream(Generic[Item]):
         yield from numpy_rng(self._seed, "replacement", self._name, position).permutation(self._length).tolist()
 
 
-class BatchDataset(Dataset[Raw]):
+class NumberedBatches(Dataset[Raw]):
+    """The n-th batch of a run, whatever other batches were asked for."""
+
+    def expect_new_workers(self) -> None:
+        """Forgets what loader workers that have died may have left behind."""
+
+
+class BatchDataset(NumberedBatches):
     """The n-th batch of a two-domain set.
 
     Args:
@@ -118,6 +136,10 @@ class BatchDataset(Dataset[Raw]):
             for name, images in (("A", a), ("B", b))
         ]
 
+    def expect_new_workers(self) -> None:
+        for images in (self._a, self._b):
+            _renew_lock(images)
+
     def __getitem__(self, number: int) -> Raw:
         positions, met = positions_of(number, self._batch_size, self._rank, self._world_size), list[Unreadable]()
         if self._paired:
@@ -144,7 +166,7 @@ class BatchDataset(Dataset[Raw]):
         return a, b
 
 
-class LabelledDataset(Dataset[Raw]):
+class LabelledDataset(NumberedBatches):
     """The n-th batch of a one-domain set, with labels where there are some.
 
     Args:
@@ -171,8 +193,11 @@ class LabelledDataset(Dataset[Raw]):
         unreadable: UnreadableItems,
     ) -> None:
         self._labels, self._augmenter, self._batch_size, self._seed = labels, augmenter, batch_size, seed
-        self._rank, self._world_size = rank, world_size
+        self._rank, self._world_size, self._pictures = rank, world_size, pictures
         self._stream = ItemStream("A", len(pictures), pictures.__getitem__, seed=seed, known=unreadable)
+
+    def expect_new_workers(self) -> None:
+        _renew_lock(self._pictures)
 
     def __getitem__(self, number: int) -> Raw:
         positions, met = positions_of(number, self._batch_size, self._rank, self._world_size), list[Unreadable]()
@@ -212,7 +237,7 @@ def _tensor(pictures: list[Pixels]) -> Tensor:
 
 
 def batches_from(
-    dataset: Dataset[Raw],
+    dataset: NumberedBatches,
     start: int,
     *,
     workers: int,
@@ -221,8 +246,46 @@ def batches_from(
 ) -> Iterator[Batch]:
     """Endless batches from number ``start`` on, on ``device``; worker processes change nothing but the speed.
 
-    What could not be read is added to ``unreadable`` with the batch that has something else in its place.
+    What could not be read is added to ``unreadable`` with the batch that has something else in its place. Workers that
+    die are started again, as batches are a function of their number.
+
+    Raises:
+        ChangedImage: an image has other contents than before.
+        DataError: no item can be read, or workers die again and again.
     """
+    number, deaths = start, list[int]()
+    while True:
+        try:
+            with closing(_loaded(dataset, number, workers, device)) as loaded:
+                for a, b, label, replaced in loaded:
+                    if unreadable is not None:
+                        unreadable.add(replaced)
+                    number += 1
+                    yield Batch(
+                        to_unit(a, device),
+                        None if b is None else to_unit(b, device),
+                        None if label is None else label.to(device, non_blocking=True),
+                    )
+        except DataError as error:
+            # From a worker the message comes wrapped in its traceback.
+            last = str(error).rstrip().rpartition("\n")[2]
+            raise type(error)(re.sub(r"^i2i(\.\w+)+: ", "", last)) from None
+        except (RuntimeError, ConnectionError, EOFError) as error:
+            if not workers or (isinstance(error, RuntimeError) and "DataLoader worker" not in str(error)):
+                raise
+            reason = " ".join(str(error).split())
+        deaths = [*(death for death in deaths if death > number - DEATHS_WITHIN), number]
+        if len(deaths) > DEATHS:
+            raise DataError(
+                f"loader workers died {len(deaths)} times within {DEATHS_WITHIN:,} batches ({reason}); where memory "
+                "is short, continue with --set data.workers=0 or a lower data.memory_gib"
+            )
+        warn(f"a loader worker died, perhaps for lack of memory, and is started again ({reason})")
+        dataset.expect_new_workers()
+
+
+def _loaded(dataset: NumberedBatches, start: int, workers: int, device: torch.device) -> Generator[Raw]:
+    """The batches as a loader gives them; a dead worker is noticed only here."""
     loader: DataLoader[Raw] = DataLoader(
         dataset,
         batch_size=None,
@@ -232,18 +295,23 @@ def batches_from(
         # Its own generator: starting a loader draws a number, which must not come out of a step's seed.
         generator=torch.Generator(),
     )
+    # torch would raise from a signal handler, in the middle of a step. Without it a loader looks every five seconds.
+    main = threading.current_thread() is threading.main_thread() and hasattr(signal, "SIGCHLD")
+    before = signal.getsignal(signal.SIGCHLD) if main else None
+    batches = iter(loader)
+    if main and before is not None:
+        signal.signal(signal.SIGCHLD, before)
     try:
-        for a, b, label, replaced in loader:
-            if unreadable is not None:
-                unreadable.add(replaced)
-            yield Batch(
-                to_unit(a, device),
-                None if b is None else to_unit(b, device),
-                None if label is None else label.to(device, non_blocking=True),
-            )
-    except DataError as error:
-        # From a worker the message comes wrapped in its traceback.
-        raise DataError(str(error).rstrip().rpartition("\n")[2].removeprefix("i2i.errors.DataError: ")) from None
+        while True:
+            yield next(batches)
+    finally:
+        if workers:  # an error's traceback would keep them until it is collected
+            batches._shutdown_workers()  # type: ignore[attr-defined]
+
+
+def _renew_lock(images: Images) -> None:
+    if isinstance(images, ImageSource):
+        images.memory.renew_lock()
 
 
 def to_unit(pixels: Tensor, device: torch.device) -> Tensor:

@@ -65,7 +65,7 @@ def check_data(path: str, size: int, *, unpaired: bool) -> CheckReport:
         return _check_two(layout, f"{layout.kind} in {layout.root}", unpaired=unpaired)
     collection = find_collection(path, size=size)
     domains = [Domain("", collection.train.pictures, collection.test.pictures)]
-    report, facts = _read_domains(f"one domain in {collection.root}", domains)
+    report, facts = _read_domains(f"one domain in {collection.root}", domains, collection.denied)
     _report_labels(collection, report)
     return _concluded(report, domains, facts)
 
@@ -81,14 +81,14 @@ def check_folders(data: DataConfig, *, unpaired: bool) -> CheckReport:
 
 def _check_two(layout: Layout, title: str, *, unpaired: bool) -> CheckReport:
     domains = [Domain(" in A", layout.train.a, layout.test.a), Domain(" in B", layout.train.b, layout.test.b)]
-    report, facts = _read_domains(title, domains)
+    report, facts = _read_domains(title, domains, layout.denied)
     if not unpaired:
         _check_pairs(layout, report)
     return _concluded(report, domains, facts)
 
 
-def _read_domains(title: str, domains: list[Domain]) -> tuple[CheckReport, dict[Path, Facts]]:
-    report = CheckReport([f"layout     {title}"])
+def _read_domains(title: str, domains: list[Domain], denied: Sequence[str]) -> tuple[CheckReport, dict[Path, Facts]]:
+    report = CheckReport([f"layout     {title}"], list(denied))
     for split in ("train", "test"):
         counts = [f"{len(getattr(domain, split)):,}{domain.name}" for domain in domains]
         report.lines.append(f"{split:<10} {', '.join(counts)}")

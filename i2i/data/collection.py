@@ -14,6 +14,7 @@ import numpy as np
 
 from i2i.data.builtin import BUILTIN_PICTURES, digits, openmoji, split_of
 from i2i.data.heads import GREY_MODES, Head, head_sample
+from i2i.data.identity import digest_of_bytes
 from i2i.data.images import Pixels, from_pil, list_images, to_pil
 from i2i.data.layout import Picture
 from i2i.data.records import RecordFiles, find_records, read_names, read_records
@@ -41,6 +42,14 @@ class ArrayPicture:
         """The picture's size and mode."""
         return Head(self.pixels.shape[1], self.pixels.shape[0], self.mode)
 
+    def size(self) -> int:
+        """How many bytes its pixels take."""
+        return self.pixels.nbytes
+
+    def digest(self) -> int:
+        """The digest of its pixels as they were stored."""
+        return digest_of_bytes(str(self.pixels.shape).encode(), self.pixels.tobytes())
+
     def read(self, channels: int, background: tuple[int, int, int]) -> Pixels:
         """The picture as (H, W, channels)."""
         return from_pil(to_pil(self.pixels), channels, background)
@@ -56,12 +65,21 @@ class Part:
 
 @dataclass(frozen=True)
 class Collection:
-    """What a folder of one domain holds; ``labels`` are the names of the labels, none where there are none."""
+    """What a folder of one domain holds.
+
+    Attributes:
+        root: the folder.
+        train: what to train on.
+        test: what is held out.
+        labels: the names of the labels, none where there are none.
+        denied: a line for each folder in it that cannot be entered.
+    """
 
     root: Path
     train: Part
     test: Part
     labels: tuple[str, ...]
+    denied: Sequence[str] = ()
 
     def is_grey(self) -> bool:
         """Whether no picture of ``head_sample`` that can be opened has colours, by its header."""
@@ -98,19 +116,22 @@ def find_collection(data: str, *, size: int) -> Collection:
     if len(folders) < 2 or in_folders < len(list_images(root / "train")):
         return _unlabelled(root, "train", "test")
     names = tuple(folder.name for folder in folders)
-    return Collection(root, _labelled(root / "train", names), _labelled(root / "test", names), names)
+    denied = list[str]()
+    train, test = (_labelled(root / part, names, denied) for part in ("train", "test"))
+    return Collection(root, train, test, names, denied)
 
 
 def _unlabelled(root: Path, train: str, test: str | None) -> Collection:
-    found = [Picture(path) for path in list_images(root / train)]
+    denied = list[str]()
+    found = [Picture(path) for path in list_images(root / train, denied)]
     if not found:
         raise DataError(f"{root / train}: no pictures (jpg, png, webp, bmp, tiff) in it")
-    held_out = [] if test is None else [Picture(path) for path in list_images(root / test)]
-    return Collection(root, Part(found, []), Part(held_out, []), ())
+    held_out = [] if test is None else [Picture(path) for path in list_images(root / test, denied)]
+    return Collection(root, Part(found, []), Part(held_out, []), (), denied)
 
 
-def _labelled(folder: Path, names: tuple[str, ...]) -> Part:
-    files = [(path, number) for number, name in enumerate(names) for path in list_images(folder / name)]
+def _labelled(folder: Path, names: tuple[str, ...], denied: list[str]) -> Part:
+    files = [(path, number) for number, name in enumerate(names) for path in list_images(folder / name, denied)]
     return Part([Picture(path) for path, _ in files], [number for _, number in files])
 
 

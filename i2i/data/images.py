@@ -34,16 +34,33 @@ def is_image(path: Path) -> bool:
     return path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
 
 
-def list_images(folder: Path) -> list[Path]:
-    """All pictures below ``folder``, sorted by relative path; links are followed, hidden folders left out."""
+def list_images(folder: Path, denied: list[str] | None = None) -> list[Path]:
+    """All pictures below ``folder``, sorted by relative path; links are followed, hidden folders left out.
+
+    Args:
+        folder: where to look; one that is not there has none.
+        denied: takes a line for each folder below that cannot be entered.
+
+    Raises:
+        DataError: ``folder`` itself cannot be entered.
+    """
     found, seen = [], set()
-    for root, folders, files in os.walk(folder, followlinks=True):
+
+    def note(error: OSError) -> None:
+        line = f"{error.filename}: {error.strerror}"
+        if isinstance(error, PermissionError) and error.filename == os.fspath(folder):
+            raise DataError(line)
+        if denied is not None and not isinstance(error, FileNotFoundError):
+            denied.append(line)
+
+    for root, folders, files in os.walk(folder, onerror=note, followlinks=True):
         real = os.path.realpath(root)
         if real in seen:  # a link to a folder above
             folders.clear()
             continue
         seen.add(real)
-        folders[:] = [name for name in folders if not name.startswith(".")]
+        # Sorted, so that of two ways to one folder the same is taken on every file system.
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
         found += [Path(root, name) for name in files if is_image(Path(name))]
     return sorted(found, key=lambda path: path.relative_to(folder).as_posix())
 

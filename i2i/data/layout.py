@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from i2i.data.heads import Head, read_head
+from i2i.data.identity import digest_of_file, size_of_file
 from i2i.data.images import Pixels, list_images, read_image
 from i2i.errors import DataError
 
@@ -42,6 +43,14 @@ class Picture:
             raise DataError(f"{self.path}: too narrow to hold two pictures side by side")
         return Head(width // 2, height, mode)
 
+    def size(self) -> int:
+        """The size of its file in bytes; errors as ``size_of_file``."""
+        return size_of_file(self.path)
+
+    def digest(self) -> int:
+        """The digest of its file; errors as ``digest_of_file``."""
+        return digest_of_file(self.path)
+
     def read(self, channels: int, background: tuple[int, int, int]) -> Pixels:
         """Decodes to (H, W, channels), uint8.
 
@@ -70,6 +79,7 @@ class Split:
 class Layout:
     """What a data folder holds. ``unmatched``: files of a folder pair that lack a partner of the same stem.
 
+    ``denied``: a line for each folder in it that cannot be entered.
     ``folders``: those of A and B, for training and for testing; ``roots``: what nothing may be written into.
     """
 
@@ -80,6 +90,7 @@ class Layout:
     unmatched: list[Path]
     folders: dict[str, tuple[Path, Path]]
     roots: tuple[Path, ...]
+    denied: list[str]
     held_out: float = 0.0
 
 
@@ -110,10 +121,10 @@ def _two_folders(root: Path, paired: bool) -> Layout:
     for name in ("trainA", "trainB"):
         if not (root / name).is_dir():
             raise DataError(f"{root}: {name}/ is missing; a set of two domains needs trainA/ and trainB/")
-    folders = {name: (root / f"{name}A", root / f"{name}B") for name in ("train", "test")}
-    train, test = _pair_up(folders["train"], paired), _pair_up(folders["test"], paired)
+    folders, denied = {name: (root / f"{name}A", root / f"{name}B") for name in ("train", "test")}, list[str]()
+    train, test = (_pair_up(folders[name], paired, denied) for name in ("train", "test"))
     _require_pictures(folders["train"], train)
-    return Layout(root, "two folders", train[0], test[0], train[1] + test[1], folders, (root,))
+    return Layout(root, "two folders", train[0], test[0], train[1] + test[1], folders, (root,), denied)
 
 
 def find_folders(
@@ -139,16 +150,17 @@ def find_folders(
     for one, other in itertools.permutations(given, 2):
         if one.resolve() == other.resolve() or one.resolve() in other.resolve().parents:
             raise DataError(f"{other} is {one} or inside it: each domain and each test part needs a folder of its own")
-    train, unmatched = _pair_up((a, b), paired)
+    denied = list[str]()
+    train, unmatched = _pair_up((a, b), paired, denied)
     _require_pictures((a, b), (train, unmatched))
     folders = {"train": (a, b), "test": (a, b)}
     if test_a is not None and test_b is not None:
         folders["test"] = (test_a, test_b)
-        test, others = _pair_up(folders["test"], paired)
-        return Layout(a.parent, "folders A and B", train, test, unmatched + others, folders, tuple(given))
+        test, others = _pair_up(folders["test"], paired, denied)
+        return Layout(a.parent, "folders A and B", train, test, unmatched + others, folders, tuple(given), denied)
     parts = [_part_held_out(pictures, folder, held_out) for pictures, folder in ((train.a, a), (train.b, b))]
     splits = [Split(parts[0][i], parts[1][i], paired) for i in range(2)]
-    return Layout(a.parent, "folders A and B", splits[0], splits[1], unmatched, folders, tuple(given), held_out)
+    return Layout(a.parent, "folders A and B", splits[0], splits[1], unmatched, folders, tuple(given), denied, held_out)
 
 
 def _part_held_out(pictures: Sequence[Picture], folder: Path, fraction: float) -> tuple[list[Picture], list[Picture]]:
@@ -170,21 +182,21 @@ def _require_pictures(folders: tuple[Path, Path], found: tuple[Split, list[Path]
         raise DataError(f"no file in {folders[0]} has a partner of the same name in {folders[1]}")
 
 
-def _pair_up(folders: tuple[Path, Path], paired: bool) -> tuple[Split, list[Path]]:
+def _pair_up(folders: tuple[Path, Path], paired: bool, denied: list[str]) -> tuple[Split, list[Path]]:
     if not paired:
-        files = [list_images(folder) for folder in folders]
+        files = [list_images(folder, denied) for folder in folders]
         return Split([Picture(p) for p in files[0]], [Picture(p) for p in files[1]], paired=False), []
-    a, b = map(_by_stem, folders)
+    a, b = (_by_stem(folder, denied) for folder in folders)
     common = a.keys() & b.keys()
     items = sorted(common)
     unmatched = [path for side in (a, b) for stem, path in side.items() if stem not in common]
     return Split([Picture(a[stem]) for stem in items], [Picture(b[stem]) for stem in items], paired=True), unmatched
 
 
-def _by_stem(folder: Path) -> dict[Path, Path]:
+def _by_stem(folder: Path, denied: list[str]) -> dict[Path, Path]:
     """The pictures of ``folder`` by what pairs are matched by."""
     found: dict[Path, Path] = {}
-    for path in list_images(folder):
+    for path in list_images(folder, denied):
         stem = path.relative_to(folder).with_suffix("")
         if stem in found:
             raise DataError(f"{found[stem]} and {path} would both be the partner of {stem}: remove or rename one")
@@ -193,12 +205,12 @@ def _by_stem(folder: Path) -> dict[Path, Path]:
 
 
 def _side_by_side(root: Path) -> Layout:
-    splits = []
+    splits, denied = [], list[str]()
     for name in ("train", "test"):
-        files = list_images(root / name)
+        files = list_images(root / name, denied)
         left, right = [Picture(p, "left") for p in files], [Picture(p, "right") for p in files]
         splits.append(Split(left, right, paired=True))
     if not splits[0].a:
         raise DataError(f"{root / 'train'}: no pictures (jpg, png, webp, bmp, tiff) in it")
     folders = {name: (root / name, root / name) for name in ("train", "test")}
-    return Layout(root, "side by side", splits[0], splits[1], [], folders, (root,))
+    return Layout(root, "side by side", splits[0], splits[1], [], folders, (root,), denied)

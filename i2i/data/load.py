@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from i2i.batch import Labels, Needs
 from i2i.config.schema import DataConfig
+from i2i.data.identity import ImageList
 from i2i.data.one_domain import OneDomain
 from i2i.data.points import POINTS, Points
 from i2i.data.training_set import TrainingData
@@ -11,7 +12,14 @@ from i2i.data.two_domains import TwoDomains
 from i2i.errors import DataError
 
 
-def load_training_set(config: DataConfig, needs: Needs, *, image_size: int, labels: Labels = "ignored") -> TrainingData:
+def load_training_set(
+    config: DataConfig,
+    needs: Needs,
+    *,
+    image_size: int,
+    labels: Labels = "ignored",
+    listed: ImageList | None = None,
+) -> TrainingData:
     """Finds the training data that ``config`` names.
 
     Args:
@@ -19,6 +27,7 @@ def load_training_set(config: DataConfig, needs: Needs, *, image_size: int, labe
         needs: what the method learns from.
         image_size: side of a training crop, in pixels.
         labels: whether the method uses labels; it can with one domain only.
+        listed: the images of a run that goes on: these in this order and no others, also where some are gone.
 
     Raises:
         DataError: there is no usable data; says which folder and why.
@@ -29,7 +38,7 @@ def load_training_set(config: DataConfig, needs: Needs, *, image_size: int, labe
     if needs == "one domain" and config.path in POINTS:
         return Points.named(config, image_size)
     if needs == "one domain":
-        return OneDomain.read(config, image_size, labels)
+        return OneDomain.read(config, image_size, labels, listed)
     if config.path in POINTS:
         raise DataError(f"{config.path} holds points, and this recipe translates images: give a folder")
-    return TwoDomains.read(config, image_size, paired=needs == "paired")
+    return TwoDomains.read(config, image_size, paired=needs == "paired", listed=listed)

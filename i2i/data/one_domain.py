@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -14,8 +14,17 @@ from i2i.config.schema import DataConfig, ImageConfig
 from i2i.data.batches import LabelledDataset, to_unit
 from i2i.data.collection import Collection, Part, find_collection
 from i2i.data.heads import spread
+from i2i.data.identity import Contents, ImageList
 from i2i.data.store import ImageSource, Loading, PictureStore, PixelMemory
-from i2i.data.training_set import TrainingData, bytes_of, centre, digest_of_names, note_heads
+from i2i.data.training_set import (
+    TrainingData,
+    as_listed,
+    bytes_of,
+    centre,
+    image_list,
+    note_heads,
+    note_sizes,
+)
 from i2i.data.transforms import stack
 from i2i.data.unreadable import UnreadableItems
 from i2i.display import tracked
@@ -31,10 +40,13 @@ class OneDomain(TrainingData):
     collection: Collection
     pictures: ImageSource
     unreadable: UnreadableItems
+    contents: Contents
     fits_in_memory: bool
 
     @classmethod
-    def read(cls, config: DataConfig, image_size: int, labels: Labels = "ignored") -> OneDomain:
+    def read(
+        cls, config: DataConfig, image_size: int, labels: Labels = "ignored", listed: ImageList | None = None
+    ) -> OneDomain:
         """Finds the training images that ``config`` names; arguments as ``load_training_set``.
 
         Raises:
@@ -43,17 +55,21 @@ class OneDomain(TrainingData):
         """
         collection = find_collection(config.path, size=config.load_size)
         config = _resolved(config, labels, collection)
+        if listed is not None:
+            [pictures] = as_listed(config.title, {"A": (collection.root, collection.train.pictures)}, listed)
+            collection = replace(collection, train=Part(pictures, list(listed.labels)))
         train = collection.train.pictures
         unreadable = UnreadableItems(len(train), f"; i2i data check {collection.root} names all")
         try:
+            contents = note_sizes(unreadable, {"A": train}, listed=listed is not None)
             [heads] = zip(*note_heads(unreadable, "A", train), strict=True)
         except DataError as error:
             raise DataError(f"{collection.root}: {error}") from None
         unreadable.require_few()
         loading = Loading.of(config.images, "A", config.load_size)
         need, budget = bytes_of(len(train), loading, heads), int(config.memory_gib * 2**30)
-        pictures = ImageSource(train, loading, PixelMemory(len(train), min(need, budget)))
-        return cls(config, image_size, collection, pictures, unreadable, need <= budget)
+        source = ImageSource(train, loading, PixelMemory(len(train), min(need, budget)), contents)
+        return cls(config, image_size, collection, source, unreadable, contents, need <= budget)
 
     @property
     def roots(self) -> tuple[Path, ...]:
@@ -72,14 +88,23 @@ class OneDomain(TrainingData):
         return f"{len(self.pictures):,} pictures{labels}"
 
     def problems(self) -> list[str]:
-        return self.unreadable.reasons()
+        return [*self.unreadable.reasons(), *self.collection.denied]
+
+    @cached_property
+    def images(self) -> ImageList:
+        train = self.collection.train
+        return image_list({"A": (self.collection.root, train.pictures)}, train.labels)
 
     def fingerprint(self) -> str:
         return f"{len(self.pictures)} pictures, names {self._digest}"
 
     @cached_property
     def _digest(self) -> str:
-        return digest_of_names((self.collection.root, self.collection.train.pictures))
+        return self.images.digest()
+
+    @property
+    def sources(self) -> Mapping[str, ImageSource]:
+        return {"A": self.pictures}
 
     def dataset(self, *, batch_size: int, seed: int, rank: int = 0, world_size: int = 1) -> LabelledDataset:
         return LabelledDataset(

@@ -15,11 +15,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import Dataset
 
 from i2i.batch import Batch
 from i2i.config.schema import DataConfig
-from i2i.data.batches import Raw, positions_of
+from i2i.data.batches import NumberedBatches, Raw, positions_of
+from i2i.data.identity import Contents, ImageList
 from i2i.data.training_set import TrainingData
 from i2i.data.unreadable import UnreadableItems
 from i2i.errors import ConfigError, DataError
@@ -46,7 +46,7 @@ def sample_points(name: str, count: int, random: np.random.Generator) -> NDArray
     return (LINE_MEAN + LINE_STD * random.standard_normal((count, 1))).astype(np.float32)
 
 
-class PointDataset(Dataset[Raw]):
+class PointDataset(NumberedBatches):
     """The n-th batch of points, a function of (seed, batch number)."""
 
     def __init__(self, name: str, batch_size: int, seed: int, rank: int, world_size: int) -> None:
@@ -65,6 +65,7 @@ class Points(TrainingData):
     config: DataConfig
     image_size: int
     unreadable: UnreadableItems = field(default_factory=lambda: UnreadableItems(EPOCH))
+    contents: Contents = field(default_factory=lambda: Contents([]))
 
     @classmethod
     def named(cls, config: DataConfig, image_size: int) -> Points:
@@ -98,6 +99,10 @@ class Points(TrainingData):
 
     def problems(self) -> list[str]:
         return []
+
+    @property
+    def images(self) -> ImageList:
+        return ImageList({})
 
     def fingerprint(self) -> str:
         return self.config.path

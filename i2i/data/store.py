@@ -2,34 +2,29 @@
 
 from __future__ import annotations
 
-import mmap
 import multiprocessing
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Protocol
 
 import torch
 from PIL import Image
-from torch import Tensor
 
 from i2i.batch import Domain
 from i2i.config.schema import Fit, ImageConfig
 from i2i.data.heads import Head
+from i2i.data.identity import Contents, Identified, changed
 from i2i.data.images import MODES, Pixels, from_pil, to_pil
+from i2i.data.shared import shared_zeros
 from i2i.errors import ConfigError, DataError
 
 Progress = Callable[[Iterable[Pixels | DataError]], Iterable[Pixels | DataError]]
 
 
-class Picture(Protocol):
+class Picture(Identified, Protocol):
     """What a store holds: a file, a part of one, or an array."""
-
-    @property
-    def name(self) -> Path:
-        """What tells it from the others, as a path below the data's root."""
 
     def head(self) -> Head:
         """Its size and mode, read without decoding; raises DataError."""
@@ -91,12 +86,16 @@ class PixelMemory:
 
     def __init__(self, count: int, size: int) -> None:
         try:
-            self._block = _shared_zeros(size)
+            self._block = shared_zeros(size)
         except (OSError, OverflowError, ValueError) as error:
             raise ConfigError(f"data.memory_gib: cannot reserve {size / 2**30:.1f} GiB ({error}); lower it") from None
         # Of each image where it starts, and its shape; a height of 0: not here, of -1: about to be written.
-        self._table = _shared_zeros(count * 32).view(torch.int64).view(count, 4)
-        self._used = _shared_zeros(8).view(torch.int64)
+        self._table = shared_zeros(count * 32).view(torch.int64).view(count, 4)
+        self._used = shared_zeros(8).view(torch.int64)
+        self.renew_lock()
+
+    def renew_lock(self) -> None:
+        """Makes a new lock, for new workers: one that was killed may hold the old one for ever."""
         self._lock: AbstractContextManager[Any]
         try:
             self._lock = multiprocessing.Lock()
@@ -125,11 +124,6 @@ class PixelMemory:
             self._table[number] = torch.tensor([start, *pixels.shape])
 
 
-def _shared_zeros(size: int) -> Tensor:
-    """Bytes that forked processes share; torch shares a tensor with those that are started otherwise."""
-    return torch.frombuffer(mmap.mmap(-1, size), dtype=torch.uint8) if size else torch.zeros(0, dtype=torch.uint8)
-
-
 class ImageSource:
     """The images of one domain by index, each decoded when it is first asked for.
 
@@ -137,12 +131,15 @@ class ImageSource:
         pictures: where they are.
         loading: how to decode them.
         memory: keeps decoded images.
-        first: the number of the first of them in ``memory``.
+        contents: knows what was read before.
+        first: the number of the first of them in ``memory`` and ``contents``.
     """
 
-    def __init__(self, pictures: Sequence[Picture], loading: Loading, memory: PixelMemory, first: int = 0) -> None:
-        self.pictures = pictures
-        self._loading, self._memory, self._first = loading, memory, first
+    def __init__(
+        self, pictures: Sequence[Picture], loading: Loading, memory: PixelMemory, contents: Contents, first: int = 0
+    ) -> None:
+        self.pictures, self.memory, self.first = pictures, memory, first
+        self._loading, self._contents = loading, contents
 
     def __len__(self) -> int:
         return len(self.pictures)
@@ -151,13 +148,26 @@ class ImageSource:
         """The image (H, W, C) at the load size.
 
         Raises:
+            ChangedImage: it has other contents than when the run first read it.
             DataError: it cannot be read.
         """
-        pixels = self._memory.get(self._first + index)
+        pixels = self.memory.get(self.first + index)
         if pixels is None:
-            pixels = self._loading.read(self.pictures[index])
-            self._memory.put(self._first + index, pixels)
+            picture = self.pictures[index]
+            pixels = self._loading.read(picture)
+            self._contents.check(self.first + index, picture)
+            self.memory.put(self.first + index, pixels)
         return pixels
+
+    def require_unreadable(self, index: int) -> None:
+        """Asks of an image that is not what it was whether it is damaged, or another one.
+
+        Raises:
+            ChangedImage: another one.
+            DataError: it cannot be read.
+        """
+        self._loading.read(self.pictures[index])
+        raise changed(self.pictures[index])
 
 
 class PictureStore:

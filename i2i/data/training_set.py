@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
-from torch.utils.data import Dataset
+from torch import Tensor
 
 from i2i.batch import Batch
 from i2i.config.schema import DataConfig
-from i2i.data.batches import Raw
+from i2i.data.batches import NumberedBatches
 from i2i.data.heads import Head, head_sample
+from i2i.data.identity import GONE, ChangedImage, Contents, ImageList, relative_names
 from i2i.data.images import Pixels
-from i2i.data.store import Loading, Picture
+from i2i.data.layout import Picture as FilePicture
+from i2i.data.store import ImageSource, Loading, Picture
 from i2i.data.transforms import Augmenter
 from i2i.data.unreadable import Unreadable, UnreadableItems
+from i2i.display import warn
 from i2i.errors import DataError
+
+AnyPicture = TypeVar("AnyPicture", bound=Picture)
+Domains = Mapping[str, tuple[Path, Sequence[AnyPicture]]]
+"""The root and the pictures of each domain."""
 
 
 class TrainingData(ABC):
@@ -28,11 +35,13 @@ class TrainingData(ABC):
         config: its settings, with what was found in the data in the place of what they left open.
         image_size: side of a training crop, in pixels.
         unreadable: the items that could not be read so far.
+        contents: size and digest of every image.
     """
 
     config: DataConfig
     image_size: int
     unreadable: UnreadableItems
+    contents: Contents
 
     @property
     @abstractmethod
@@ -61,12 +70,54 @@ class TrainingData(ABC):
     def problems(self) -> list[str]:
         """What was left out or could not be read so far, one line for each item."""
 
+    @property
+    @abstractmethod
+    def images(self) -> ImageList:
+        """The names of the training images in order, which a run keeps; none for data that is drawn and not read."""
+
     @abstractmethod
     def fingerprint(self) -> str:
         """A hash of the names in order: a run can be continued exactly only on the same pictures."""
 
+    @property
+    def sources(self) -> Mapping[str, ImageSource]:
+        """The images by the stream that shows them; those of pairs as "pair" and "partner"."""
+        return {}
+
+    def contents_state(self) -> Tensor:
+        """What a checkpoint keeps of the contents: (images, 2), as ``Contents.state``."""
+        numbers = [
+            source.first + number
+            for item, number, _ in self.unreadable.state()
+            for stream, source in self.sources.items()
+            if _ITEMS.get(stream, stream) == item
+        ]
+        return self.contents.state(numbers)
+
+    def require_same(self, recorded: Tensor) -> None:
+        """Compares the images with what ``contents_state`` gave, and takes it over.
+
+        Raises:
+            ChangedImage: one of them has other contents.
+            DataError: too many have become unreadable.
+        """
+        differing = self.contents.differing(recorded)
+        for stream, source in self.sources.items():
+            item = _ITEMS.get(stream, stream)
+            for index in (number - source.first for number in differing):
+                if not 0 <= index < len(source) or (item, index) in self.unreadable:
+                    continue
+                try:
+                    source.require_unreadable(index)
+                except ChangedImage:
+                    raise
+                except DataError as error:
+                    self.unreadable.add([Unreadable(item, index, str(error))])
+                self.unreadable.require_few()
+        self.contents.load_state(recorded)
+
     @abstractmethod
-    def dataset(self, *, batch_size: int, seed: int, rank: int = 0, world_size: int = 1) -> Dataset[Raw]:
+    def dataset(self, *, batch_size: int, seed: int, rank: int = 0, world_size: int = 1) -> NumberedBatches:
         """The numbered batches of a run.
 
         Args:
@@ -95,17 +146,69 @@ class TrainingData(ABC):
         return augmenter
 
 
-def digest_of_names(*domains: tuple[Path, Sequence[Picture]]) -> str:
-    """A short hash of the names of each domain's pictures relative to a folder, in order."""
-    digest = hashlib.sha256()
-    for root, pictures in domains:
-        prefix = os.path.join(root, "")
-        for picture in pictures:
-            name = os.fspath(picture.name)  # below the root, as it was listed
-            short = name.removeprefix(prefix) if name.startswith(prefix) else os.path.relpath(name, root)
-            digest.update(os.fsencode(short) + b"|")
-        digest.update(b"/")
-    return digest.hexdigest()[:12]
+_ITEMS = {"partner": "pair"}
+"""Which items the images of a stream belong to, where the names differ."""
+
+
+def image_list(domains: Domains[AnyPicture], labels: Sequence[int] = ()) -> ImageList:
+    """The names of each domain's pictures relative to its root, in order."""
+    names = {domain: list(relative_names(root, pictures)) for domain, (root, pictures) in domains.items()}
+    return ImageList(names, labels)
+
+
+def as_listed(title: str, domains: Domains[AnyPicture], listed: ImageList) -> list[list[AnyPicture]]:
+    """The pictures of each domain that a run has listed, in its order, also where they are no longer there.
+
+    New ones are named in a warning and left out: with them, every batch would be another.
+
+    Raises:
+        DataError: the list is that of another kind of data.
+    """
+    if domains.keys() != listed.names.keys():
+        raise DataError(f"{title} has other domains than the data that this run was started with")
+    pictures, new = list[list[AnyPicture]](), list[str]()
+    for domain, (root, found) in domains.items():
+        there, names = dict(zip(relative_names(root, found), found, strict=True)), listed.names[domain]
+        pictures.append([there[name] if name in there else _absent(found[0], root / name) for name in names])
+        new += there.keys() - set(names)
+    if new:
+        warn(f"{title}: new since the run was started, and not used: {len(new):,}, first {min(new)}")
+    return pictures
+
+
+def _absent(like: AnyPicture, path: Path) -> AnyPicture:
+    if isinstance(like, FilePicture):
+        return replace(like, path=path)
+    raise DataError(f"{path}: the pictures have changed since the run was started: it is no longer among them")
+
+
+def note_sizes(unreadable: UnreadableItems, domains: Mapping[str, Sequence[Picture]], *, listed: bool) -> Contents:
+    """Asks for the size of every file, so that those that are gone are known before training.
+
+    Args:
+        unreadable: takes those that are not there.
+        domains: the pictures, by the stream that shows them.
+        listed: whether a run has listed them before.
+
+    Raises:
+        DataError: too many are not there.
+    """
+    sizes, gone = list[int](), list[Unreadable]()
+    for stream, pictures in domains.items():
+        for index, picture in enumerate(pictures):
+            try:
+                sizes.append(picture.size())
+            except DataError as error:
+                sizes.append(GONE)
+                gone.append(Unreadable(_ITEMS.get(stream, stream), index, str(error)))
+    items = {(item.stream, item.number): item for item in gone}.values()
+    if listed and len(items) > unreadable.limit:
+        raise DataError(
+            f"{len(items):,} of the run's {unreadable.total:,} items are not there, first {gone[0].reason}: "
+            "restore them, or name the folder that holds them with --data, or --a and --b"
+        )
+    unreadable.add(items)
+    return Contents(sizes)
 
 
 def note_heads(

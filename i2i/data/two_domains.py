@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -13,10 +14,19 @@ from i2i.config.schema import DataConfig
 from i2i.data.batches import BatchDataset, different_shapes, to_unit
 from i2i.data.builtin import load_layout
 from i2i.data.heads import spread
+from i2i.data.identity import Contents, ImageList
 from i2i.data.images import Pixels
-from i2i.data.layout import Layout, Split, find_folders
+from i2i.data.layout import Layout, Picture, Split, find_folders
 from i2i.data.store import ImageSource, Loading, PictureStore, PixelMemory
-from i2i.data.training_set import TrainingData, bytes_of, centre, digest_of_names, note_heads
+from i2i.data.training_set import (
+    TrainingData,
+    as_listed,
+    bytes_of,
+    centre,
+    image_list,
+    note_heads,
+    note_sizes,
+)
 from i2i.data.transforms import stack
 from i2i.data.unreadable import Unreadable, UnreadableItems
 from i2i.errors import DataError
@@ -35,11 +45,12 @@ class TwoDomains(TrainingData):
     a: ImageSource
     b: ImageSource
     unreadable: UnreadableItems
+    contents: Contents
     fits_in_memory: bool
 
     @classmethod
-    def read(cls, config: DataConfig, image_size: int, *, paired: bool) -> TwoDomains:
-        """Finds the training images that ``config`` names.
+    def read(cls, config: DataConfig, image_size: int, *, paired: bool, listed: ImageList | None = None) -> TwoDomains:
+        """Finds the training images that ``config`` names; ``listed`` as in ``load_training_set``.
 
         Raises:
             DataError: there is no usable data; says which folder and why.
@@ -47,10 +58,15 @@ class TwoDomains(TrainingData):
         """
         loading_a, loading_b = _loadings(config, config.load_size)
         layout = layout_of(config, paired=paired)
+        if listed is not None:
+            layout = _as_listed(config.title, layout, listed)
         train = layout.train
         items = len(train.a) if train.paired else len(train.a) + len(train.b)
         unreadable = UnreadableItems(items, "; i2i data check names all")
+        streams = ("pair", "partner") if train.paired else ("A", "B")
         try:
+            sides = dict(zip(streams, (train.a, train.b), strict=True))
+            contents = note_sizes(unreadable, sides, listed=listed is not None)
             if train.paired:
                 heads_a, heads_b = zip(*note_heads(unreadable, "pair", train.a, train.b, what="pair"), strict=True)
             else:
@@ -62,10 +78,11 @@ class TwoDomains(TrainingData):
         need = bytes_of(len(train.a), loading_a, heads_a) + bytes_of(len(train.b), loading_b, heads_b)
         budget = int(config.memory_gib * 2**30)
         memory = PixelMemory(len(train.a) + len(train.b), min(need, budget))
-        a, b = ImageSource(train.a, loading_a, memory), ImageSource(train.b, loading_b, memory, first=len(train.a))
+        a = ImageSource(train.a, loading_a, memory, contents)
+        b = ImageSource(train.b, loading_b, memory, contents, first=len(train.a))
         if train.paired and config.fit == "shorter":
             _require_equal_sizes(a, b, unreadable)
-        return cls(config, image_size, layout, a, b, unreadable, need <= budget)
+        return cls(config, image_size, layout, a, b, unreadable, contents, need <= budget)
 
     @property
     def roots(self) -> tuple[Path, ...]:
@@ -92,16 +109,23 @@ class TwoDomains(TrainingData):
         ]
 
     def problems(self) -> list[str]:
-        return self.unreadable.reasons() + [f"{path}: no partner of the same name" for path in self.layout.unmatched]
+        lone = [f"{path}: no partner of the same name" for path in self.layout.unmatched]
+        return [*self.unreadable.reasons(), *lone, *self.layout.denied]
+
+    @cached_property
+    def images(self) -> ImageList:
+        return image_list(_domains(self.layout))
 
     def fingerprint(self) -> str:
         return f"{len(self.a)} in A, {len(self.b)} in B, names {self._digest}"
 
     @cached_property
     def _digest(self) -> str:
-        layout = self.layout
-        roots = layout.folders["train"] if layout.kind == "folders A and B" else (layout.root, layout.root)
-        return digest_of_names((roots[0], layout.train.a), (roots[1], layout.train.b))
+        return self.images.digest()
+
+    @property
+    def sources(self) -> Mapping[str, ImageSource]:
+        return {"pair": self.a, "partner": self.b} if self.layout.train.paired else {"A": self.a, "B": self.b}
 
     def dataset(self, *, batch_size: int, seed: int, rank: int = 0, world_size: int = 1) -> BatchDataset:
         images = self.config.images
@@ -160,6 +184,20 @@ def layout_of(data: DataConfig, *, paired: bool) -> Layout:
         return load_layout(data.path, size=data.load_size, paired=paired)
     tests = [None if test is None else Path(test) for test in (data.test_a, data.test_b)]
     return find_folders(Path(data.a), Path(data.b), *tests, held_out=data.held_out, paired=paired)
+
+
+def _domains(layout: Layout) -> dict[str, tuple[Path, Sequence[Picture]]]:
+    """The root of each domain's names, and its training pictures."""
+    roots = layout.folders["train"] if layout.kind == "folders A and B" else (layout.root, layout.root)
+    return {"A": (roots[0], layout.train.a), "B": (roots[1], layout.train.b)}
+
+
+def _as_listed(title: str, layout: Layout, listed: ImageList) -> Layout:
+    """The layout with the training pictures of a run in the place of those that are there now."""
+    a, b = as_listed(title, _domains(layout), listed)
+    used = {picture.name for picture in (*a, *b)}
+    unmatched = [path for path in layout.unmatched if path not in used]
+    return replace(layout, train=Split(a, b, layout.train.paired), unmatched=unmatched)
 
 
 def _loadings(config: DataConfig, size: int) -> tuple[Loading, Loading]:

@@ -26,6 +26,11 @@ class RunFolder:
         return self.root / "config.yaml"
 
     @property
+    def images(self) -> Path:
+        """The names of the training images in their order."""
+        return self.root / "images.json"
+
+    @property
     def model(self) -> Path:
         """The newest inference weights."""
         return self.root / "model.safetensors"

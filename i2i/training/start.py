@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 
-from i2i.config.resolve import changed
-from i2i.config.schema import Config, Device
+from i2i.config.changes import continued
+from i2i.config.schema import Config
+from i2i.data.identity import ImageList
 from i2i.device import environment, raise_if_out_of_memory
 from i2i.display import say, warn
 from i2i.errors import ConfigError, DataError, TrainingStopped, WeightsError
+from i2i.storage.files import write_atomically
 from i2i.storage.runs import RUNS, RunFolder, new_run
 from i2i.storage.weights import load_newest
 from i2i.training.callbacks import Callback
@@ -51,6 +54,7 @@ def train(config: Config, run: str | Path | None = None, *, callbacks: Sequence[
             raise DataError(f"the run {wanted} would lie in the data {root}, and its previews among the pictures")
     folder = new_run(config.arch, wanted)
     folder.write_config(trainer.config)
+    write_atomically(folder.images, trainer.data.images.to_json())
     return _fit(trainer, folder, callbacks)
 
 
@@ -58,8 +62,7 @@ def resume(
     root: str | Path,
     steps: int | None = None,
     *,
-    device: Device | None = None,
-    threads: int | None = None,
+    settings: Mapping[str, Any] | None = None,
     callbacks: Sequence[Callback] = (),
 ) -> Outcome:
     """Continues a run from its newest readable checkpoint.
@@ -67,37 +70,47 @@ def resume(
     Args:
         root: the folder of the run.
         steps: a new length.
-        device: another device; the run is then no longer exact.
-        threads: another number of CPU threads, with the same consequence.
+        settings: what else changes, by dotted path: those of ``MAY_CHANGE``. Another device or number of CPU threads
+            ends exactness, and that is said; data may lie in another folder.
         callbacks: what is done beside the steps; they are no part of a run, so whoever continues it names them again.
 
     Raises:
-        DataError: not a run folder, or its pictures have changed.
-        ConfigError: ``steps`` is not beyond what is done.
+        DataError: not a run folder, or its images have changed or are gone.
+        ConfigError: ``steps`` is not beyond what is done, or a setting that may not change.
         WeightsError: no checkpoint can be read.
         TrainingStopped: a loss is not finite.
     """
     run = RunFolder(Path(root))
-    config = run.read_config()
-    if steps is not None:
-        config = changed(config, {"training": {"steps": steps, "epochs": None, "max_time": None}})
-    named = {"training.device": device, "training.threads": threads}
-    config = changed(config, {path: value for path, value in named.items() if value is not None})
+    given = dict(settings or {}) | ({} if steps is None else {"training.steps": steps})
+    config = continued(run.read_config(), given)
+    config.data.require_there()
     checkpoint = load_newest(run.checkpoints(), kind="checkpoint")
     if checkpoint is None and run.model.exists():
         raise WeightsError(f"{run.root} has no checkpoint, and going on would overwrite {run.model}: start a new run")
-    trainer = Trainer(config)
+    trainer = Trainer(config, listed=None if checkpoint is None else _listed(run))
     if checkpoint is None:
         warn(f"{root} has no checkpoint yet: starting at step 0")
     else:
         trainer.restore(*checkpoint)
     del checkpoint  # the run has its own copy
-    if steps is not None and steps < trainer.engine.step_count:
-        done = trainer.engine.step_count
-        raise ConfigError(f"--steps {steps}: {root} has done {done} steps already; give a larger number")
+    wanted, done = given.get("training.steps"), trainer.engine.step_count
+    if wanted is not None and wanted < done:
+        raise ConfigError(f"--steps {wanted}: {root} has done {done} steps already; give a larger number")
     if trainer.is_main:
         run.write_config(trainer.config)
+        write_atomically(run.images, trainer.data.images.to_json())
     return _fit(trainer, run, callbacks)
+
+
+def _listed(run: RunFolder) -> ImageList | None:
+    """The images that the run has learnt from; None where their list is lost, and the folder has to have the same."""
+    try:
+        return ImageList.from_json(run.images.read_bytes())
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        warn(f"{run.images} cannot be read ({error}): taking the images as they lie in the data")
+        return None
 
 
 def leave_processes() -> None:

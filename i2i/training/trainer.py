@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,10 +16,12 @@ from accelerate.utils import gather_object
 
 from i2i.batch import Batch
 from i2i.build import check_buildable
+from i2i.config.changes import MAY_CHANGE
 from i2i.config.explain import differing_keys
 from i2i.config.resolve import changed
 from i2i.config.schema import Config
 from i2i.data.batches import batches_from
+from i2i.data.identity import ImageList
 from i2i.data.load import load_training_set
 from i2i.device import (
     capabilities,
@@ -46,9 +48,6 @@ from i2i.training.interrupt import StopRequest, catch_stop_requests
 from i2i.training.logging import Meters, RunLog
 from i2i.world import rejoin, world
 
-MAY_CHANGE = ("training.steps", "training.epochs", "training.max_time", "training.device", "training.threads")
-"""What may differ between a run and its continuation."""
-
 
 @dataclass(frozen=True)
 class Outcome:
@@ -67,6 +66,11 @@ class CountedBatches(Iterator[Batch]):
 
     def __init__(self, batches: Iterator[Batch], taken: int) -> None:
         self._batches, self.taken = batches, taken
+
+    def close(self) -> None:
+        """Ends loader workers now; their iterator would otherwise wait for the garbage collector."""
+        if isinstance(self._batches, Generator):
+            self._batches.close()
 
     def __next__(self) -> Batch:
         batch = next(self._batches)
@@ -91,6 +95,10 @@ class Speed:
 class Trainer:
     """A run that is ready to go on: ``fit`` takes it to its end.
 
+    Args:
+        config: the resolved configuration.
+        listed: the images of a run that goes on.
+
     Attributes:
         config: the resolved configuration.
         device: where it computes.
@@ -104,7 +112,7 @@ class Trainer:
         DataError: no usable data.
     """
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, *, listed: ImageList | None = None) -> None:
         rejoin()
         processes = PartialState(cpu=config.training.device == "cpu")
         self.device = resolve_device(config.training.device, processes.local_process_index)
@@ -121,9 +129,13 @@ class Trainer:
         method = Method.named(config.method["name"])
         with processes.main_process_first():
             self.data = load_training_set(
-                config.data, method.needs, image_size=config.image_size, labels=method.uses_labels(config.method)
+                config.data,
+                method.needs,
+                image_size=config.image_size,
+                labels=method.uses_labels(config.method),
+                listed=listed,
             )
-        self.config = config = config.model_copy(update={"data": self.data.config})
+        self.config = config = config.model_copy(update={"data": self.data.config.absolute()})
         with self._deterministic():  # set before the device starts
             self.engine = Engine(config, self.device)
             self.previews = self.data.preview(config.training.sample_count).to(self.device)
@@ -168,6 +180,7 @@ class Trainer:
                 self._loop(request, [*self._own_callbacks(log, display), *callbacks, self._checkpoints(run, log)])
             self.data.unreadable.require_few()
         finally:
+            self._batches.close()
             if log is not None:
                 log.close()
         return Outcome(
@@ -208,7 +221,8 @@ class Trainer:
             WeightsError: it does not fit this configuration.
             DataError: the pictures have changed since.
         """
-        changed = differing_keys(Config.model_validate(header["config"]), self.config, ignoring=MAY_CHANGE)
+        before = Config.model_validate(header["config"])
+        changed = differing_keys(before, self.config, ignoring=MAY_CHANGE)
         if changed:
             raise ConfigError(f"config.yaml was changed after the run was started: set back {', '.join(changed)}")
         if header["data"] != self.data.fingerprint():
@@ -219,8 +233,7 @@ class Trainer:
         processes = header.get("world_size", 1)
         if processes != world().size:
             warn(f"this run was made by {processes} processes, and goes on with {world().size}: not bit for bit")
-        if header["environment"] != environment():
-            warn(f"this run was made by {header['environment']}, and this is {environment()}: not bit for bit the same")
+        self._warn_of_other_machine(before, header["environment"])
         try:
             self.engine.load_state_dict(state["engine"])
         except (RuntimeError, KeyError, ValueError) as error:
@@ -229,6 +242,19 @@ class Trainer:
         self._batches = CountedBatches(iter(()), state["batches"])
         self._seconds_before = state["seconds"]
         self.data.unreadable.load_state(header.get("unreadable", []))
+        if "contents" in state:
+            self.data.require_same(state["contents"])
+        self.data.unreadable.require_few()
+
+    def _warn_of_other_machine(self, before: Config, environment_before: str) -> None:
+        """Says what ends exactness."""
+        one, now = before.training, self.config.training
+        if one.device != now.device:
+            warn(f"this run was trained on {one.device}, and goes on on {now.device}: not bit for bit the same")
+        elif environment_before != environment():
+            warn(f"this run was made by {environment_before}, and this is {environment()}: not bit for bit the same")
+        if one.device == now.device == "cpu" and one.threads != now.threads:
+            warn(f"this run had {one.threads} CPU threads, and has {now.threads} now: not bit for bit the same")
 
     def _deterministic(self) -> AbstractContextManager[None]:
         return determinism(self.config.training.deterministic, self.device)
@@ -317,6 +343,7 @@ class Trainer:
             "meters": self._meters.state_dict(),
             "batches": self._batches.taken,
             "seconds": self._seconds(),
+            "contents": self.data.contents_state(),
         }
         config = self.config.model_dump(mode="json")
         header = {

@@ -18,9 +18,6 @@ if TYPE_CHECKING:
     from i2i.config.schema import Config
     from i2i.training.trainer import Outcome
 
-MAY_BE_ADDED = ("training.steps", "training.device", "training.threads")
-"""Settings that may be given with --resume."""
-
 
 @click.command(
     epilog=example(
@@ -44,7 +41,11 @@ MAY_BE_ADDED = ("training.steps", "training.device", "training.threads")
     "--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Any setting, e.g. training.log_every=10."
 )
 @click.option("--run", type=FileName(), help="Run folder to create.  [default: a new one in runs/]")
-@click.option("--resume", type=FileName(), help="Continue this run; only --steps, --device and --threads may be added.")
+@click.option(
+    "--resume",
+    type=FileName(),
+    help="Continue this run; its length, cadences, device, threads and the place of its data may change.",
+)
 @setting("--steps", "training.steps", type=click.IntRange(1), help="Length in training steps.")
 @setting("--epochs", "training.epochs", type=click.IntRange(1), help="Length in epochs of the larger domain.")
 @setting("--max-time", "training.max_time", type=Duration(), help="Stop after this time, e.g. 10m.")
@@ -74,8 +75,8 @@ def train(
     if settings["training.steps"] is not None and settings["training.epochs"] is not None:
         raise click.UsageError("give --steps or --epochs, not both")
     if resume is not None:
-        _refuse_changes(settings | {"arch": arch, "--config": config_file, "--run": run}, assignments)
-        _finish(_resume(resume, settings, dry_run))
+        others = {"--arch": arch, "--config": config_file, "--run": run}
+        _finish(_resume(resume, settings | others, assignments, dry_run))
     if arch is None and config_file is None:
         raise click.UsageError("give --arch (see i2i archs), or --resume to continue a run")
     config = _configure(arch, config_file, settings, assignments)
@@ -107,26 +108,18 @@ def _configure(
     return config
 
 
-def _refuse_changes(options: dict[str, Any], assignments: tuple[str, ...]) -> None:
-    given = [name for name, value in options.items() if value is not None and name not in MAY_BE_ADDED]
-    given += [assignment.partition("=")[0] for assignment in assignments]
-    if given:
-        raise click.UsageError(
-            f"--resume continues a run with its own settings; leave out {', '.join(given)} "
-            "(only --steps, --device and --threads may be added)"
-        )
-
-
-def _resume(root: Path, settings: dict[str, Any], dry_run: bool) -> Outcome:
+def _resume(root: Path, options: dict[str, Any], assignments: tuple[str, ...], dry_run: bool) -> Outcome:
     if dry_run:
         raise click.UsageError("--dry-run is for new runs; see i2i info --model RUN for this one")
     from i2i.storage.runs import RunFolder
 
     RunFolder(root).require()
+    from i2i.config.changes import changes
+
+    settings = changes(options, assignments)
     from i2i.training.start import resume
 
-    steps, device, threads = (settings[path] for path in MAY_BE_ADDED)
-    return resume(root, steps, device=device, threads=threads)
+    return resume(root, settings=settings)
 
 
 def _finish(outcome: Outcome) -> NoReturn:

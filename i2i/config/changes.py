@@ -1,0 +1,51 @@
+"""What may differ between a run and its continuation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from i2i.config.resolve import assigned, changed
+from i2i.config.schema import Config
+from i2i.errors import ConfigError
+
+LENGTH = ("training.steps", "training.epochs", "training.max_time")
+CADENCES = ("training.log_every", "training.sample_every", "training.checkpoint_seconds", "training.keep_checkpoints")
+PLACES = ("data.path", "data.a", "data.b", "data.test_a", "data.test_b")
+MACHINE = ("data.workers", "data.memory_gib", "training.device", "training.threads")
+MAY_CHANGE = (*LENGTH, *CADENCES, *PLACES, *MACHINE)
+
+
+def changes(options: Mapping[str, Any], assignments: Sequence[str]) -> dict[str, Any]:
+    """What named options (None: not given) and ``a.b=value`` strings change of a run.
+
+    Raises:
+        ConfigError: something that may not change, by name.
+    """
+    given = {path: value for path, value in options.items() if value is not None}
+    given |= dict(assigned(assignment) for assignment in assignments)
+    refused = [path for path in given if path not in MAY_CHANGE]
+    if refused:
+        raise ConfigError(
+            f"--resume continues a run with its own settings; leave out {', '.join(refused)} "
+            "(what may change is its length, cadences, device and threads, and where its data lies)"
+        )
+    return given
+
+
+def continued(config: Config, given: Mapping[str, Any]) -> Config:
+    """The settings of a run with the changes of its continuation.
+
+    Raises:
+        ConfigError: a change that is refused, or a value that is not allowed.
+    """
+    given = changes(given, ())
+    if given.get("training.steps") is not None or given.get("training.epochs") is not None:
+        given = dict.fromkeys(LENGTH) | given  # a new length replaces the old one
+    folders, moved = config.data.a is not None, given.keys() & set(PLACES)
+    if moved and folders == ("data.path" in moved):
+        raise ConfigError(
+            f"this run learns from {config.data.title}: where it lies now is given with "
+            + ("--a and --b" if folders else "--data")
+        )
+    return changed(config, given)
