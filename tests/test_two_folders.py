@@ -76,7 +76,7 @@ def test_a_run_on_two_folders_is_resumed_and_used_without_naming_them(tmp_path: 
     for number in range(5):  # a name alone may be held out
         draw(a / f"new{number}.png", number)
         draw(b / f"new{number}.png", number)
-    assert "pictures have changed" in i2i("train", "--resume", tmp_path / "run", "--steps", 9).err
+    assert "new since the run was started, and not used" in i2i("train", "--resume", tmp_path / "run", "--steps", 9).err
 
 
 def test_test_folders_are_taken_whole(tmp_path: Path, i2i: Run) -> None:

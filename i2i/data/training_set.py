@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
+import torch
 from torch import Tensor
 
 from i2i.batch import Batch
@@ -94,13 +95,19 @@ class TrainingData(ABC):
         ]
         return self.contents.state(numbers)
 
-    def require_same(self, recorded: Tensor) -> None:
+    def require_same(self, recorded: Tensor, *, repaired: bool = False) -> None:
         """Compares the images with what ``contents_state`` gave, and takes it over.
+
+        Args:
+            recorded: what it gave.
+            repaired: the run ended for images that cannot be read; one that it has never read may be another now.
 
         Raises:
             ChangedImage: one of them has other contents.
             DataError: too many have become unreadable.
         """
+        if repaired:
+            recorded = torch.where(recorded[:, 1:] == 0, torch.tensor([GONE, 0]), recorded)
         differing = self.contents.differing(recorded)
         for stream, source in self.sources.items():
             item = _ITEMS.get(stream, stream)

@@ -243,7 +243,8 @@ class Trainer:
         self._seconds_before = state["seconds"]
         self.data.unreadable.load_state(header.get("unreadable", []))
         if "contents" in state:
-            self.data.require_same(state["contents"])
+            ended_for_them = len(header.get("unreadable", [])) > self.data.unreadable.limit
+            self.data.require_same(state["contents"], repaired=ended_for_them)
         self.data.unreadable.require_few()
 
     def _warn_of_other_machine(self, before: Config, environment_before: str) -> None:
