@@ -7,6 +7,7 @@ size. Loss functions that are means over items need nothing else; what looks at 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,6 +23,11 @@ class World:
 
     rank: int = 0
     size: int = 1
+
+
+def launched() -> World:
+    """The processes that torchrun or another launcher started, by the environment; no process group is needed."""
+    return World(int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1")))
 
 
 _as_if: World | None = None
