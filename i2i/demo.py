@@ -13,7 +13,6 @@ from i2i.display import say
 from i2i.inference.load import load_translator
 from i2i.inference.translate import plan, translate_files
 from i2i.storage.files import write_atomically
-from i2i.storage.runs import new_run
 from i2i.tiles import tile
 from i2i.training.start import train
 
@@ -38,8 +37,8 @@ def run_demo(seconds: float, run: Path | None, seed: int) -> Demo:
         TrainingStopped: a loss is not finite.
     """
     config = resolve_config("cyclegan-fast", options={"training.max_time": seconds, "training.seed": seed})
-    folder = new_run("demo", run)
-    outcome = train(config, folder.root)
+    outcome = train(config, run, name="demo")
+    folder = outcome.run
     drawings = openmoji(config.data.load_size)
     output = folder.root / "translated"
     jobs, report = plan(drawings / "testA", output, "png")

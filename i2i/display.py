@@ -40,6 +40,11 @@ def one_line(message: str) -> str:
     return shown.encode("utf-8", "backslashreplace").decode()
 
 
+def is_first_process() -> bool:
+    """Whether this is the first of the processes that a launcher started: the others print nothing."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 class Terminal(logging.Handler):
     """Shows messages as lines on stderr: in colours on a terminal, plain elsewhere."""
 
@@ -48,8 +53,7 @@ class Terminal(logging.Handler):
         """Where lines and progress bars appear."""
         from rich.console import Console
 
-        other_rank = os.environ.get("RANK", "0") != "0"  # under torchrun only rank 0 prints
-        return Console(stderr=True, highlight=False, emoji=False, soft_wrap=True, quiet=other_rank)
+        return Console(stderr=True, highlight=False, emoji=False, soft_wrap=True, quiet=not is_first_process())
 
     def emit(self, record: logging.LogRecord) -> None:
         """Prints one line."""

@@ -25,6 +25,11 @@ class World:
     size: int = 1
 
 
+def launched() -> World:
+    """The processes that torchrun or another launcher started, by the environment; no process group is needed."""
+    return World(int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1")))
+
+
 _as_if: World | None = None
 
 

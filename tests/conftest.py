@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import resource
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -130,3 +132,14 @@ def small_arguments(arch: str, data: Path, run: Path, *, steps: int = 6) -> list
         *("--steps", steps, "--device", "cpu", "--precision", "fp32"),
         *(part for setting in settings for part in ("--set", setting)),
     ]
+
+
+@contextmanager
+def no_space_beyond(size: int) -> Iterator[None]:
+    """Within the context no file can grow beyond ``size`` bytes: the system refuses the write, as on a full disk."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)

@@ -44,7 +44,9 @@ def test_the_command_looks_into_a_discriminator_of_a_run(toy_set: Path, tmp_path
     with Image.open(tmp_path / "sheet.png") as sheet:
         assert sheet.size == (2 * (3 * 132 + 4), 16 + 2 * 68 + 4)
     chosen = ("--network", "discriminator_B", "--stage", "layer1_conv")
-    result = i2i("filters", toy_set, "--model", tmp_path / "run", *outputs, *chosen, "--units", "3,")
+    arguments = ("filters", toy_set, "--model", tmp_path / "run", *outputs, *chosen, "--units", "3,")
+    assert_refused(i2i(*arguments), "sheet.png exists", "--overwrite")
+    result = i2i(*arguments, "--overwrite")
     assert result.code == 0, result.err
     assert "guided gradients of discriminator_B's layer1_conv, units 3, at the 2 of 2 held-out pictures" in result.out
     report = json.loads((tmp_path / "sheet.json").read_text())

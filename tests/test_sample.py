@@ -176,7 +176,7 @@ def test_arithmetic_adds_averaged_latents(cgan: Path, tmp_path: Path, i2i: Run) 
 
 
 def test_codes_are_traversed_along_rows(infogan: Path, tmp_path: Path, i2i: Run) -> None:
-    arguments = ("sample", "--model", infogan, "-o", tmp_path / "codes.png")
+    arguments = ("sample", "--overwrite", "--model", infogan, "-o", tmp_path / "codes.png")
     sampler = load_sampler(infogan, device="cpu")
     method, z = sampler.method, sampler.latents(range(2), seed=5)
     assert isinstance(method, InfoGAN)
@@ -195,7 +195,7 @@ def test_codes_are_traversed_along_rows(infogan: Path, tmp_path: Path, i2i: Run)
 
 
 def test_dropped_features_are_gone_only_while_asked(cgan: Path, tmp_path: Path, i2i: Run) -> None:
-    arguments = ("sample", "--model", cgan, "-o", tmp_path / "dropped.png", "--count", 3)
+    arguments = ("sample", "--overwrite", "--model", cgan, "-o", tmp_path / "dropped.png", "--count", 3)
     every_map = ",".join(map(str, range(4)))
     assert i2i(*arguments, "--drop-feature", f"up1:{every_map}").code == 0
     rows = pixels_of(tmp_path / "dropped.png")

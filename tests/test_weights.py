@@ -16,7 +16,7 @@ from i2i.errors import DataError, WeightsError
 from i2i.storage.weights import FORMAT, load_tree, save_tree
 from i2i.training.start import train
 
-from .conftest import small_config
+from .conftest import no_space_beyond, small_config
 
 
 def test_saving_needs_no_copy_in_memory(tmp_path: Path) -> None:
@@ -63,10 +63,10 @@ def test_a_model_is_read_once(toy_set: Path, tmp_path: Path, monkeypatch: pytest
 def test_a_file_that_cannot_be_written_is_named_and_the_old_one_stays(tmp_path: Path) -> None:
     path = tmp_path / "weights"
     save_tree(path, {"a": torch.ones(1)}, {}, kind="checkpoint")
-    (tmp_path / ".weights.tmp").mkdir()
-    with pytest.raises(DataError, match=r"cannot write .*weights"):
-        save_tree(path, {"a": torch.zeros(1)}, {}, kind="checkpoint")
+    with no_space_beyond(4000), pytest.raises(DataError, match=r"cannot write .*weights"):
+        save_tree(path, {"a": torch.zeros(1000)}, {}, kind="checkpoint")
     assert load_tree(path, kind="checkpoint")[0]["a"] == 1
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_a_bit_that_flips_anywhere_is_noticed(toy_set: Path, tmp_path: Path) -> None:

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, NoReturn
 
 import click
@@ -23,6 +27,39 @@ def fail(message: str, code: int) -> NoReturn:
     """Ends the program with an error of one line."""
     click.echo(f"error: {one_line(message)}", err=True)
     sys.exit(code)
+
+
+class _Stopped(BaseException):
+    """Somebody asked the program to end."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+
+@contextmanager
+def stoppable(way_on: str) -> Iterator[None]:
+    """SIGINT and SIGTERM leave the context at once, its own cleaning up done: one line and exit code 130 or 143.
+
+    A second one ends the program where it is.
+    """
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def restore() -> None:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        restore()
+        raise _Stopped(number)
+
+    for number in before:
+        signal.signal(number, stop)
+    try:
+        yield
+    except _Stopped as stopped:
+        fail(f"interrupted: {way_on}", 128 + stopped.number)
+    finally:
+        restore()
 
 
 def as_called(command: str) -> str:

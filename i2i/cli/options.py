@@ -65,6 +65,7 @@ DEVICE = FilledText()
 DEVICE_HELP = "Device to compute on: auto, cpu, or an accelerator that `i2i info` lists, such as cuda or mps."
 
 device_option = click.option("--device", type=DEVICE, default="auto", show_default=True, help=DEVICE_HELP)
+overwrite_option = click.option("--overwrite", is_flag=True, help="Replace existing files.")
 model_option = click.option("--model", type=FileName(), help="Run folder or weight file.  [default: the newest run]")
 
 

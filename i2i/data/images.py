@@ -120,15 +120,24 @@ def to_pil(pixels: Pixels) -> Image.Image:
     return Image.fromarray(pixels[..., 0] if pixels.ndim == 3 and pixels.shape[2] == 1 else pixels)
 
 
-def write_image(path: Path, pixels: Pixels) -> None:
-    """Encodes (H, W, C), uint8, in the format of the suffix; folders are made, and the file appears whole.
+def write_image(path: Path, pixels: Pixels, *, flush: bool = True) -> None:
+    """Writes (H, W, C), uint8, in the format of the suffix; folders are made, and the file appears whole.
 
     Raises:
         DataError: the file cannot be written.
+    """
+    write_atomically(path, encode_image(path, pixels), flush=flush)
+
+
+def encode_image(path: Path, pixels: Pixels) -> bytes:
+    """The content of the file ``path`` for (H, W, C), uint8.
+
+    Raises:
+        DataError: the format of its suffix cannot hold these pixels.
     """
     suffix, encoded = path.suffix.lower(), BytesIO()
     try:
         to_pil(pixels).save(encoded, Image.registered_extensions()[suffix], **ENCODING.get(suffix, {}))
     except (OSError, ValueError) as error:
         raise DataError(f"cannot write {path}: {error}") from None
-    write_atomically(path, encoded.getvalue())
+    return encoded.getvalue()

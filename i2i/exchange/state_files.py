@@ -41,7 +41,7 @@ from i2i.methods.imported import Imported
 from i2i.methods.translation import TranslationMethod
 from i2i.networks.at_inference import Statistics
 from i2i.storage.files import write_atomically
-from i2i.storage.runs import new_run, weight_file
+from i2i.storage.runs import RunFolder, new_run, weight_file
 from i2i.storage.weights import load_weights, save_weights
 
 STATE_SUFFIXES = (".pth", ".pt", ".ckpt")
@@ -98,7 +98,12 @@ def import_state(
     except WeightsError as error:
         raise WeightsError(f"{source}: {error}") from None
     path = _place(output, config)
-    save_weights(path, {f"generator.{name}": tensor for name, tensor in weights.items()}, config, 0)
+    try:
+        save_weights(path, {f"generator.{name}": tensor for name, tensor in weights.items()}, config, 0)
+    except DataError:
+        if path != output:
+            RunFolder(path.parent).remove_if_empty()
+        raise
     return Exchanged(path, describe(found.settings), _describe_inference(config))
 
 

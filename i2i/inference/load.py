@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TypeVar
 
@@ -53,7 +54,7 @@ def _read(run_or_file: str | Path | None) -> tuple[Path, Weights]:
 
 
 def _build(kind: type[Model], path: Path, content: Weights, device: Device) -> Model:
-    resolved = resolve_device(device)
+    resolved = resolve_device(device, int(os.environ.get("LOCAL_RANK", "0")))  # a GPU for each process
     try:
         return kind(build_trained(content.config, content.tensors, resolved), content.config, content.step, resolved)
     except WeightsError as error:

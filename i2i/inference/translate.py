@@ -1,62 +1,52 @@
 """Translating files: a picture or a folder of any depth; decoding, inference and encoding overlap.
 
 Everything that is translated, skipped or failed is in ``report.json``, with the seed of the noise where the
-model has some; names and tree are kept.
+model has some; names and tree are kept. Outputs are renamed into place and not flushed to the disk: after a power cut
+the same call finds by their digests what is there, and makes the rest.
 """
 
 from __future__ import annotations
 
 import json
+import os
 from collections import Counter, deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Literal
 
-from i2i.data.images import SUFFIXES, Pixels, is_image, list_images, read_image, write_image
+from i2i.data.images import SUFFIXES, Pixels, encode_image, is_image, list_images, read_image
 from i2i.device import is_out_of_memory
-from i2i.display import tracked
+from i2i.display import say, tracked, warn
 from i2i.errors import ConfigError, DataError
+from i2i.inference.outputs import LOCK, FileResult, Job, Outputs, Part, Report, digest_of_file
+from i2i.inference.together import Together
 from i2i.inference.translator import Translator
 from i2i.needs import require_path
-from i2i.storage.files import write_atomically
+from i2i.storage.files import remove_temporaries, require_free, write_atomically
+from i2i.storage.lock import locked
+from i2i.storage.weights import digest_of
 
 Format = Literal["png", "jpg", "webp", "bmp", "tiff"]
-REPORT = "report.json"
-"""Its presence tells a folder of translations, which may be written again, from a folder of somebody's pictures."""
 AHEAD = 16
 """How many files are decoded in advance."""
-UNREACHED = "not reached: the translation was interrupted"
-"""What the report says of every file until the end."""
 BATCH_PIXELS = 1 << 20
 """Pictures of equal size go through the network together up to this many pixels."""
 
 
-@dataclass(frozen=True)
-class FileResult:
-    """What became of one input file; ``error`` says why there is no output."""
-
-    input: str
-    output: str | None
-    error: str | None = None
-
-
-@dataclass(frozen=True)
-class Job:
-    """One file to translate."""
-
-    source: Path
-    target: Path
-
-
-def plan(source: Path, output: Path | None, image_format: Format) -> tuple[list[Job], Path | None]:
+def plan(
+    source: Path, output: Path | None, image_format: Format, *, overwrite: bool = False
+) -> tuple[list[Job], Path | None]:
     """Decides the name of every output before anything is written.
 
     Args:
         source: a picture or a folder.
         output: where to; by default ``<source>-translated`` beside the source.
         image_format: the format of the outputs, where ``output`` is not itself a picture's name.
+        overwrite: whether files that no earlier translation wrote may be replaced.
 
     Returns:
         The jobs, and the folder that gets the report (None for a single file).
@@ -67,7 +57,9 @@ def plan(source: Path, output: Path | None, image_format: Format) -> tuple[list[
     """
     require_path(source)
     if source.is_file():
-        return [_plan_file(source, output, image_format)], None
+        job = _plan_file(source, output, image_format)
+        require_free(job.target, overwrite=overwrite)
+        return [job], None
     whole = source.resolve()
     if output is None and not whole.name:
         raise DataError(f"{source}: name an output with -o")
@@ -83,9 +75,10 @@ def plan(source: Path, output: Path | None, image_format: Format) -> tuple[list[
         place = path.resolve()
         if place in inputs or whole in (place, *place.parents):
             raise DataError(f"the output {path} would lie in or over the input: choose an output outside of {source}")
-    taken = [job.target for job in jobs if job.target.exists()]
-    if taken and not (folder / REPORT).exists():
-        raise DataError(f"{taken[0]} exists, and no earlier translation wrote {folder}: choose another folder with -o")
+    existing = [
+        job.target for job in jobs if os.path.lexists(job.target)
+    ]  # asked first: what is there now is in a report
+    Outputs(folder, overwrite=overwrite).require_ours(existing)
     return jobs, folder
 
 
@@ -119,83 +112,262 @@ def translate_files(
     translator: Translator,
     jobs: list[Job],
     direction: str | None,
-    report: Path | None,
+    folder: Path | None,
     *,
     seed: int | None = None,
+    overwrite: bool = False,
+    processes: Together | None = None,
 ) -> list[FileResult]:
     """Translates every job; a file that cannot be read or written is reported and the rest goes on.
 
-    ``seed`` decides the noise of a translator that has some, in the place of the seed in its file.
+    What an earlier call has translated in the same way is left as it is. Whatever ends this one, the report tells what
+    is done, and the next goes on.
+
+    Args:
+        translator: the model.
+        jobs: what to translate, from ``plan``.
+        direction: one of the translator's; the first by default.
+        folder: what ``plan`` gave: gets the report, and no other process may write to it in the meantime.
+        seed: decides the noise of a translator that has some, in the place of the seed in its file.
+        overwrite: whether files that are no outputs may be replaced.
+        processes: that share the jobs.
+
+    Returns:
+        What became of every job; in other processes than the first, of its own ones.
 
     Raises:
         ConfigError: a direction that the model does not know, or a format that cannot hold its channels.
-        DataError: the report cannot be written.
+        DataError: an output would replace a file that is none, another process writes to the folder, or the report
+            cannot be written.
     """
     direction = translator.check_direction(direction)
     if translator.channels(direction)[1] == 4 and any(job.target.suffix.lower() in (".jpg", ".jpeg") for job in jobs):
         raise ConfigError("this model writes four channels, and JPEG has no transparency: use --format png")
-    results: dict[Path, FileResult] = {}
-    if report is not None:
-        unreached = [FileResult(str(job.source), None, UNREACHED) for job in jobs]
-        _write_report(report, translator, direction, seed, unreached)
-    with ThreadPoolExecutor() as readers, ThreadPoolExecutor() as writers:
-        writing: deque[tuple[Job, Future[None]]] = deque()
-        items = tracked("translating", len(jobs))(_decoded(jobs, translator, direction, readers, results))
-        for batch in _equal_sized(items):
-            try:
-                outputs = translator.translate_pixels([pixels for _, pixels in batch], direction, seed=seed)
-            except RuntimeError as error:
-                reason = _out_of_memory(error, batch[0][1], translator)
-                results |= {job.source: FileResult(str(job.source), None, reason) for job, _ in batch}
-                continue
-            writing += [
-                (job, writers.submit(write_image, job.target, o)) for (job, _), o in zip(batch, outputs, strict=True)
-            ]
-            while len(writing) > AHEAD:
+    own = translator.config.inference.seed
+    drawn = (own if seed is None else seed) if translator.has_noise else None
+    work = Work(translator, direction, seed, {"weights": _digest(translator), "direction": direction, "seed": drawn})
+    processes = processes or Together()
+    if folder is None:
+        results: dict[Path, FileResult] = {}
+        if processes.is_first:
+            _translate(work, jobs, results, None, lambda: None)
+        return list(results.values())
+    return _translate_folder(work, jobs, folder, overwrite, processes)
+
+
+@dataclass(frozen=True)
+class Work:
+    """How files are translated; ``decisive`` is what makes two translations of one file differ."""
+
+    translator: Translator
+    direction: str
+    seed: int | None
+    decisive: dict[str, str | int | None]
+
+    @property
+    def request(self) -> str:
+        """A digest of what is decisive."""
+        return sha256(json.dumps(self.decisive, sort_keys=True).encode()).hexdigest()
+
+    def result(self, job: Job, output: str | None, error: str | None = None) -> FileResult:
+        """What became of ``job``, without digests."""
+        return FileResult(str(job.source), output, error, request=self.request)
+
+
+def _digest(translator: Translator) -> str:
+    """Of the model: its weights, and the configuration that builds it."""
+    weights = {name: tensor.detach().cpu() for name, tensor in translator.method.inference_state().items()}
+    return digest_of({"model": translator.config.model_dump(mode="json"), "step": translator.step}, weights)
+
+
+def _translate_folder(
+    work: Work, jobs: list[Job], folder: Path, overwrite: bool, processes: Together
+) -> list[FileResult]:
+    """The first process holds the folder and keeps its report; every process has its part of what is left to do."""
+    about = {"arch": work.translator.config.arch, "step": work.translator.step, **work.decisive}
+    with ExitStack() as held:
+
+        def begin() -> tuple[Outputs, dict[Path, FileResult]]:
+            _make_folder(folder)
+            held.enter_context(locked(folder / LOCK, f"the output folder {folder}"))
+            remove_temporaries({folder, *(job.target.parent for job in jobs)})
+            outputs = Outputs(folder, overwrite=overwrite)
+            finished = outputs.finished(jobs, work.request)
+            Report(outputs, jobs, about).write(finished)
+            outputs.forget_parts(all_of_them=False)
+            if finished:
+                say(f"{len(finished):,} of {len(jobs):,} were translated before and are left as they are")
+            return outputs, finished
+
+        outputs, results = processes.told(begin)
+        rest = [job for job in jobs if job.source not in results]
+        report, part = Report(outputs, jobs, about), Part(outputs.part(processes.world.rank))
+        keep = (lambda: report.write_if_due(results)) if processes.is_first else (lambda: None)
+        arrived = True
+        try:
+            _translate(work, list(processes.share(rest)), results, Record(outputs, part), keep)
+            arrived = processes.wait()
+        finally:
+            if processes.is_first:
+                written = report.write(results)
+        if not processes.is_first:
+            processes.wait()  # the launcher would end the first one if this one left with an error before
+            return list(results.values())
+        if not arrived:
+            warn("another process ended before its files were done: the same command goes on with them")
+        else:
+            outputs.forget_parts(all_of_them=True)
+        processes.wait()
+        return written
+
+
+@dataclass(frozen=True)
+class Record:
+    """Where a process notes each output before it is put in place."""
+
+    outputs: Outputs
+    part: Part
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(f"cannot write {folder}: {error.strerror or error}") from None
+
+
+def _translate(
+    work: Work, jobs: list[Job], results: dict[Path, FileResult], record: Record | None, keep: Callable[[], None]
+) -> None:
+    """Translates ``jobs`` and puts what becomes of each into ``results``; calls ``keep`` after every batch."""
+    writing: deque[tuple[Job, Future[FileResult]]] = deque()
+    try:
+        with _threads() as readers, _threads() as writers:
+            items = tracked("translating", len(jobs))(_decoded(jobs, work, readers, results, record))
+            for batch in _equal_sized(items):
+                try:
+                    pixels = [item.pixels for item in batch]
+                    outputs = work.translator.translate_pixels(pixels, work.direction, seed=work.seed)
+                except RuntimeError as error:
+                    reason = _out_of_memory(error, batch[0].pixels, work.translator)
+                    for item in batch:
+                        _note(work.result(item.job, None, reason), item.job, results, record)
+                    continue
+                writing += [
+                    (item.job, writers.submit(_write, work, item, output, record))
+                    for item, output in zip(batch, outputs, strict=True)
+                ]
+                while len(writing) > AHEAD:
+                    _finish(*writing.popleft(), results)
+                keep()
+            while writing:
                 _finish(*writing.popleft(), results)
-        while writing:
-            _finish(*writing.popleft(), results)
-    ordered = [results[job.source] for job in jobs]
-    if report is not None:
-        _write_report(report, translator, direction, seed, ordered)
-    return ordered
+    finally:  # where it was interrupted: what is written is written
+        for job, written in writing:
+            if written.done() and not written.cancelled():
+                _finish(job, written, results)
+
+
+@contextmanager
+def _threads() -> Iterator[ThreadPoolExecutor]:
+    """A pool that finishes what was begun, and begins nothing more where the context is left by an exception."""
+    pool = ThreadPoolExecutor()
+    try:
+        yield pool
+    except BaseException:
+        pool.shutdown(cancel_futures=True)
+        raise
+    pool.shutdown()
+
+
+def _write(work: Work, item: Decoded, output: Pixels, record: Record | None) -> FileResult:
+    """Writes one output, of which a line is written before."""
+    target = item.job.target
+    shown = str(target) if record is None else record.outputs.name(target)
+    try:
+        content = encode_image(target, output)
+        result = replace(
+            work.result(item.job, shown),
+            input_bytes=item.size,
+            input_sha256=item.digest,
+            output_sha256=sha256(content).hexdigest(),
+        )
+        if record is not None:
+            record.part.add(result)
+        write_atomically(target, content, flush=False)
+        return result
+    except (OSError, DataError) as error:
+        reason = str(error) if isinstance(error, DataError) else f"cannot write {target}: {error.strerror or error}"
+        failed = work.result(item.job, None, reason)
+        _note(failed, item.job, {}, record)
+        return failed
+
+
+def _note(result: FileResult, job: Job, results: dict[Path, FileResult], record: Record | None) -> None:
+    """Keeps a failure, for the other processes too."""
+    results[job.source] = result
+    if record is not None:
+        with suppress(OSError):  # on a full disk; whoever has the result in memory reports it
+            record.part.add(result)
+
+
+def _finish(job: Job, written: Future[FileResult], results: dict[Path, FileResult]) -> None:
+    results[job.source] = written.result()
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """An input: its pixels (H, W, C), the size of its file and the SHA-256 of that."""
+
+    job: Job
+    pixels: Pixels
+    size: int
+    digest: str
+
+
+def _decode(job: Job, channels: int, background: tuple[int, int, int]) -> Decoded:
+    pixels = read_image(job.source, channels, background)
+    try:
+        return Decoded(job, pixels, *digest_of_file(job.source))
+    except OSError as error:
+        raise DataError(f"{job.source}: {error.strerror or error}") from None
 
 
 def _decoded(
     jobs: list[Job],
-    translator: Translator,
-    direction: str,
+    work: Work,
     readers: ThreadPoolExecutor,
     results: dict[Path, FileResult],
-) -> Iterator[tuple[Job, Pixels | None]]:
-    """Every job with its pixels, or with None after its failure was put into ``results``; a few are read ahead."""
-    channels, background = translator.channels(direction)[0], translator.config.images.background
-    waiting: deque[tuple[Job, Future[Pixels]]] = deque()
+    record: Record | None,
+) -> Iterator[Decoded | None]:
+    """Every job with its pixels, or None after its failure was put into ``results``; a few are read ahead."""
+    channels, background = work.translator.channels(work.direction)[0], work.translator.config.images.background
+    waiting: deque[tuple[Job, Future[Decoded]]] = deque()
     remaining = iter(jobs)
     while True:
         while len(waiting) < AHEAD and (job := next(remaining, None)) is not None:
-            waiting.append((job, readers.submit(read_image, job.source, channels, background)))
+            waiting.append((job, readers.submit(_decode, job, channels, background)))
         if not waiting:
             return
-        job, pixels = waiting.popleft()
+        job, item = waiting.popleft()
         try:
-            yield job, pixels.result()
+            yield item.result()
         except DataError as error:
-            results[job.source] = FileResult(str(job.source), None, str(error))
-            yield job, None
+            _note(work.result(job, None, str(error)), job, results, record)
+            yield None
 
 
-def _equal_sized(items: Iterator[tuple[Job, Pixels | None]]) -> Iterator[list[tuple[Job, Pixels]]]:
+def _equal_sized(items: Iterator[Decoded | None]) -> Iterator[list[Decoded]]:
     """Groups neighbours of equal size into batches."""
-    batch: list[tuple[Job, Pixels]] = []
-    for job, pixels in items:
-        if pixels is None:
+    batch: list[Decoded] = []
+    for item in items:
+        if item is None:
             continue
-        area = pixels.shape[0] * pixels.shape[1]
-        if batch and (batch[0][1].shape != pixels.shape or (len(batch) + 1) * area > BATCH_PIXELS):
+        area = item.pixels.shape[0] * item.pixels.shape[1]
+        if batch and (batch[0].pixels.shape != item.pixels.shape or (len(batch) + 1) * area > BATCH_PIXELS):
             yield batch
             batch = []
-        batch.append((job, pixels))
+        batch.append(item)
     if batch:
         yield batch
 
@@ -206,27 +378,3 @@ def _out_of_memory(error: RuntimeError, pixels: Pixels, translator: Translator) 
         raise error
     height, width = pixels.shape[:2]
     return f"not enough memory for {width}x{height} pixels on {translator.device.type}: use a smaller picture"
-
-
-def _finish(job: Job, written: Future[None], results: dict[Path, FileResult]) -> None:
-    try:
-        written.result()
-        results[job.source] = FileResult(str(job.source), str(job.target))
-    except DataError as error:
-        results[job.source] = FileResult(str(job.source), None, str(error))
-
-
-def _write_report(
-    folder: Path, translator: Translator, direction: str, seed: int | None, results: list[FileResult]
-) -> None:
-    own = translator.config.inference.seed
-    report = {
-        "arch": translator.config.arch,
-        "step": translator.step,
-        "direction": direction,
-        "seed": (own if seed is None else seed) if translator.has_noise else None,
-        "translated": sum(result.error is None for result in results),
-        "skipped": sum(result.error is not None for result in results),
-        "files": [asdict(result) for result in results],
-    }
-    write_atomically(folder / REPORT, json.dumps(report, indent=1).encode())

@@ -35,16 +35,24 @@ def require_pictures(sampler: Sampler) -> None:
         raise ConfigError(f"{sampler.config.arch} was trained on points; see the run's samples/ and TensorBoard")
 
 
-def write_pictures(folder: Path, pictures: Iterable[Pixels], count: int) -> None:
-    """Writes pictures as numbered PNG files.
+def require_empty(folder: Path, *, overwrite: bool = False) -> None:
+    """Refuses a folder that holds something already.
 
     Raises:
-        DataError: a file cannot be written, or ``folder`` already holds something.
+        DataError: it does and ``overwrite`` was not asked for, or it is a file.
     """
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise DataError(f"{folder} exists and is not empty: choose another with -o")
-    for number, pixels in enumerate(tracked("sampling", count)(pictures)):
-        write_image(folder / f"{number:05}.png", pixels)
+    if folder.exists() and (not folder.is_dir() or (any(folder.iterdir()) and not overwrite)):
+        raise DataError(f"{folder} exists and is not empty: choose another with -o, or replace files with --overwrite")
+
+
+def write_pictures(folder: Path, pictures: Iterable[Pixels], numbers: Sequence[int]) -> None:
+    """Writes pictures as PNG files that have these ``numbers``.
+
+    Raises:
+        DataError: a file cannot be written.
+    """
+    for number, pixels in zip(numbers, tracked("sampling", len(numbers))(pictures), strict=True):
+        write_image(folder / f"{number:05}.png", pixels, flush=False)
 
 
 def sheet(pictures: Iterable[Pixels], columns: int = COLUMNS) -> Pixels:

@@ -15,7 +15,7 @@ from i2i.lab import EXPERIMENTS
 from i2i.lab.drawing import to_pixels
 from i2i.lab.findings import Findings
 from i2i.needs import require_packages
-from i2i.storage.files import write_atomically
+from i2i.storage.files import require_free, write_atomically
 
 Experiment = Callable[[int], Findings]
 
@@ -32,7 +32,7 @@ def experiment(name: str) -> Experiment:
     return found
 
 
-def run_lab(name: str, output: Path, seed: int) -> list[str]:
+def run_lab(name: str, output: Path, seed: int, *, overwrite: bool = False) -> list[str]:
     """Runs the experiment ``name`` and writes NAME.png and NAME.json into ``output``.
 
     Returns:
@@ -40,9 +40,12 @@ def run_lab(name: str, output: Path, seed: int) -> list[str]:
 
     Raises:
         ConfigError: there is no such experiment.
-        DataError: matplotlib is missing, or ``output`` cannot be written.
+        DataError: matplotlib is missing, ``output`` cannot be written, or one of the files exists and ``overwrite`` was
+            not asked for.
     """
     run = experiment(name)
+    figure, metrics = output / f"{name}.png", output / f"{name}.json"
+    require_free(figure, metrics, overwrite=overwrite)
     require_packages("i2i lab", "matplotlib")
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # sums in one order, so that the number of cores changes no number
@@ -50,7 +53,6 @@ def run_lab(name: str, output: Path, seed: int) -> list[str]:
         found = run(seed)
     finally:
         torch.set_num_threads(threads)
-    figure, metrics = output / f"{name}.png", output / f"{name}.json"
     content = json.dumps({"lab": name, "seed": seed} | found.metrics, indent=2, allow_nan=False)
     write_image(figure, to_pixels(found.figure))
     write_atomically(metrics, (content + "\n").encode())

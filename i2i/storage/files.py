@@ -1,36 +1,159 @@
-"""Atomic writes: readers see the old file or the complete new one."""
+"""The one way in which files are written: a reader sees the old file or the complete new one, never a mixture.
+
+A temporary file beside the target, with a name of this process's own, is flushed to the disk and renamed; then the
+folder is flushed. An error removes the temporary file; that of a process which was killed goes with
+``remove_temporaries``. On a network file system the rename is one step for each reader, but another machine may see the
+old file for as long as its cache holds it.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from hashlib import sha256
+from itertools import count
 from pathlib import Path
 
 from i2i.errors import DataError
+from i2i.storage.owner import Owner
+
+NUMBERS = count()
+TEMPORARY = re.compile(r"\.i2i-([0-9a-f]{12})-([0-9a-f]*)-(\d+)-(\d*)-\d+\.tmp")
+"""The names of temporary files: digest of the host, boot, process, when that began, and a number."""
+NO_FLUSH = {errno.EINVAL, errno.ENOTSUP, errno.EACCES, errno.EPERM, errno.EISDIR}
+"""What a system answers that cannot flush a folder."""
 
 
-def write_atomically(path: Path, content: bytes) -> None:
+def write_atomically(path: Path, content: bytes, *, flush: bool = True) -> None:
     """Writes ``content`` to ``path``; errors as ``replacing``."""
-    with replacing(path) as temporary:
-        temporary.write_bytes(content)
+    with replacing(path, flush=flush) as temporary:
+        _write(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, content)
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """A temporary name beside ``path``; what the context writes there is flushed and then takes the place of ``path``.
+def replacing(path: Path, *, flush: bool = True) -> Iterator[Path]:
+    """A temporary name beside ``path``; what the context writes there takes the place of ``path``, or nothing does.
+
+    ``flush`` brings it to the disk, so that it outlives a power cut from then on; without, only the rename is whole.
 
     Raises:
         DataError: the folder cannot be written, or ``path`` exists and is not a regular file.
     """
-    if path.exists() and not path.is_file():
-        raise DataError(f"cannot write {path}: it exists and is not a regular file")
-    temporary = path.with_name(f".{path.name}.tmp")
+    _require_regular(path)
+    temporary = path.with_name(_temporary_name())
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        os.makedirs(path.parent, exist_ok=True)
         yield temporary
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
-        temporary.replace(path)
+        if flush:
+            _flush(temporary, os.O_RDWR)
+        os.replace(temporary, path)
     except OSError as error:
         raise DataError(f"cannot write {path}: {error.strerror or error}") from None
+    finally:  # also when the user interrupts; after the rename there is nothing of this name
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+    if flush:
+        try:
+            _flush_folder(path.parent)
+        except OSError as error:
+            raise DataError(f"cannot flush {path} to the disk: {error.strerror or error}") from None
+
+
+def append_line(path: Path, line: str) -> None:
+    """Adds a line at the end of ``path``; where that fails, the file is what it was.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    size = path.stat().st_size if path.exists() else 0
+    try:
+        _write(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, f"{line}\n".encode())
+    except OSError:
+        with contextlib.suppress(OSError):
+            os.truncate(path, size)
+        raise
+
+
+def require_writable(path: Path) -> None:
+    """Finds out whether ``path`` could be written now, without touching it; errors as ``replacing``."""
+    _require_regular(path)
+    temporary = path.with_name(_temporary_name())
+    try:
+        os.makedirs(path.parent, exist_ok=True)
+        _write(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, b"")
+        os.unlink(temporary)
+    except OSError as error:
+        raise DataError(f"cannot write {path}: {error.strerror or error}") from None
+
+
+def require_free(*paths: Path, overwrite: bool = False) -> None:
+    """Refuses names that are taken: no command replaces a file that it cannot know to be its own.
+
+    Raises:
+        DataError: one of ``paths`` exists and ``overwrite`` was not asked for.
+    """
+    for path in paths:
+        if os.path.lexists(path) and not overwrite:
+            raise DataError(f"{path} exists: choose another name, or replace it with --overwrite")
+
+
+def remove_temporaries(folders: Iterable[Path]) -> None:
+    """Removes from ``folders``, not from folders in them, the temporary files of processes that run no more."""
+    for folder in folders:
+        try:
+            names = os.listdir(folder)
+        except OSError:
+            continue
+        for name in names:
+            if (match := TEMPORARY.fullmatch(name)) and _is_of_the_dead(*match.groups()):
+                with contextlib.suppress(OSError):
+                    os.unlink(folder / name)
+
+
+def _require_regular(path: Path) -> None:
+    if path.exists() and not path.is_file():
+        raise DataError(f"cannot write {path}: it exists and is not a regular file")
+
+
+def _temporary_name() -> str:
+    here = Owner.this()
+    return f".i2i-{_digest(here.host)}-{here.boot}-{here.process}-{here.began}-{next(NUMBERS)}.tmp"
+
+
+def _is_of_the_dead(host: str, boot: str, process: str, began: str) -> bool:
+    here = Owner.this().host
+    return host == _digest(here) and Owner(here, boot, int(process), began).is_gone
+
+
+def _digest(text: str) -> str:
+    return sha256(text.encode()).hexdigest()[:12]
+
+
+def _write(path: Path, flags: int, content: bytes) -> None:
+    file = os.open(path, flags | getattr(os, "O_BINARY", 0), 0o666)
+    try:
+        rest = memoryview(content)
+        while rest:
+            rest = rest[os.write(file, rest) :]
+    finally:
+        os.close(file)
+
+
+def _flush(path: Path, flags: int) -> None:
+    file = os.open(path, flags)
+    try:
+        os.fsync(file)
+    finally:
+        os.close(file)
+
+
+def _flush_folder(folder: Path) -> None:
+    try:
+        _flush(folder, os.O_RDONLY)
+    except OSError as error:
+        if error.errno not in NO_FLUSH:
+            raise

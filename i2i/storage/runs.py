@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import chain
 from pathlib import Path
 
 from i2i.config.resolve import parse_config, read_config
 from i2i.config.schema import Config, to_yaml
 from i2i.errors import ConfigError, DataError, WeightsError
-from i2i.storage.files import write_atomically
+from i2i.storage.files import remove_temporaries, require_writable, write_atomically
+from i2i.storage.lock import locked
 
 RUNS = Path("runs")
 
@@ -49,6 +53,42 @@ class RunFolder:
     def samples(self) -> Path:
         """The folder of preview pictures."""
         return self.root / "samples"
+
+    @property
+    def lock(self) -> Path:
+        """Names the process that trains; there while it does."""
+        return self.root / "run.lock"
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Keeps other processes from training this run, and finds out whether everything can be written.
+
+        Raises:
+            DataError: another process trains it, or its files cannot be written.
+        """
+        with locked(self.lock, f"the run {self.root}"):
+            remove_temporaries((self.root, self.checkpoint(0).parent, self.samples))
+            self._require_writable()
+            yield
+
+    def require_new(self) -> None:
+        """Refuses a folder in which a run has been started since it was found to be empty.
+
+        Raises:
+            DataError: it holds a configuration.
+        """
+        if self.config.exists():
+            raise DataError(f"{self.root} exists and is not empty: continue it with --resume")
+
+    def remove_if_empty(self) -> None:
+        """Takes back a folder in which nothing could be written."""
+        for folder in (self.checkpoint(0).parent, self.root):
+            with suppress(OSError):
+                folder.rmdir()
+
+    def _require_writable(self) -> None:
+        for path in (self.config, self.model, self.checkpoint(0)):
+            require_writable(path)
 
     def checkpoint(self, step: int) -> Path:
         """The full training state after ``step`` steps."""
@@ -97,19 +137,34 @@ def new_run(arch: str, wanted: Path | None) -> RunFolder:
         DataError: the folder exists and is not empty; a run is never overwritten.
     """
     if wanted is None:
-        stamp = f"{arch}-{datetime.now():%Y%m%d-%H%M%S}"
-        names = [stamp, *(f"{stamp}-{n}" for n in range(2, 100))]
-        wanted = next(RUNS / name for name in names if not (RUNS / name).exists())
+        return RunFolder(_claim(arch))
     if wanted.is_file():
         raise DataError(f"{wanted} is a file; --run takes a folder")
-    if wanted.is_dir() and any(wanted.iterdir()):
-        hint = "continue it with --resume" if (wanted / "config.yaml").exists() else "choose another with --run"
-        raise DataError(f"{wanted} exists and is not empty: {hint}")
+    run = RunFolder(wanted)
     try:
+        if wanted.is_dir() and any(path != run.lock for path in wanted.iterdir()):
+            hint = "continue it with --resume" if run.config.exists() else "choose another with --run"
+            raise DataError(f"{wanted} exists and is not empty: {hint}")
         wanted.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise DataError(f"cannot make the run folder {wanted}: {error.strerror or error}") from None
-    return RunFolder(wanted)
+    return run
+
+
+def _claim(arch: str) -> Path:
+    """Makes a folder under runs/ that nobody else has made: whoever comes second in the same second gets a number."""
+    stamp = f"{arch}-{datetime.now():%Y%m%d-%H%M%S}"
+    try:
+        RUNS.mkdir(parents=True, exist_ok=True)
+        for name in chain([stamp], (f"{stamp}-{number}" for number in range(2, 10_000))):
+            try:
+                (RUNS / name).mkdir()
+                return RUNS / name
+            except FileExistsError:
+                continue
+    except OSError as error:
+        raise DataError(f"cannot make a run folder under {RUNS}: {error.strerror or error}") from None
+    raise DataError(f"{RUNS} has 10,000 runs named {stamp}: name one with --run")
 
 
 def newest_run() -> RunFolder:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -17,11 +18,11 @@ from torch.utils.tensorboard.summary import hparams
 from i2i.config.explain import leaves
 from i2i.config.schema import Config, to_yaml
 from i2i.data.batches import to_pixels
-from i2i.data.images import write_image
+from i2i.data.images import Pixels, write_image
 from i2i.device import read
 from i2i.display import one_line, warn
 from i2i.errors import DataError
-from i2i.storage.files import write_atomically
+from i2i.storage.files import append_line, write_atomically
 from i2i.storage.runs import RunFolder
 from i2i.tiles import tile
 
@@ -68,15 +69,25 @@ class RunLog:
         self._run = run
         self._broken = False
         self._writer: SummaryWriter | None = None
+        self._hook_before = threading.excepthook
+        threading.excepthook = self._on_failed_thread
+        self._safely(lambda: self._cut_metrics(step))
         self._safely(lambda: self._open(step))
 
-    def _open(self, step: int) -> None:
+    def _cut_metrics(self, step: int) -> None:
         if self._run.metrics.exists():
             lines = self._run.metrics.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)
             kept = [line for line in lines if line.endswith("\n") and _step_of(line) <= step]
             write_atomically(self._run.metrics, "".join(kept).encode())
+
+    def _open(self, step: int) -> None:
         _await_later_name(self._run.events)
         self._writer = SummaryWriter(str(self._run.events), purge_step=step + 1 if step else None)
+
+    def _on_failed_thread(self, failed: threading.ExceptHookArgs) -> None:
+        """TensorBoard writes in a thread of its own, which ends on a full disk; the next call here tells of it."""
+        if not issubclass(failed.exc_type, OSError):
+            self._hook_before(failed)
 
     def start(self, config: Config) -> None:
         """The configuration, as text and as hyper-parameters."""
@@ -95,10 +106,10 @@ class RunLog:
         def write(writer: SummaryWriter) -> None:
             for tag, value in values.items():
                 writer.add_scalar(tag, value, step)
-            with self._run.metrics.open("a", encoding="utf-8") as file:
-                file.write(json.dumps({"step": step} | dict(values)) + "\n")
 
         self._write(write)
+        line = json.dumps({"step": step} | dict(values))
+        self._safely(lambda: append_line(self._run.metrics, line))
 
     def speed(self, step: int, images_per_second: float) -> None:
         """The speed, to TensorBoard alone: it differs from run to run."""
@@ -106,14 +117,12 @@ class RunLog:
 
     def images(self, step: int, previews: Mapping[str, Tensor]) -> None:
         """Previews (N, 3, H, W) in [-1, 1] as one picture each, a row for each item: to TensorBoard and samples/."""
+        for name, rows in previews.items():
+            self._image(step, name, tile(to_pixels(rows), 1))
 
-        def write(writer: SummaryWriter) -> None:
-            for name, rows in previews.items():
-                sheet = tile(to_pixels(rows), 1)
-                writer.add_image(f"images/{name}", sheet, step, dataformats="HWC")
-                write_image(self._run.samples / f"step-{step:08d}-{name}.png", sheet)
-
-        self._write(write)
+    def _image(self, step: int, name: str, sheet: Pixels) -> None:
+        self._write(lambda writer: writer.add_image(f"images/{name}", sheet, step, dataformats="HWC"))
+        self._safely(lambda: write_image(self._run.samples / f"step-{step:08d}-{name}.png", sheet))
 
     def flush(self) -> None:
         """Brings everything to disk; before each checkpoint."""
@@ -122,20 +131,24 @@ class RunLog:
     def close(self) -> None:
         """Closes the TensorBoard file."""
         self._write(lambda writer: writer.close())
+        threading.excepthook = self._hook_before
 
     def _write(self, write: Callable[[SummaryWriter], None]) -> None:
+        """Writes to TensorBoard; after it has failed once, its thread is gone and no curve follows."""
         writer = self._writer
-        if writer is not None:
-            self._safely(lambda: write(writer))
+        if writer is not None and not self._safely(lambda: write(writer)):
+            self._writer = None
 
-    def _safely(self, write: Callable[[], None]) -> None:
-        """A full disk under a log is told once, and training goes on."""
+    def _safely(self, write: Callable[[], None]) -> bool:
+        """Whether it was written. A full disk under a log is told once, and training goes on."""
         try:
             write()
         except (OSError, DataError) as error:
             if not self._broken:
                 warn(f"cannot write logs to {self._run.root} ({error}); training goes on")
             self._broken = True
+            return False
+        return True
 
 
 def _await_later_name(folder: Path) -> None:

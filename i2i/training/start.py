@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
+from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, Concatenate, ParamSpec
 
 import torch
 
@@ -15,25 +17,29 @@ from i2i.config.schema import Config
 from i2i.data.identity import ImageList
 from i2i.device import environment, raise_if_out_of_memory
 from i2i.display import say, warn
-from i2i.errors import ConfigError, DataError, TrainingStopped, WeightsError
+from i2i.errors import ConfigError, DataError, TrainingStopped, UserError, WeightsError
 from i2i.storage.files import write_atomically
 from i2i.storage.runs import RUNS, RunFolder, new_run
 from i2i.storage.weights import load_newest
 from i2i.training.callbacks import Callback
 from i2i.training.schedule import describe
 from i2i.training.trainer import Outcome, Trainer
-from i2i.world import world
+from i2i.world import launched, world
 
+Rest = ParamSpec("Rest")
 _PEER_LOST = re.compile("closed by peer|reset by peer|remote process exited|NCCL", re.IGNORECASE)
 """How a collective operation says that another rank is gone."""
 
 
-def train(config: Config, run: str | Path | None = None, *, callbacks: Sequence[Callback] = ()) -> Outcome:
+def train(
+    config: Config, run: str | Path | None = None, *, name: str | None = None, callbacks: Sequence[Callback] = ()
+) -> Outcome:
     """Starts a new run and trains it to its end; where torchrun restarts its processes, goes on with it.
 
     Args:
         config: the resolved configuration.
         run: the folder of the run; by default a new one under runs/.
+        name: what a new one under runs/ is named by; the recipe by default.
         callbacks: what is done beside the steps.
 
     Raises:
@@ -52,12 +58,34 @@ def train(config: Config, run: str | Path | None = None, *, callbacks: Sequence[
     for root in trainer.data.roots:
         if wanted is not None and root.resolve() in wanted.resolve().parents:
             raise DataError(f"the run {wanted} would lie in the data {root}, and its previews among the pictures")
-    folder = new_run(config.arch, wanted)
-    folder.write_config(trainer.config)
-    write_atomically(folder.images, trainer.data.images.to_json())
-    return _fit(trainer, folder, callbacks)
+    folder = new_run(name or config.arch, wanted)
+    try:
+        with folder.held():
+            folder.require_new()
+            folder.write_config(trainer.config)
+            write_atomically(folder.images, trainer.data.images.to_json())
+            return _fit(trainer, folder, callbacks)
+    except UserError:
+        folder.remove_if_empty()
+        raise
 
 
+def _alone(
+    going_on: Callable[Concatenate[str | Path, Rest], Outcome],
+) -> Callable[Concatenate[str | Path, Rest], Outcome]:
+    """Keeps other processes from the run in the meantime; of the processes of one training the first one does."""
+
+    @wraps(going_on)
+    def alone(root: str | Path, /, *args: Rest.args, **kwargs: Rest.kwargs) -> Outcome:
+        run = RunFolder(Path(root))
+        run.require()
+        with run.held() if launched().rank == 0 else nullcontext():
+            return going_on(root, *args, **kwargs)
+
+    return alone
+
+
+@_alone
 def resume(
     root: str | Path,
     steps: int | None = None,
@@ -75,7 +103,8 @@ def resume(
         callbacks: what is done beside the steps; they are no part of a run, so whoever continues it names them again.
 
     Raises:
-        DataError: not a run folder, or its images have changed or are gone.
+        DataError: not a run folder, one that another process trains or that cannot be written, or its images have
+            changed or are gone.
         ConfigError: ``steps`` is not beyond what is done, or a setting that may not change.
         WeightsError: no checkpoint can be read.
         TrainingStopped: a loss is not finite.

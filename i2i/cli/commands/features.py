@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 import click
 
 from i2i.cli.ending import DONE, SKIPPED
-from i2i.cli.options import FileName, FilledText, device_option, example, model_option, require_model
+from i2i.cli.options import FileName, FilledText, device_option, example, model_option, overwrite_option, require_model
 from i2i.display import warn
 from i2i.needs import require_data, require_packages
+from i2i.storage.files import require_free
 
 if TYPE_CHECKING:
     from i2i.config.schema import Device
@@ -29,15 +30,23 @@ if TYPE_CHECKING:
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Random seed of the choice of images.")
 @click.option("--json", "report_file", type=FileName(), help="Write the report to this file as well.")
+@overwrite_option
 @device_option
 def features(
-    path: str, model: Path | None, per_label: int, seed: int, report_file: Path | None, device: Device
+    path: str,
+    model: Path | None,
+    per_label: int,
+    seed: int,
+    report_file: Path | None,
+    overwrite: bool,
+    device: Device,
 ) -> None:
     """Test a discriminator's features on labelled data.
 
     A linear classifier on the features is compared with one on an untrained network's, and on pixels.
     """
     require_data(path)
+    require_free(*([report_file] if report_file else []), overwrite=overwrite)
     require_packages("i2i features", "sklearn")
     require_model(model)
     from i2i.inference.load import load_sampler

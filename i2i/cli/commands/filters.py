@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 import click
 
 from i2i.cli.ending import DONE, SKIPPED
-from i2i.cli.options import FileName, FilledText, Units, device_option, example, model_option
+from i2i.cli.options import FileName, FilledText, Units, device_option, example, model_option, overwrite_option
 from i2i.display import warn
+from i2i.storage.files import require_free
 
 if TYPE_CHECKING:
     from i2i.config.schema import Device
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 @click.option("--pictures", is_flag=True, help="Show each image beside its gradient.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Random seed of the untrained weights.")
 @click.option("--json", "report_file", type=FileName(), help="Write the report to this file as well.")
+@overwrite_option
 @device_option
 def filters(
     path: str,
@@ -43,6 +45,7 @@ def filters(
     pictures: bool,
     seed: int,
     report_file: Path | None,
+    overwrite: bool,
     device: Device,
 ) -> None:
     """Show what a discriminator's units respond to.
@@ -57,6 +60,7 @@ def filters(
     from i2i.probes.filters import find_filters, require_picture_name, write_sheet
 
     require_picture_name(output)
+    require_free(output, *([report_file] if report_file else []), overwrite=overwrite)
     probed = load_discriminator(model, name=network, device=device)
     found = find_filters(probed, path, stage=stage, units=units, seed=seed)
     write_sheet(output, found, pictures=pictures)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,8 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from i2i.cli.ending import model_line
-from i2i.cli.options import FileName, device_option, example, model_option, require_model
+from i2i.cli.ending import DONE, model_line
+from i2i.cli.options import FileName, device_option, example, model_option, overwrite_option, require_model
+from i2i.display import is_first_process
+from i2i.errors import DataError
+from i2i.storage.files import require_free
 
 if TYPE_CHECKING:
     from i2i.config.schema import Device
@@ -26,6 +30,7 @@ class Request:
     count: int
     label: str | None
     seed: int
+    overwrite: bool
 
 
 @click.command(epilog=example("i2i sample -o sheet.png", "i2i sample -o walk.png --walk 8"))
@@ -49,6 +54,7 @@ class Request:
     help="Samples without these maps of the generator, below whole ones: up2:0,5, or up2:BOXES.yaml with boxes round "
     "what it shall forget, a list of {sample: 3, box: [x0, y0, x1, y1]}.",
 )
+@overwrite_option
 @device_option
 def sample(
     model: Path | None,
@@ -57,26 +63,32 @@ def sample(
     label: str | None,
     seed: int,
     truncation: float | None,
+    overwrite: bool,
     device: Device,
     **views: Any,
 ) -> None:
     """Generate images from noise.
 
-    OUTPUT gets one sheet where it ends in .png, else it is a folder of files.
+    OUTPUT gets one sheet where it ends in .png, else it is a folder of files. What exists is replaced with --overwrite
+    alone. Several processes share the files of a folder: torchrun --nproc-per-node 2 -m -- i2i sample ...
     """
     chosen = [name for name in VIEWS if views[name] is not None]
     _refuse_together(chosen, output, truncation)
+    if output.suffix == ".png":
+        if not is_first_process():
+            sys.exit(DONE)  # one sheet is one process's
+        gif = [output.with_suffix(".gif")] if "walk" in chosen else []
+        require_free(output, *gif, overwrite=overwrite)
     require_model(model)
     from i2i.inference.load import load_sampler
     from i2i.inference.views import require_pictures
 
     sampler = load_sampler(model, device=device)
     require_pictures(sampler)
-    request = Request(sampler, output, count, label, seed)
-    if chosen:
-        click.echo(VIEWS[chosen[0]](request, views[chosen[0]]))
-    else:
-        click.echo(_draw(request, truncation))
+    request = Request(sampler, output, count, label, seed, overwrite)
+    said = VIEWS[chosen[0]](request, views[chosen[0]]) if chosen else _draw(request, truncation)
+    if is_first_process():
+        click.echo(said)
 
 
 def _refuse_together(views: list[str], output: Path, truncation: float | None) -> None:
@@ -92,12 +104,18 @@ def _refuse_together(views: list[str], output: Path, truncation: float | None) -
 def _draw(request: Request, truncation: float | None) -> str:
     from i2i.data.images import write_image
     from i2i.inference import views
+    from i2i.inference.together import together
 
-    drawn = request.sampler.sample(request.count, label=request.label, seed=request.seed, truncation=truncation)
+    given: dict[str, Any] = {"label": request.label, "seed": request.seed, "truncation": truncation}
     if request.output.suffix == ".png":
-        write_image(request.output, views.sheet(drawn))
+        write_image(request.output, views.sheet(request.sampler.sample(request.count, **given)))
     else:
-        views.write_pictures(request.output, drawn, request.count)
+        with together() as processes:
+            processes.told(lambda: views.require_empty(request.output, overwrite=request.overwrite))
+            numbers = processes.share(range(request.count))
+            views.write_pictures(request.output, request.sampler.sample_numbers(numbers, **given), numbers)
+            if not processes.wait():
+                raise DataError(f"another process ended before its part of {request.output} was done")
     return f"drew {request.count} pictures with {model_line(request.sampler)}: {request.output}"
 
 

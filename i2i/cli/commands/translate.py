@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from i2i.cli.ending import DONE, SKIPPED, model_line
+from i2i.cli.ending import DONE, SKIPPED, model_line, stoppable
 from i2i.cli.options import FileName, device_option, example, model_option, require_model
 from i2i.display import warn
 from i2i.needs import require_path
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     help="Random seed of a model with noise (dualgan, pix2pix): another seed, another translation.",
 )
 @click.option("--format", "image_format", type=click.Choice(["png", "jpg", "webp", "bmp", "tiff"]), default="png")
+@click.option("--overwrite", is_flag=True, help="Replace existing files that no earlier translation wrote.")
 @device_option
 def translate(
     source: Path,
@@ -39,22 +40,39 @@ def translate(
     direction: str | None,
     seed: int | None,
     image_format: Format,
+    overwrite: bool,
     device: Device,
 ) -> None:
-    """Translate an image, or a folder of images."""
+    """Translate an image, or a folder of images.
+
+    A folder of translations has a report.json with the name and digest of each. What is in it and unchanged is not
+    made again, and only that is ever replaced. A single OUTPUT must not exist yet.
+
+    Several processes share the images of a folder: torchrun --nproc-per-node 2 -m -- i2i translate ...
+    """
     require_path(source)
     require_model(model)
-    from i2i.inference.load import load_translator
-    from i2i.inference.translate import plan, translate_files
+    with stoppable("the same command goes on from here"):
+        from i2i.inference.load import load_translator
+        from i2i.inference.together import together
+        from i2i.inference.translate import plan, translate_files
 
-    jobs, report = plan(source, output, image_format)
-    translator = load_translator(model, device=device)
-    if seed is not None and not translator.has_noise:
-        warn(f"--seed changes nothing: {translator.config.arch} draws no noise at translation")
-    results = translate_files(translator, jobs, direction, report, seed=seed)
-    failed = [result for result in results if result.error is not None]
-    for result in failed:
-        warn(f"skipped: {result.error}")
-    where = report or jobs[0].target
+        with together() as processes:
+            jobs, folder = processes.told(lambda: plan(source, output, image_format, overwrite=overwrite))
+            translator = load_translator(model, device=device)
+            if seed is not None and not translator.has_noise:
+                warn(f"--seed changes nothing: {translator.config.arch} draws no noise at translation")
+            results = translate_files(
+                translator, jobs, direction, folder, seed=seed, overwrite=overwrite, processes=processes
+            )
+    if not processes.is_first:
+        sys.exit(DONE)
+    from i2i.inference.outputs import PENDING
+
+    failed = [result.error for result in results if result.error is not None]
+    for reason in failed:
+        if reason != PENDING:
+            warn(f"skipped: {reason}")
+    where = folder or jobs[0].target
     click.echo(f"translated {len(results) - len(failed)} of {len(results)} with {model_line(translator)} to {where}")
     sys.exit(SKIPPED if failed else DONE)

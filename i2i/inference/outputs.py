@@ -1,0 +1,244 @@
+"""What is known of a folder of translations: which files in it are ours, and which of them need not be made again.
+
+``report.json`` has every output with its digest and that of its input. Between two writings of it each process adds a
+line to a file of its own before it puts an output in place, so that no output is ever there of which nothing is known.
+A file is replaced only if it has a digest that stands there: another of that name is somebody's picture.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import threading
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from i2i.errors import DataError
+from i2i.storage.files import append_line, write_atomically
+
+REPORT = "report.json"
+FORMAT = "i2i translations 1"
+"""Tells a report of ours from somebody's file of that name."""
+LOCK = ".i2i-lock"
+PARTS = ".i2i-part-*.jsonl"
+PENDING = "not reached: the translation was interrupted"
+"""What the report says of a file until it is translated."""
+SECONDS = 5.0
+"""How often the report is written, at most; where that takes long, a twentieth of the time at most goes into it."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One file to translate."""
+
+    source: Path
+    target: Path
+
+
+@dataclass(frozen=True)
+class FileResult:
+    """What became of one input file.
+
+    Attributes:
+        input: its path.
+        output: the name of its translation, in the folder of the report; the whole path where there is no report.
+        error: why there is no output.
+        input_bytes: its size.
+        input_sha256: of its content.
+        output_sha256: of the translation.
+        request: a digest of what else decides the translation: weights, direction and seed.
+    """
+
+    input: str
+    output: str | None
+    error: str | None = None
+    input_bytes: int = 0
+    input_sha256: str = ""
+    output_sha256: str = ""
+    request: str = ""
+
+
+class Outputs:
+    """The folder of a translation: what was known at its start, and what each process has added.
+
+    Raises:
+        DataError: its report.json is somebody else's, and ``overwrite`` was not asked for.
+    """
+
+    def __init__(self, folder: Path, *, overwrite: bool = False) -> None:
+        self.folder, self._overwrite = folder, overwrite
+        # In this order: what a part loses, the report has.
+        self._parts = sorted(folder.glob(PARTS))
+        self._known = [result for part in self._parts for result in _lines(part)]
+        self._known += _reported(folder / REPORT, overwrite=overwrite)
+
+    def require_ours(self, existing: Iterable[Path]) -> None:
+        """Refuses outputs that are there already and that no report names.
+
+        Raises:
+            DataError: names the first of them.
+        """
+        names = {result.output for result in self._known}
+        for target in existing:
+            if not self._overwrite and self.name(target) not in names:
+                raise self._refusal(target)
+
+    def finished(self, jobs: Sequence[Job], request: str) -> dict[Path, FileResult]:
+        """The results, by source, that an earlier call has left and that this one would only repeat.
+
+        Raises:
+            DataError: an output would replace a file that is not what was once written there.
+        """
+        by_name: dict[str, list[FileResult]] = {}
+        for result in self._known:
+            by_name.setdefault(str(result.output), []).append(result)
+        with ThreadPoolExecutor() as pool:
+            found = pool.map(lambda job: self._finished(job, by_name.get(self.name(job.target), []), request), jobs)
+            return {job.source: result for job, result in zip(jobs, found, strict=True) if result is not None}
+
+    def _finished(self, job: Job, known: Sequence[FileResult], request: str) -> FileResult | None:
+        if not os.path.lexists(job.target):
+            return None
+        size, digest = digest_of_file(job.target) if job.target.is_file() else (0, "")
+        own = [result for result in known if result.output_sha256 == digest]
+        # Empty: renamed into place before a power cut, and its content never reached the disk.
+        if not own and not (known and not size) and not self._overwrite:
+            raise self._refusal(job.target)
+        for result in own:
+            if result.request == request and Path(result.input).name == job.source.name:
+                try:
+                    same = (result.input_bytes, result.input_sha256) == digest_of_file(job.source)
+                except OSError:
+                    return None
+                return replace(result, input=str(job.source)) if same else None
+        return None
+
+    def _refusal(self, target: Path) -> DataError:
+        return DataError(
+            f"{target} exists and is not what a translation wrote there: choose another folder with -o, or replace it "
+            "with --overwrite"
+        )
+
+    def name(self, target: Path) -> str:
+        """The name of an output in the report."""
+        return target.relative_to(self.folder).as_posix()
+
+    def part(self, rank: int) -> Path:
+        """Where the process ``rank`` adds its lines."""
+        return self.folder / PARTS.replace("*", f"{rank:05}")
+
+    def added(self) -> list[FileResult]:
+        """What the processes have added so far, in the order of each."""
+        return [result for part in sorted(self.folder.glob(PARTS)) for result in _lines(part)]
+
+    def others(self, done: Iterable[FileResult]) -> list[FileResult]:
+        """What is known of outputs beside those that are ``done``: they stay ours."""
+        names = {result.output for result in done}
+        return [result for result in self._known if result.output is not None and result.output not in names]
+
+    def forget_parts(self, *, all_of_them: bool) -> None:
+        """Removes the processes' lines, once the report has them: those that were there at the start, or all."""
+        for part in sorted(self.folder.glob(PARTS)) if all_of_them else self._parts:
+            part.unlink(missing_ok=True)
+
+
+class Part:
+    """The lines of one process."""
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._lock = path, threading.Lock()
+
+    def add(self, result: FileResult) -> None:
+        """Adds a line; errors as ``append_line``."""
+        with self._lock:
+            append_line(self._path, json.dumps(asdict(result)))
+
+
+class Report:
+    """Writes report.json: now and then, and at the end."""
+
+    def __init__(self, outputs: Outputs, jobs: Sequence[Job], about: Mapping[str, Any]) -> None:
+        self._outputs, self._jobs, self._about = outputs, jobs, about
+        self._next = 0.0
+
+    def write_if_due(self, results: Mapping[Path, FileResult]) -> None:
+        """Writes it where it is time to; a disk that is full now may not be so at the end."""
+        begin = time.monotonic()
+        if begin < self._next:
+            return
+        with suppress(DataError):
+            self.write(results)
+        end = time.monotonic()
+        self._next = end + max(SECONDS, 20 * (end - begin))
+
+    def write(self, results: Mapping[Path, FileResult]) -> list[FileResult]:
+        """Writes what became of every job, which is returned: from ``results``, else what a process has added.
+
+        Raises:
+            DataError: the report cannot be written.
+        """
+        added = {result.input: result for result in self._outputs.added()}
+        files = [
+            results.get(job.source) or added.get(str(job.source)) or FileResult(str(job.source), None, PENDING)
+            for job in self._jobs
+        ]
+        pending = sum(result.error == PENDING for result in files)
+        translated = [result for result in files if result.error is None]
+        content = {
+            "format": FORMAT,
+            **self._about,
+            "complete": not pending,
+            "translated": len(translated),
+            "skipped": len(files) - len(translated) - pending,
+            "pending": pending,
+            "files": [asdict(result) for result in files],
+            "earlier": [asdict(result) for result in self._outputs.others(translated)],
+        }
+        write_atomically(self._outputs.folder / REPORT, json.dumps(content, indent=1).encode())
+        return files
+
+
+def digest_of_file(path: Path) -> tuple[int, str]:
+    """The size of a file and the SHA-256 of its content."""
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+        return file.tell(), digest
+
+
+def _lines(part: Path) -> list[FileResult]:
+    """The whole lines of a part; its process may have died in one."""
+    found = []
+    try:
+        content = part.read_bytes()
+    except FileNotFoundError:
+        return []
+    for line in content.splitlines():
+        try:
+            found.append(FileResult(**json.loads(line)))
+        except (ValueError, TypeError):
+            continue
+    return found
+
+
+def _reported(path: Path, *, overwrite: bool) -> list[FileResult]:
+    """What a report of ours has of outputs."""
+    if not os.path.lexists(path):
+        return []
+    try:
+        content = json.loads(path.read_bytes())
+        if content["format"] == FORMAT:
+            entries = [FileResult(**entry) for key in ("files", "earlier") for entry in content[key]]
+            return [result for result in entries if result.output is not None]
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+        pass
+    if overwrite:
+        return []
+    raise DataError(
+        f"{path} exists and is no report of a translation: choose another folder with -o, or replace it with --overwrite"
+    )

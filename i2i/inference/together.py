@@ -1,0 +1,89 @@
+"""Several processes that share the files of one command: ``torchrun --nproc-per-node 2 -m -- i2i translate ...``.
+
+The first process decides what is to be done and tells the others; each does every world-size-th file; the first waits
+for the others and reports.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import TypeVar
+
+from torch import distributed
+
+from i2i.errors import ConfigError, UserError
+from i2i.world import World, launched
+
+Told = TypeVar("Told")
+Item = TypeVar("Item")
+
+PATIENCE = timedelta(hours=1)
+"""How long one process waits for another that is behind; then it takes it for lost."""
+
+
+class Together:
+    """The processes of one command; alone, it decides and waits for nobody."""
+
+    def __init__(self, world: World | None = None) -> None:
+        self.world = world or World()
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this process decides and reports."""
+        return self.world.rank == 0
+
+    def share(self, items: Sequence[Item]) -> Sequence[Item]:
+        """The items that are this process's."""
+        return items[self.world.rank :: self.world.size]
+
+    def told(self, decide: Callable[[], Told]) -> Told:
+        """What ``decide`` gives in the first process; where it raises a UserError there, the others end silently."""
+        if self.world.size == 1:
+            return decide()
+        message: list[Told | UserError | None] = [None]
+        if self.is_first:
+            try:
+                message = [decide()]
+            except UserError as error:
+                message = [error]
+        distributed.broadcast_object_list(message)
+        (answer,) = message
+        if isinstance(answer, UserError):
+            if self.is_first:
+                raise answer
+            sys.exit(0)
+        return answer  # type: ignore[return-value]
+
+    def wait(self) -> bool:
+        """Waits for all to arrive here; whether they did, and none ended or stayed away longer than ``PATIENCE``."""
+        if self.world.size > 1:
+            try:
+                distributed.barrier()
+            except RuntimeError:
+                return False
+        return True
+
+
+@contextmanager
+def together() -> Iterator[Together]:
+    """The processes that a launcher started for this command.
+
+    Raises:
+        ConfigError: its environment is not whole, or the processes do not find each other.
+    """
+    world = launched()
+    if world.size == 1 or distributed.is_initialized():
+        yield Together()
+        return
+    try:
+        distributed.init_process_group("gloo", timeout=PATIENCE)
+    except (RuntimeError, ValueError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise ConfigError(f"the {world.size} processes do not find each other ({reason}): use torchrun") from None
+    try:
+        yield Together(world)
+    finally:
+        distributed.destroy_process_group()

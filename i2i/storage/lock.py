@@ -1,0 +1,97 @@
+"""One process at a time in a folder: a lock file that names its holder.
+
+The lock of a process that runs no more is taken over. A lock of another host is never: whether that process still runs
+cannot be seen from here, and the message says which file to delete.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+
+from i2i.errors import DataError
+from i2i.storage.owner import Owner
+
+_held: set[Path] = set()
+_in_process = threading.Lock()
+
+
+@contextmanager
+def locked(path: Path, what: str) -> Iterator[None]:
+    """Holds the lock file ``path`` within the context; ``what`` is used by its holder, for the message.
+
+    Raises:
+        DataError: another process, or another thread of this one, holds it, or it cannot be written.
+    """
+    place = path.resolve()
+    with _in_process:
+        try:
+            _take(path, what, taken_here=place in _held)
+        except OSError as error:
+            raise DataError(f"cannot write {path}: {error.strerror or error}") from None
+        _held.add(place)
+    try:
+        yield
+    finally:
+        with _in_process, contextlib.suppress(OSError):
+            _held.discard(place)
+            path.unlink()
+
+
+def _take(path: Path, what: str, *, taken_here: bool) -> None:
+    with _opened_alone(path) as file:
+        holder, here = _parse(os.read(file, 10_000)), Owner.this()
+        running = taken_here if holder == here else holder is not None and not holder.is_gone
+        if holder is not None and running:
+            raise DataError(f"{what} is in use by {holder}: wait for it or stop it (if it runs no more, delete {path})")
+        os.ftruncate(file, 0)
+        os.lseek(file, 0, os.SEEK_SET)
+        os.write(file, json.dumps(asdict(here)).encode())
+
+
+@contextmanager
+def _opened_alone(path: Path) -> Iterator[int]:
+    """The file, opened, which no other process reads or writes in the meantime.
+
+    The system's lock is held for this moment alone: child processes would inherit it and outlive their parent with it.
+    """
+    while True:
+        file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            _lock_until_closed(file)
+            if _is_still(file, path):
+                yield file
+                return
+        finally:
+            os.close(file)
+
+
+def _is_still(file: int, path: Path) -> bool:
+    """Whether ``file`` is what ``path`` names: its holder may have removed it since it was opened."""
+    try:
+        return os.path.samestat(os.fstat(file), os.stat(path))
+    except FileNotFoundError:
+        return False
+
+
+def _lock_until_closed(file: int) -> None:
+    if sys.platform != "win32":
+        import fcntl
+
+        with contextlib.suppress(OSError):  # a file system that has no locks
+            fcntl.lockf(file, fcntl.LOCK_EX)
+
+
+def _parse(content: bytes) -> Owner | None:
+    """The holder; None for a lock that was released, or whose holder died before it could write its name."""
+    try:
+        return Owner(**json.loads(content))
+    except (ValueError, TypeError):
+        return None
