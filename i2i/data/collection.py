@@ -148,13 +148,13 @@ def _digits() -> Collection:
 
 def _idx(root: Path) -> Collection:
     parts = []
-    for split, (images, labels) in IDX_FILES.items():
-        files = [_idx_file(root, name) for name in (images, labels)]
+    for split, (image_file, label_file) in IDX_FILES.items():
+        files = [_idx_file(root, name) for name in (image_file, label_file)]
         if files[0] is None or files[1] is None:
             if split == "test":
                 parts.append(Part([], []))
                 continue
-            raise DataError(f"{root}: IDX files come in pairs; {images} or {labels} is missing")
+            raise DataError(f"{root}: IDX files come in pairs; {image_file} or {label_file} is missing")
         pixels, numbers = read_idx(files[0]), read_idx(files[1])
         if pixels.ndim != 3 or numbers.ndim != 1 or len(pixels) != len(numbers):
             raise DataError(f"{files[0]} holds {pixels.shape} and {files[1]} {numbers.shape}: not pictures and labels")

@@ -38,7 +38,7 @@ class OneDomain(TrainingData):
     config: DataConfig
     image_size: int
     collection: Collection
-    pictures: ImageSource
+    source: ImageSource
     unreadable: UnreadableItems
     contents: Contents
     fits_in_memory: bool
@@ -77,7 +77,7 @@ class OneDomain(TrainingData):
 
     @property
     def size(self) -> int:
-        return len(self.pictures)
+        return len(self.source)
 
     @property
     def in_memory(self) -> bool:
@@ -85,7 +85,7 @@ class OneDomain(TrainingData):
 
     def describe(self) -> str:
         labels = f" with {len(self.collection.labels)} labels" if self.collection.labels else ""
-        return f"{len(self.pictures):,} pictures{labels}"
+        return f"{len(self.source):,} pictures{labels}"
 
     def problems(self) -> list[str]:
         return [*self.unreadable.reasons(), *self.collection.denied]
@@ -96,7 +96,7 @@ class OneDomain(TrainingData):
         return image_list({"A": (self.collection.root, train.pictures)}, train.labels)
 
     def fingerprint(self) -> str:
-        return f"{len(self.pictures)} pictures, names {self._digest}"
+        return f"{len(self.source)} pictures, names {self._digest}"
 
     @cached_property
     def _digest(self) -> str:
@@ -104,11 +104,11 @@ class OneDomain(TrainingData):
 
     @property
     def sources(self) -> Mapping[str, ImageSource]:
-        return {"A": self.pictures}
+        return {"A": self.source}
 
     def dataset(self, *, batch_size: int, seed: int, rank: int = 0, world_size: int = 1) -> LabelledDataset:
         return LabelledDataset(
-            self.pictures,
+            self.source,
             torch.tensor(self.collection.train.labels) if self.config.labels else None,
             augmenter=self.augmenter(self.config.images.channels_a),
             batch_size=batch_size,

@@ -225,8 +225,8 @@ def _most_exciting(
         x = images.at(places.tolist())
         own = None if label is None else label[places]
         rows.append((x, *guided_gradients(network, stage, unit, x, own)))
-    pictures, responses, gradients = (torch.stack(column).cpu() for column in zip(*rows, strict=True))
-    return Excitation(responses, pictures, gradients, tuple(loading.channels for loading in probed.loadings))
+    shown, responses, gradients = (torch.stack(column).cpu() for column in zip(*rows, strict=True))
+    return Excitation(responses, shown, gradients, tuple(loading.channels for loading in probed.loadings))
 
 
 def guided_gradients(
