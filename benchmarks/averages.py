@@ -48,7 +48,7 @@ class Several(WeightAverage):
 
 
 def translated(engine: Engine, average: WeightAverage | None, source: Path, direction: str) -> list[Pixels]:
-    """The translations of every picture of ``source`` by the averaged weights."""
+    """The translations of every image of ``source`` by the averaged weights."""
     images = [Image.open(path).convert("RGB") for path in list_images(source)]
     wanted = engine.config.inference.model_dump()
     with nullcontext() if average is None else average.applied(), as_at_inference([engine.method], **wanted):

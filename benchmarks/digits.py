@@ -10,7 +10,7 @@ Each prints one JSON line. The measures, once and for all:
 digits at 28 pixels as i2i reads them, and writes it. It judges others, so it must read 98.5 % of the test digits right:
 below that it says so and exits with 1.
 
-``cgan`` draws 1,000 pictures of each label from a run that takes labels (seed 0). ``asked``: the share in which the
+``cgan`` draws 1,000 images of each label from a run that takes labels (seed 0). ``asked``: the share in which the
 classifier reads the digit that was asked for. ``diversity`` of a digit: the mean L2 distance of 500 random pairs of its
 samples, divided by the same of 500 random pairs of real test digits; 1 is as varied as the real ones. ``--data`` is by
 default what the run was trained on.
@@ -39,7 +39,7 @@ from i2i.data.batches import to_unit
 from i2i.data.collection import Part, find_collection
 from i2i.data.images import WHITE
 from i2i.data.one_domain import read_images
-from i2i.data.store import Loading, PictureStore
+from i2i.data.store import ImageStore, Loading
 from i2i.data.transforms import stack
 from i2i.inference.load import load_sampler
 from i2i.methods.infogan import InfoGAN
@@ -61,30 +61,30 @@ class Classifier(nn.Sequential):
         )
 
     @torch.inference_mode()
-    def read(self, pictures: Tensor) -> Tensor:
-        """The labels (N,) read from pictures (N, 1, 28, 28), uint8."""
+    def read(self, images: Tensor) -> Tensor:
+        """The labels (N,) read from images (N, 1, 28, 28), uint8."""
         self.eval()
-        return torch.cat([self(to_unit(part, CPU)).argmax(1) for part in torch.split(pictures, 500)])
+        return torch.cat([self(to_unit(part, CPU)).argmax(1) for part in torch.split(images, 500)])
 
 
 def digits_of(part: Part) -> tuple[Tensor, Tensor]:
-    """The pictures (N, 1, 28, 28), uint8, and labels (N,) of a part."""
-    store = PictureStore(part.pictures, Loading(1, SIZE, "square", WHITE), 2**31, lambda pictures: pictures)
+    """The images (N, 1, 28, 28), uint8, and labels (N,) of a part."""
+    store = ImageStore(part.images, Loading(1, SIZE, "square", WHITE), 2**31, lambda images: images)
     labels = torch.tensor([part.labels[number] for number in store.numbers])
     return torch.from_numpy(stack([store[i] for i in range(len(store))])), labels
 
 
-def train_classifier(pictures: Tensor, labels: Tensor, classes: int) -> Classifier:
+def train_classifier(images: Tensor, labels: Tensor, classes: int) -> Classifier:
     """Trains from seed 0; the rate falls linearly to zero."""
     torch.manual_seed(0)
     network = Classifier(classes).train()
     optimizer = torch.optim.Adam(network.parameters(), 1e-3)
-    steps = EPOCHS * -(-len(pictures) // BATCH)
+    steps = EPOCHS * -(-len(images) // BATCH)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1 - step / steps)
     for _ in range(EPOCHS):
-        for chosen in torch.split(torch.randperm(len(pictures)), BATCH):
+        for chosen in torch.split(torch.randperm(len(images)), BATCH):
             optimizer.zero_grad()
-            loss = cross_entropy(network(to_unit(pictures[chosen], CPU)), labels[chosen])
+            loss = cross_entropy(network(to_unit(images[chosen], CPU)), labels[chosen])
             torch.autograd.backward([loss])
             optimizer.step()
             schedule.step()
@@ -95,8 +95,8 @@ def classifier(data: str, out: Path) -> dict[str, Any]:
     """Trains, tests and writes the classifier; its file carries the names of the labels and its test result."""
     collection = find_collection(data, size=SIZE)
     network = train_classifier(*digits_of(collection.train), len(collection.labels))
-    pictures, labels = digits_of(collection.test)
-    accuracy = round((network.read(pictures) == labels).double().mean().item(), 4)
+    images, labels = digits_of(collection.test)
+    accuracy = round((network.read(images) == labels).double().mean().item(), 4)
     about = {"labels": collection.labels, "data": data, "accuracy": accuracy, "n": len(labels)}
     save_file(network.state_dict(), out, {"classifier": json.dumps(about)})
     return {"measure": "classifier"} | about
@@ -112,9 +112,9 @@ def load_classifier(path: Path) -> tuple[Classifier, dict[str, Any]]:
     return network, about
 
 
-def pair_distance(pictures: Tensor, *seed: int | str) -> float:
-    """The mean L2 distance of 500 random pairs of different pictures (N, C, H, W), uint8."""
-    random, flat = numpy_rng("pairs", *seed), pictures.flatten(1).double()
+def pair_distance(images: Tensor, *seed: int | str) -> float:
+    """The mean L2 distance of 500 random pairs of different images (N, C, H, W), uint8."""
+    random, flat = numpy_rng("pairs", *seed), images.flatten(1).double()
     pairs = torch.from_numpy(np.stack([random.choice(len(flat), 2, replace=False) for _ in range(PAIRS)]))
     return float((flat[pairs[:, 0]] - flat[pairs[:, 1]]).norm(dim=1).mean())
 
@@ -132,7 +132,7 @@ def cgan(run: Path, judge: Path, data: str | None) -> dict[str, Any]:
     for name in sampler.labels:
         drawn = torch.from_numpy(stack(list(sampler.sample(SAMPLES, label=name, seed=0))))
         if drawn.shape[1:] != (1, SIZE, SIZE):
-            sys.exit(f"the model draws pictures of {tuple(drawn.shape[1:])}; the classifier reads (1, {SIZE}, {SIZE})")
+            sys.exit(f"the model draws images of {tuple(drawn.shape[1:])}; the classifier reads (1, {SIZE}, {SIZE})")
         asked[name] = round((network.read(drawn) == about["labels"].index(name)).double().mean().item(), 4)
         own = real[labels == collection.labels.index(name)]
         diversity[name] = round(pair_distance(drawn, name, "drawn") / pair_distance(own, name, "real"), 4)

@@ -1,7 +1,7 @@
-"""KID between samples of a noise-to-image run and pictures that its training has not seen.
+"""KID between samples of a noise-to-image run and images that its training has not seen.
 
-As many samples as there are held-out pictures; EfficientNet-Lite0 features as in ``quality.py``, so the figure compares
-runs on one set and is no published KID. Beside it the KID of as many training pictures, which is what perfect samples
+As many samples as there are held-out images; EfficientNet-Lite0 features as in ``quality.py``, so the figure compares
+runs on one set and is no published KID. Beside it the KID of as many training images, which is what perfect samples
 would have. Prints a JSON line.
 
 usage: python -m benchmarks.kid RUN DATA [--seed 0]
@@ -24,7 +24,7 @@ from i2i.inference.load import load_sampler
 
 
 def as_rgb(pixels: Pixels) -> Pixels:
-    """Grey pictures with three equal channels."""
+    """Grey images with three equal channels."""
     return np.repeat(pixels, 3, axis=2) if pixels.shape[2] == 1 else pixels
 
 
@@ -37,7 +37,7 @@ def main() -> None:
     arguments = parser.parse_args()
     sampler = load_sampler(arguments.run)
     collection = find_collection(arguments.data, size=sampler.config.image_size)
-    few = Part(spread(collection.train.pictures, len(collection.test.pictures)), [])
+    few = Part(spread(collection.train.images, len(collection.test.images)), [])
     stores = read_images([collection.test, few], sampler.config.images, sampler.config.image_size)
     held_out, seen = ([as_rgb(store[i]) for i in range(len(store))] for store in stores)
     drawn = [as_rgb(pixels) for pixels in sampler.sample(len(held_out), seed=arguments.seed)]
@@ -49,7 +49,7 @@ def main() -> None:
         "image_size": sampler.config.image_size,
         "n": len(held_out),
         "kid_lite0": round(kernel_distance(fake, truth), 5),
-        "kid_lite0_of_training_pictures": round(kernel_distance(real[: len(truth)], truth), 5),
+        "kid_lite0_of_training_images": round(kernel_distance(real[: len(truth)], truth), 5),
     }
     print(json.dumps(figures))
 

@@ -2,7 +2,7 @@
 
 Unpaired recipes are not told the pairs. L1 (0 to 1), the same on the pixels of which the truth is not white, and SSIM
 against the true partner; KID (cubic polynomial kernel, unbiased) on EfficientNet-Lite0 features of
-the pictures enlarged to 224 px: it compares systems on the same pictures and is no published KID. Prints a JSON line
+the images enlarged to 224 px: it compares systems on the same images and is no published KID. Prints a JSON line
 for each seed and direction, with the steps that were done, seconds per step and peak memory; and one for copying the
 input.
 
@@ -44,9 +44,9 @@ class FeatureNet:
         self._net = EfficientNet.from_pretrained("efficientnet-lite0", weights_path=path).eval()
 
     @torch.no_grad()
-    def __call__(self, pictures: list[Pixels]) -> Features:
-        """Maps N pictures to (N, 1280)."""
-        large = [Image.fromarray(p).resize((224, 224), Image.Resampling.BICUBIC) for p in pictures]
+    def __call__(self, images: list[Pixels]) -> Features:
+        """Maps N images to (N, 1280)."""
+        large = [Image.fromarray(p).resize((224, 224), Image.Resampling.BICUBIC) for p in images]
         batch = torch.stack([torch.from_numpy(np.array(p, np.float32)).permute(2, 0, 1) / 127.5 - 1 for p in large])
         parts = [self._net.extract_features(part).mean((2, 3)) for part in torch.split(batch, 32)]
         features: Features = torch.cat(parts).double().numpy()
@@ -87,7 +87,7 @@ def i2i(*arguments: object) -> None:
 
 
 def report(features: FeatureNet, fake: Path, truth: Path, apart: str | None, **labels: object) -> None:
-    """Prints one JSON line of pictures of equal stems, and two more if some are to be told ``apart``."""
+    """Prints one JSON line of images of equal stems, and two more if some are to be told ``apart``."""
     fakes = {path.stem: path for path in list_images(fake)}
     pairs = {path.stem: (read_image(fakes[path.stem]), read_image(path)) for path in list_images(truth)}
     groups = {"all": list(pairs)}
@@ -97,7 +97,7 @@ def report(features: FeatureNet, fake: Path, truth: Path, apart: str | None, **l
     for group, names in groups.items():
         figures = measure([pairs[name] for name in names], features)
         rounded = {key: round(value, 5) for key, value in figures.items()}
-        print(json.dumps(labels | {"pictures": group} | rounded), flush=True)
+        print(json.dumps(labels | {"images": group} | rounded), flush=True)
 
 
 def main() -> None:

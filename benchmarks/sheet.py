@@ -1,4 +1,4 @@
-"""One picture of what several folders hold under the same names: a row for each name, a column for each folder.
+"""One image of what several folders hold under the same names: a row for each name, a column for each folder.
 
 usage: python -m benchmarks.sheet DATA/testA RUN/AtoB DATA/testB [--every 7] [--abreast 2] -o SHEET.png
 """

@@ -1,6 +1,6 @@
 """Seconds of a training step of several recipes, which take turns, so that what else the machine does hits all alike.
 
-The settings hold for all of them. Prints a JSON line for each: the median of its turns, the pictures of the source
+The settings hold for all of them. Prints a JSON line for each: the median of its turns, the images of the source
 domain in a second, and how many times as many as the first recipe's.
 
 usage: python -m benchmarks.speed DATA --arch cyclegan fastcut cut [--steps 20] [--turns 5] [--set KEY=VALUE]...
@@ -37,7 +37,7 @@ def main() -> None:
         figures = {
             "arch": arch,
             "seconds_per_step": round(median(seconds[arch]), 4),
-            "pictures_per_second": round(rate, 2),
+            "images_per_second": round(rate, 2),
             "times_the_first": round(rate / rates[arguments.arch[0]], 2),
         }
         print(json.dumps(figures))

@@ -1,4 +1,4 @@
-"""Writes a set of side-by-side pictures as trainA/, trainB/, testA/ and testB/ of squares, which quality.py measures.
+"""Writes a set of side-by-side images as trainA/, trainB/, testA/ and testB/ of squares, which quality.py measures.
 
 usage: python benchmarks/two_folders.py DATA --size 128 -o FOLDER
 """
@@ -22,12 +22,12 @@ def main() -> None:
     arguments = parser.parse_args()
     layout = find_layout(arguments.data, paired=True)
     for split, halves in (("train", layout.train), ("test", layout.test)):
-        for domain, pictures in (("A", halves.a), ("B", halves.b)):
+        for domain, images in (("A", halves.a), ("B", halves.b)):
             folder = arguments.output / (split + domain)
             folder.mkdir(parents=True, exist_ok=True)
-            for picture in pictures:
-                pixels = resized(picture.read(3, WHITE), arguments.size, "square")
-                write_image(folder / f"{picture.path.stem}.png", pixels)
+            for image in images:
+                pixels = resized(image.read(3, WHITE), arguments.size, "square")
+                write_image(folder / f"{image.path.stem}.png", pixels)
 
 
 if __name__ == "__main__":

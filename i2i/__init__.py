@@ -1,4 +1,4 @@
-"""i2i: train image-to-image translators on two folders of pictures, and run them."""
+"""i2i: train image-to-image translators on two folders of images, and run them."""
 
 from __future__ import annotations
 

@@ -62,7 +62,7 @@ def run_demo(seconds: float, run: Path | None, seed: int) -> Demo:
 
 
 def contact_sheet(triples: list[list[Pixels]], gap: int = 8) -> Pixels:
-    """Joins triples of pictures of one size, ``TRIPLES`` to a row, twice as large as they are, on grey."""
+    """Joins triples of images of one size, ``TRIPLES`` to a row, twice as large as they are, on grey."""
     cells = [tile(triple, len(triple)) for triple in triples]
     return tile(cells, TRIPLES, gap=gap, frame=gap, background=160, scale=2)
 

@@ -1,7 +1,7 @@
 """An accelerator without arithmetic, so that a machine without a GPU can check what a step does on one.
 
 torch registers a device in Python, and its tensors are fake: they carry shapes, types and devices, and no numbers.
-Tensors on the host stay real, so that draws, data, pictures and files are what they always are. Every operator on the
+Tensors on the host stay real, so that draws, data, images and files are what they always are. Every operator on the
 device is written down with its shapes, and so is whatever crosses between host and device. What would ask for a number
 on the device gets a 0.
 

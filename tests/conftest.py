@@ -1,4 +1,4 @@
-"""Toy pictures, toy networks, and the command line run in this process."""
+"""Toy images, toy networks, and the command line run in this process."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def i2i(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
 
 
 def draw(path: Path, seed: int, size: tuple[int, int] = (24, 20), mode: str = "RGB") -> Path:
-    """A picture of a coloured disc on white; ``size`` is width and height."""
+    """A image of a coloured disc on white; ``size`` is width and height."""
     path.parent.mkdir(parents=True, exist_ok=True)
     random = np.random.default_rng(seed)
     y, x = np.mgrid[: size[1], : size[0]]
@@ -67,22 +67,22 @@ def draw(path: Path, seed: int, size: tuple[int, int] = (24, 20), mode: str = "R
 
 
 def make_set(root: Path, **counts: int) -> Path:
-    """A data folder; ``counts`` says how many pictures are in trainA and so on."""
+    """A data folder; ``counts`` says how many images are in trainA and so on."""
     for number, (folder, count) in enumerate(counts.items()):
         for i in range(count):
-            draw(root / folder / f"picture{i:02}.png", 100 * number + i)
+            draw(root / folder / f"image{i:02}.png", 100 * number + i)
     return root
 
 
 @pytest.fixture(scope="session")
 def toy_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An unpaired set of 8 and 6 training and 3 and 2 test pictures, 24x20."""
+    """An unpaired set of 8 and 6 training and 3 and 2 test images, 24x20."""
     return make_set(tmp_path_factory.mktemp("data") / "toy", trainA=8, trainB=6, testA=3, testB=2)
 
 
 @pytest.fixture(scope="session")
 def labelled_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A set with the labels blue (5 pictures), green (4) and red (3), and a test picture of each, 24x20."""
+    """A set with the labels blue (5 images), green (4) and red (3), and a test image of each, 24x20."""
     folders = {f"train/{name}": count for name, count in (("red", 3), ("green", 4), ("blue", 5))}
     folders |= {f"test/{name}": 1 for name in ("red", "green", "blue")}
     return make_set(tmp_path_factory.mktemp("data") / "labelled", **folders)
@@ -100,7 +100,7 @@ def data_for(toy_set: Path, labelled_set: Path) -> Callable[[str], Path]:
 
 
 def small_settings(arch: str) -> list[str]:
-    """Assignments that make the networks of a recipe tiny; for points, with pictures in their place."""
+    """Assignments that make the networks of a recipe tiny; for points, with images in their place."""
     networks = read_recipe(arch)["networks"]
     return [
         f"networks.{role}.{key}={value}"

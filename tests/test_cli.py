@@ -88,7 +88,7 @@ def bad_sets(root: Path) -> dict[str, Path]:
     make_set(root / "one-domain", trainA=2)
     make_set(root / "corrupt", trainA=2, trainB=2)
     for path in (root / "corrupt/trainB").iterdir():
-        path.write_text("not a picture")
+        path.write_text("not a image")
     (root / "empty").mkdir()
     draw(root / "file.png", 0)
     names = ("one-domain", "corrupt", "empty", "file.png", "missing")
@@ -101,7 +101,7 @@ def bad_sets(root: Path) -> dict[str, Path]:
         ("missing", "no such data folder"),
         ("empty", "found neither trainA/ and trainB/"),
         ("one-domain", "trainB/ is missing"),
-        ("corrupt", "no picture of domain B can be read"),
+        ("corrupt", "no image of domain B can be read"),
         ("file.png", "is a file"),
     ],
 )
@@ -155,11 +155,11 @@ def test_resuming_names_every_setting_that_it_cannot_change(i2i: Run) -> None:
     )
 
 
-def test_channels_that_pictures_do_not_have_are_refused(tmp_path: Path, toy_set: Path, i2i: Run) -> None:
+def test_channels_that_images_do_not_have_are_refused(tmp_path: Path, toy_set: Path, i2i: Run) -> None:
     command = ("train", "--arch", "dualgan", "--data", toy_set, "--run", tmp_path / "run")
     for setting in ("data.channels_a=2", "data.channels_b=2"):
         result = i2i(*command, "--set", setting)
-        assert_refused(result, "pictures have 1, 3 or 4")
+        assert_refused(result, "images have 1, 3 or 4")
     assert not (tmp_path / "run").exists()
 
 
@@ -176,25 +176,25 @@ def test_an_empty_name_is_not_the_current_folder(tmp_path: Path, i2i: Run, monke
     assert not list(tmp_path.iterdir())
 
 
-def test_one_bad_picture_among_good_ones_is_named_and_training_goes_on(tmp_path: Path, i2i: Run) -> None:
+def test_one_bad_image_among_good_ones_is_named_and_training_goes_on(tmp_path: Path, i2i: Run) -> None:
     data = make_set(tmp_path / "data", trainA=3, trainB=3)
     whole = draw(data / "trainA/cut.jpg", 7).read_bytes()
     (data / "trainA/cut.jpg").write_bytes(whole[: len(whole) // 2])
     result = i2i(*small_arguments("cyclegan", data, tmp_path / "run", steps=2))
     assert result.code == 1
     assert "cut.jpg" in result.err
-    assert "4 pictures in A" in result.err
+    assert "4 images in A" in result.err
     assert "trained 2 steps" in result.out
 
 
 def test_files_that_are_no_weights_are_refused(tmp_path: Path, i2i: Run) -> None:
-    picture = draw(tmp_path / "a.png", 0)
+    image = draw(tmp_path / "a.png", 0)
     text, pickled, empty = tmp_path / "text.safetensors", tmp_path / "net_G.pth", tmp_path / "empty.safetensors"
     text.write_text("hello")
     torch.save({"weight": torch.zeros(1)}, pickled)
     empty.write_bytes(b"")
-    for path in (text, pickled, empty, picture):
-        result = i2i("translate", picture, "-o", tmp_path / "out.png", "--model", path)
+    for path in (text, pickled, empty, image):
+        result = i2i("translate", image, "-o", tmp_path / "out.png", "--model", path)
         assert result.code == 2
         assert path.name in result.err
         assert "not a weight file of i2i" in result.err
@@ -224,7 +224,7 @@ def test_dry_run_tells_everything_and_writes_nothing(tmp_path: Path, toy_set: Pa
     for part in (
         "image_size: 16",
         "generator_AtoB",
-        "8 pictures in A and 6 in B",
+        "8 images in A and 6 in B",
         "steps per epoch    4",
         "constant for 50%",
         "GiB",
@@ -261,16 +261,16 @@ def test_data_check_reports_a_sound_set(toy_set: Path, i2i: Run) -> None:
 
 def test_data_check_finds_what_would_spoil_training(tmp_path: Path, i2i: Run) -> None:
     data = make_set(tmp_path, trainA=4, trainB=4, testA=1, testB=1)
-    (data / "trainA/picture00.png").write_text("no picture")
-    (data / "trainB/picture03.png").unlink()
-    leaked = (data / "trainB/picture01.png").read_bytes()
-    (data / "testB/picture00.png").write_bytes(leaked)
+    (data / "trainA/image00.png").write_text("no image")
+    (data / "trainB/image03.png").unlink()
+    leaked = (data / "trainB/image01.png").read_bytes()
+    (data / "testB/image00.png").write_bytes(leaked)
     result = i2i("data", "check", data)
     assert result.code == 1
-    assert "picture00.png: not a picture" in result.err
-    assert "train: 1 in A and 0 in B without a partner of the same name, first picture03" in result.err
+    assert "image00.png: not a image" in result.err
+    assert "train: 1 in A and 0 in B without a partner of the same name, first image03" in result.err
     assert "partner" not in i2i("data", "check", data, "--unpaired").err
-    assert "testB/picture00.png: the same picture as" in result.err
+    assert "testB/image00.png: the same image as" in result.err
 
 
 def test_demo_leaves_a_run_a_contact_sheet_and_a_page(

@@ -186,7 +186,7 @@ def test_samples_are_a_function_of_the_seed(arch: str, data_for: DataFor) -> Non
 
 
 @every_recipe
-def test_previews_are_rows_of_pictures(arch: str, data_for: DataFor) -> None:
+def test_previews_are_rows_of_images(arch: str, data_for: DataFor) -> None:
     config, data = prepare(arch, data_for(arch), "training.ema.half_life=10")
     engine = Engine(config, CPU)
     engine.step(stream_of(config, data), 0.0)  # statistics and averages are no longer what they start as

@@ -15,29 +15,29 @@ from i2i.config.schema import Config
 from i2i.data.batches import BatchDataset, batches_from, draw, from_unit, to_unit
 from i2i.data.builtin import line_groups, load_layout, split_of
 from i2i.data.layout import find_layout
-from i2i.data.store import Loading, PictureStore, PixelMemory
+from i2i.data.store import ImageStore, Loading, PixelMemory
 from i2i.data.transforms import Augmenter
 from i2i.data.two_domains import TwoDomains
 from i2i.data.unreadable import UnreadableItems
 from i2i.errors import ConfigError, DataError
 
-from .conftest import draw as draw_picture
+from .conftest import draw as draw_image
 from .conftest import make_set, small_config
 from .toys import dataset_of, two_domains
 
 CPU = torch.device("cpu")
 
 
-def store(pictures: list[Path], size: int = 16, budget: int = 2**20) -> PictureStore:
-    from i2i.data.layout import Picture
+def store(images: list[Path], size: int = 16, budget: int = 2**20) -> ImageStore:
+    from i2i.data.layout import ImageFile
 
     loading = Loading(3, size, "square", (255, 255, 255))
-    return PictureStore([Picture(path) for path in pictures], loading, budget, lambda items: items)
+    return ImageStore([ImageFile(path) for path in images], loading, budget, lambda items: items)
 
 
 def test_two_folders_are_found_at_any_depth(tmp_path: Path) -> None:
-    draw_picture(tmp_path / "trainA/x/y/one.JPG", 0)
-    draw_picture(tmp_path / "trainB/two.png", 1)
+    draw_image(tmp_path / "trainA/x/y/one.JPG", 0)
+    draw_image(tmp_path / "trainB/two.png", 1)
     layout = find_layout(tmp_path, paired=False)
     assert (layout.kind, len(layout.train.a), len(layout.train.b), layout.train.paired) == ("two folders", 1, 1, False)
 
@@ -51,22 +51,22 @@ def test_pairs_are_matched_by_stem_and_never_by_order(tmp_path: Path) -> None:
         "trainB/3.png",
         "trainB/sub/4.png",
     ):
-        draw_picture(tmp_path / name, 0)
+        draw_image(tmp_path / name, 0)
     layout = find_layout(tmp_path, paired=True)
     pairs = [(a.path.name, b.path.name) for a, b in zip(layout.train.a, layout.train.b, strict=True)]
     assert pairs == [("2.png", "2.jpg"), ("4.png", "4.png")]
     assert sorted(path.name for path in layout.unmatched) == ["1.png", "3.png"]
 
 
-def test_two_partners_of_one_picture_are_named(tmp_path: Path) -> None:
+def test_two_partners_of_one_image_are_named(tmp_path: Path) -> None:
     for name in ("trainA/x.png", "trainA/x.jpg", "trainB/x.png"):
-        draw_picture(tmp_path / name, 0)
+        draw_image(tmp_path / name, 0)
     assert len(find_layout(tmp_path, paired=False).train.a) == 2
     with pytest.raises(DataError, match=r"x\.jpg and .*x\.png would both be the partner of x"):
         find_layout(tmp_path, paired=True)
 
 
-def test_side_by_side_pictures_are_cut_in_the_middle(tmp_path: Path) -> None:
+def test_side_by_side_images_are_cut_in_the_middle(tmp_path: Path) -> None:
     strip = np.zeros((4, 10, 3), np.uint8)
     strip[:, 5:] = 255
     (tmp_path / "train").mkdir()
@@ -81,8 +81,8 @@ def test_side_by_side_pictures_are_cut_in_the_middle(tmp_path: Path) -> None:
     [
         ({}, "found neither"),
         ({"trainA": 1}, "trainB/ is missing"),
-        ({"trainA": 1, "trainB": 0}, "no pictures"),
-        ({"train": 0}, "no pictures"),
+        ({"trainA": 1, "trainB": 0}, "no images"),
+        ({"train": 0}, "no images"),
     ],
 )
 def test_what_is_missing_is_named(tmp_path: Path, folders: dict[str, int], expected: str) -> None:
@@ -93,7 +93,7 @@ def test_what_is_missing_is_named(tmp_path: Path, folders: dict[str, int], expec
         find_layout(tmp_path, paired=False)
 
 
-def test_every_picture_is_drawn_once_in_an_epoch() -> None:
+def test_every_image_is_drawn_once_in_an_epoch() -> None:
     first = [draw(7, "A", 10, position) for position in range(10)]
     second = [draw(7, "A", 10, position) for position in range(10, 20)]
     assert sorted(first) == sorted(second) == list(range(10))
@@ -130,8 +130,8 @@ def test_processes_share_a_batch_without_overlap(toy_set: Path) -> None:
 
 def test_pairs_share_geometry_and_photometry_touches_the_input_only(tmp_path: Path) -> None:
     root = make_set(tmp_path, trainA=5)
-    pictures = sorted((root / "trainA").iterdir())
-    pair = store(pictures, 20)
+    images = sorted((root / "trainA").iterdir())
+    pair = store(images, 20)
 
     def sides(*extra: dict[str, object]) -> tuple[torch.Tensor, torch.Tensor]:
         augmenter = Augmenter(16, flip=True, extra=extra)
@@ -164,16 +164,16 @@ def test_augmentations_that_do_not_exist_are_named() -> None:
         ({"name": "HueSaturationValue"}, 1),
     ],
 )
-def test_augmentations_that_would_spoil_the_pictures_are_refused(transform: dict[str, object], channels: int) -> None:
+def test_augmentations_that_would_spoil_the_images_are_refused(transform: dict[str, object], channels: int) -> None:
     augmenter = Augmenter(16, flip=False, extra=[transform | {"p": 0.01}])
     with pytest.raises(ConfigError, match=str(transform["name"])):
         augmenter.check([channels], 20)
 
 
-def test_previews_fall_back_to_training_pictures(tmp_path: Path) -> None:
+def test_previews_fall_back_to_training_images(tmp_path: Path) -> None:
     root = make_set(tmp_path, trainA=2, trainB=2, testA=1, testB=1)
     for name in ("testA", "testB"):
-        (root / name / "picture00.png").write_bytes(b"")
+        (root / name / "image00.png").write_bytes(b"")
     config = small_config("cyclegan", root)
     assert len(two_domains(config, paired=False).preview(config.training.sample_count).a) == 2
 
@@ -194,11 +194,11 @@ def equal(one: Batch, other: Batch) -> bool:
 
 
 @pytest.mark.parametrize("paired", [False, True])
-def test_an_unreadable_picture_is_replaced_by_position_and_nothing_else_changes(tmp_path: Path, paired: bool) -> None:
+def test_an_unreadable_image_is_replaced_by_position_and_nothing_else_changes(tmp_path: Path, paired: bool) -> None:
     root = make_set(tmp_path, trainA=6, trainB=6)
     config = small_config("cyclegan", root, "training.batch_size=1")
     whole = batches(two_domains(config, paired=paired), config, count=12)
-    bad = cut_short(root / "trainB/picture02.png")
+    bad = cut_short(root / "trainB/image02.png")
     data = two_domains(config, paired=paired)
     assert data.problems() == []  # nothing has been decoded yet
     seen = batches(data, config, count=12)
@@ -218,7 +218,7 @@ def test_an_unreadable_picture_is_replaced_by_position_and_nothing_else_changes(
 
 def test_one_image_is_replaced_by_others_in_turn(tmp_path: Path) -> None:
     root = make_set(tmp_path, trainA=6, trainB=6)
-    cut_short(root / "trainB/picture02.png")
+    cut_short(root / "trainB/image02.png")
     # Without crops and flips an item is the same each time that it is drawn.
     config = small_config("cyclegan", root, "training.batch_size=1", "data.load_size=16", "data.flip=false")
     seen = batches(two_domains(config, paired=False), config, count=48)
@@ -248,7 +248,7 @@ def test_domains_share_the_memory_by_need(tmp_path: Path) -> None:
         data = two_domains(config, paired=False)
         assert data.in_memory == fits
     first = batches(data, config, count=5)
-    (root / "trainA/picture00.png").unlink()  # drawn at once, and so among those that are kept
+    (root / "trainA/image00.png").unlink()  # drawn at once, and so among those that are kept
     assert all(map(equal, first, batches(data, config, count=5)))
     assert data.problems() == []
 
@@ -265,32 +265,32 @@ def test_images_larger_than_the_sample_said_are_decoded_again() -> None:
     assert memory.get(2) is None
 
 
-def test_data_without_a_readable_picture_is_refused_before_training(tmp_path: Path) -> None:
+def test_data_without_a_readable_image_is_refused_before_training(tmp_path: Path) -> None:
     root = make_set(tmp_path, trainA=2, trainB=5)
     config = small_config("cyclegan", root)
     for path in sorted((root / "trainB").iterdir()):
-        path.write_text("no picture")
-        if path.name == "picture03.png":
-            with pytest.raises(DataError, match=r"more than 3 of 7 items.*picture00\.png.*i2i data check"):
+        path.write_text("no image")
+        if path.name == "image03.png":
+            with pytest.raises(DataError, match=r"more than 3 of 7 items.*image00\.png.*i2i data check"):
                 two_domains(config, paired=False)
-    with pytest.raises(DataError, match=r"no picture of domain B can be read; first: .*picture00\.png"):
+    with pytest.raises(DataError, match=r"no image of domain B can be read; first: .*image00\.png"):
         two_domains(config, paired=False)
     for path in (root / "trainA").iterdir():
         cut_short(path)
     make_set(root, trainB=5, testA=1, testB=1)
-    with pytest.raises(DataError, match=r"none of 2 items can be read; first: .*picture0"):
+    with pytest.raises(DataError, match=r"none of 2 items can be read; first: .*image0"):
         batches(two_domains(config, paired=False), config)
 
 
-def test_unreadable_pictures_drop_both_sides_of_a_pair(tmp_path: Path) -> None:
+def test_unreadable_images_drop_both_sides_of_a_pair(tmp_path: Path) -> None:
     root = make_set(tmp_path, trainA=4, trainB=4)
-    (root / "trainA/picture01.png").write_bytes(b"no picture")
-    cut_short(root / "trainB/picture02.png")
+    (root / "trainA/image01.png").write_bytes(b"no image")
+    cut_short(root / "trainB/image02.png")
     config = small_config("cyclegan", root, "training.batch_size=4", "data.flip=false", "data.load_size=16")
     paired = two_domains(config, paired=True)
     assert len(paired.problems()) == 1
-    assert "picture01.png: not a picture" in paired.problems()[0]
-    left = store([root / f"trainA/picture0{number}.png" for number in (0, 3)])
+    assert "image01.png: not a image" in paired.problems()[0]
+    left = store([root / f"trainA/image0{number}.png" for number in (0, 3)])
     expected = {left[number].tobytes() for number in range(2)}
     shown = from_unit(batches(paired, config, count=1)[0].a).permute(0, 2, 3, 1).contiguous().numpy()
     assert {pixels.tobytes() for pixels in shown} == expected
@@ -326,11 +326,11 @@ def test_openmoji_is_rendered_split_and_kept(tmp_path: Path, monkeypatch: pytest
     assert 1700 < len(train.a) < 2100
     assert abs(len(test.a) / (len(train.a) + len(test.a)) - 0.15) < 0.02
     assert layout.unmatched == []
-    codes = {picture.path.stem for picture in [*train.a, *test.a]}
+    codes = {image.path.stem for image in [*train.a, *test.a]}
     assert "1F600" in codes
     assert not any("1F3FB" in code or code.startswith("1F1E6-") for code in codes)
-    assert all(split_of(picture.path.stem) == "test" for picture in test.a)
-    outlines = [picture.read(3, (0, 0, 0)) for picture in train.a]
+    assert all(split_of(image.path.stem) == "test" for image in test.a)
+    outlines = [image.read(3, (0, 0, 0)) for image in train.a]
     assert all((pixels == 255).any() for pixels in outlines[:50])
     assert len({pixels.tobytes() for pixels in outlines}) == len(outlines)
     before = layout.root.stat().st_mtime_ns

@@ -95,7 +95,7 @@ def test_a_method_with_several_outputs_is_one_file(toy_set: Path, tmp_path: Path
             *("--model", run, "--direction", direction),
         )
         assert result.code == 0, result.err
-        with Image.open(tmp_path / direction / "picture00.png") as image:
+        with Image.open(tmp_path / direction / "image00.png") as image:
             outputs.append(np.asarray(image))
     assert outputs[0].shape == outputs[1].shape == (20, 24, 3)
     assert not np.array_equal(outputs[0], outputs[1])

@@ -20,7 +20,7 @@ from i2i.inference.load import load_sampler
 from i2i.inference.sampler import Sampler
 from i2i.networks.base import Discriminator
 from i2i.probes.discriminators import discriminator_of, untrained, with_statistics_of
-from i2i.probes.features import draw_training_pictures, measure_features, pooled_features
+from i2i.probes.features import draw_training_images, measure_features, pooled_features
 from i2i.probes.filters import Excitation, find_filters, guided_gradients
 from i2i.probes.images import Images
 from i2i.probes.linear import Features, Labels, LinearSVM
@@ -119,7 +119,7 @@ def test_the_report_is_printed_written_and_the_same_again(dcgan: Path, tmp_path:
     assert report["untrained"] != report["features"]
     assert 0.6 < report["pixels"]["accuracy"] <= 1
     assert (report["trained_on"], report["data"]) == ("digits", "digits")
-    for part in ("digits: dcgan (6 steps)", "100 training pictures (10 of each label, seed 0)", "266 held-out"):
+    for part in ("digits: dcgan (6 steps)", "100 training images (10 of each label, seed 0)", "266 held-out"):
         assert part in result.out
     assert f"{report['features']['accuracy']:.2%} right, from 192 numbers" in result.out
     assert i2i(*arguments, "--seed", 1).out != result.out
@@ -138,7 +138,7 @@ def noisy(count: int, inputs: int) -> tuple[Features, Labels]:
     return x, (x[:, :3].sum(1) + random.normal(size=count) > 0).astype(np.int64)
 
 
-def test_more_inputs_than_pictures_are_read_as_by_a_plain_svm() -> None:
+def test_more_inputs_than_images_are_read_as_by_a_plain_svm() -> None:
     (x, labels), (others, _) = noisy(40, 60), noisy(80, 60)
     ours = LinearSVM(x, labels, 0)
     mean, deviation = x.mean(0), x.std(0)
@@ -156,36 +156,36 @@ def test_c_means_the_same_for_any_number_of_inputs_and_follows_the_folds_of_the_
 
 
 @pytest.mark.parametrize("labels", [[0, 0, 0, 0], [0, 0, 0, 1]])
-def test_a_classifier_needs_two_labels_and_two_pictures_of_each(labels: list[int]) -> None:
-    with pytest.raises(DataError, match="needs two labels with two readable training pictures each"):
+def test_a_classifier_needs_two_labels_and_two_images_of_each(labels: list[int]) -> None:
+    with pytest.raises(DataError, match="needs two labels with two readable training images each"):
         LinearSVM(noisy(4, 3)[0], np.array(labels), 0)
 
 
-def test_labels_stay_with_their_pictures_behind_an_unreadable_one(sampler: Sampler, tmp_path: Path) -> None:
+def test_labels_stay_with_their_images_behind_an_unreadable_one(sampler: Sampler, tmp_path: Path) -> None:
     root = draw_halves(tmp_path)
     for part in ("train", "test"):
-        (root / part / "left/0.png").write_text("no picture")
+        (root / part / "left/0.png").write_text("no image")
     report = measure_features(sampler, str(root), per_label=None)
     assert (report.training, report.held_out, len(report.skipped)) == (15, 9, 2)
     assert report.pixels.accuracy == 1.0
 
 
-def test_training_pictures_are_drawn_of_each_label_by_the_seed(halves: Path) -> None:
+def test_training_images_are_drawn_of_each_label_by_the_seed(halves: Path) -> None:
     collection = find_collection(str(halves), size=16)
-    drawn = [draw_training_pictures(collection, 3, seed) for seed in (0, 0, 1)]
-    names = [[picture.name for picture in part.pictures] for part in drawn]
+    drawn = [draw_training_images(collection, 3, seed) for seed in (0, 0, 1)]
+    names = [[image.name for image in part.images] for part in drawn]
     assert names[0] == names[1] != names[2]
     for part in drawn:
         assert part.labels == [0, 0, 0, 1, 1, 1]
-        assert [picture.name.parent.name for picture in part.pictures] == ["left"] * 3 + ["right"] * 3
-        assert len({picture.name for picture in part.pictures}) == 6
+        assert [image.name.parent.name for image in part.images] == ["left"] * 3 + ["right"] * 3
+        assert len({image.name for image in part.images}) == 6
 
 
-def test_a_single_readable_picture_is_not_enough(sampler: Sampler, tmp_path: Path) -> None:
+def test_a_single_readable_image_is_not_enough(sampler: Sampler, tmp_path: Path) -> None:
     root = draw_halves(tmp_path)
     for path in sorted((root / "test").rglob("*.png"))[1:]:
-        path.write_text("no picture")
-    with pytest.raises(DataError, match=r"1 pictures of a part can be read, and two are needed; first: .*1\.png"):
+        path.write_text("no image")
+    with pytest.raises(DataError, match=r"1 images of a part can be read, and two are needed; first: .*1\.png"):
         measure_features(sampler, str(root), per_label=4)
 
 
@@ -221,7 +221,7 @@ def test_batch_norm_takes_the_statistics_of_all_labels(sampler: Sampler, tmp_pat
             pixels = random.integers(brightness, brightness + 100, (16, 16), np.uint8)
             Image.fromarray(pixels).save(tmp_path / label / f"{number}.png")
     collection = find_collection(str(tmp_path), size=16)
-    images = Images(collection.root, [collection.train.pictures], discriminator_of(sampler))
+    images = Images(collection.root, [collection.train.images], discriminator_of(sampler))
     network = sampler.method.discriminator
     conv, norm, _ = with_statistics_of(network, images.mixed_batches()).get_submodule("layer2").children()
     assert isinstance(norm, nn.BatchNorm2d)
@@ -234,8 +234,8 @@ def test_batch_norm_takes_the_statistics_of_all_labels(sampler: Sampler, tmp_pat
     torch.testing.assert_close(norm.running_var, maps.var((0, 2, 3)), rtol=0.05, atol=1e-6)
 
 
-def test_batch_norm_sees_each_picture_with_its_own_label(cgan: Path) -> None:
-    """A discriminator that takes labels, 1,531 pictures in 12 batches."""
+def test_batch_norm_sees_each_image_with_its_own_label(cgan: Path) -> None:
+    """A discriminator that takes labels, 1,531 images in 12 batches."""
     sampler = load_sampler(cgan, device="cpu")
     network = sampler.method.discriminator
     with torch.no_grad():
@@ -243,7 +243,7 @@ def test_batch_norm_sees_each_picture_with_its_own_label(cgan: Path) -> None:
         assert isinstance(first, nn.Conv2d)
         first.weight[:, 1:] = torch.randn(first.weight[:, 1:].shape, generator=torch.Generator().manual_seed(0))
     collection = find_collection("digits", size=16)
-    images = Images(collection.root, [collection.train.pictures], discriminator_of(sampler))
+    images = Images(collection.root, [collection.train.images], discriminator_of(sampler))
     label = torch.tensor(collection.train.labels) ** 2 // 9  # not in turn, and not each as often as the others
     norm = with_statistics_of(network, images.mixed_batches(label)).get_submodule("layer2.1")
     assert isinstance(norm, nn.BatchNorm2d)
@@ -266,7 +266,7 @@ def test_perceptrons_are_measured_by_their_trunk_and_have_no_filters(tmp_path: P
 
 
 def test_features_that_would_repeat_the_label_are_refused(cgan: Path, tmp_path: Path, halves: Path) -> None:
-    with pytest.raises(ConfigError, match="given the label beside the picture"):
+    with pytest.raises(ConfigError, match="given the label beside the image"):
         measure_features(load_sampler(cgan, device="cpu"), "digits", per_label=4)
     run = trained("cgan", halves, tmp_path / "run", "networks.discriminator.labels=project")
     report = measure_features(load_sampler(run, device="cpu"), str(halves), per_label=4)
@@ -276,7 +276,7 @@ def test_features_that_would_repeat_the_label_are_refused(cgan: Path, tmp_path: 
 
 @pytest.mark.parametrize(("trained_in", "evaluated_in"), [("RGB", "L"), ("L", "RGB")])
 def test_another_set_than_the_one_trained_on(tmp_path: Path, i2i: Run, trained_in: str, evaluated_in: str) -> None:
-    """Other sizes, channels and labels: what is read are the other set's pictures as the model takes them."""
+    """Other sizes, channels and labels: what is read are the other set's images as the model takes them."""
     for number in range(8):
         draw(tmp_path / f"seen/{number}.png", number, mode=trained_in)
     run = trained("dcgan", tmp_path / "seen", tmp_path / "run")
@@ -305,22 +305,22 @@ def test_another_set_than_the_one_trained_on(tmp_path: Path, i2i: Run, trained_i
     assert report["features"]["accuracy"] > 0.8
 
 
-def test_an_unreadable_picture_is_named(dcgan: Path, tmp_path: Path, i2i: Run) -> None:
+def test_an_unreadable_image_is_named(dcgan: Path, tmp_path: Path, i2i: Run) -> None:
     for part, count in (("train", 4), ("test", 2)):
         for label in ("red", "green"):
             for number in range(count):
                 draw(tmp_path / part / label / f"{number}.png", number)
-    (tmp_path / "test/red/1.png").write_text("no picture")
+    (tmp_path / "test/red/1.png").write_text("no image")
     for command in (("features", "--per-label", 4), ("filters", "-o", tmp_path / "out.png")):
         result = i2i(command[0], tmp_path, "--model", dcgan, *command[1:])
         assert result.code == 1
         assert "left out" in result.err
-        assert "1.png: not a picture" in result.err
-        assert "3 held-out pictures" in result.out
+        assert "1.png: not a image" in result.err
+        assert "3 held-out images" in result.out
 
 
 class TwoLayers(Discriminator):
-    """A picture of one pixel, two units on it, and one on these."""
+    """A image of one pixel, two units on it, and one on these."""
 
     feature_count = 1
 
@@ -386,11 +386,11 @@ def test_guided_gradients_equal_a_plain_restatement(sampler: Sampler) -> None:
 
 
 @pytest.mark.parametrize("side", ["trained", "untrained"])
-def test_filters_show_the_most_exciting_pictures_first(sampler: Sampler, halves: Path, side: str) -> None:
+def test_filters_show_the_most_exciting_images_first(sampler: Sampler, halves: Path, side: str) -> None:
     found = find_filters(discriminator_of(sampler), str(halves), stage="layer1", units=[2, 0], columns=3, seed=5)
     assert (found.units, found.searched, found.held_out) == ((2, 0), 10, True)
     shown: Excitation = getattr(found, side)
-    assert shown.pictures.shape == shown.gradients.shape == (2, 3, 1, 16, 16)
+    assert shown.images.shape == shown.gradients.shape == (2, 3, 1, 16, 16)
     network = sampler.method.discriminator if side == "trained" else untrained(discriminator_of(sampler), 5)
     with torch.no_grad():
         files = sorted((halves / "test").rglob("*.png"))
@@ -398,19 +398,19 @@ def test_filters_show_the_most_exciting_pictures_first(sampler: Sampler, halves:
         maps = network.stages()["layer1"](x)  # the first layer has no batch norm
         expected = maps[:, [2, 0]].amax((2, 3)).topk(3, dim=0)
     torch.testing.assert_close(shown.responses, expected.values.T)
-    torch.testing.assert_close(shown.pictures, x[expected.indices.T])
+    torch.testing.assert_close(shown.images, x[expected.indices.T])
     sheet = shown.sheet()
     assert sheet.shape == (2 * (64 + 4) + 4, 3 * (64 + 4) + 4, 1)
     for cell in (sheet[y : y + 64, x : x + 64] for y in (4, 72) for x in (4, 72, 140)):
         assert np.abs(cell - 127.5).max() > 127  # scaled by its own largest value
-    assert shown.sheet(pictures=True).shape == (2 * (64 + 4) + 4, 3 * (128 + 4) + 4, 1)
+    assert shown.sheet(images=True).shape == (2 * (64 + 4) + 4, 3 * (128 + 4) + 4, 1)
 
 
-def test_filters_see_each_picture_with_its_own_label(cgan: Path, halves: Path, tmp_path: Path) -> None:
-    """By the labels' names, which have other numbers in the model, and behind a picture that cannot be read."""
+def test_filters_see_each_image_with_its_own_label(cgan: Path, halves: Path, tmp_path: Path) -> None:
+    """By the labels' names, which have other numbers in the model, and behind a image that cannot be read."""
     for name, label in (("left", "7"), ("right", "3")):
         shutil.copytree(halves / "test" / name, tmp_path / "train" / label)
-    (tmp_path / "train/3/0.png").write_text("no picture")
+    (tmp_path / "train/3/0.png").write_text("no image")
     sampler = load_sampler(cgan, device="cpu")
     first = sampler.method.discriminator.get_submodule("layer1.0")
     assert isinstance(first, nn.Conv2d)
@@ -451,7 +451,7 @@ def test_filters_are_drawn_for_models_with_and_without_labels(
         arguments = ("--units", "0,5", "--json", tmp_path / "out/sheet.json")
         result = i2i("filters", "digits", "--model", run, "-o", tmp_path / "out/sheet.png", *arguments)
         assert result.code == 0, result.err
-        assert "layer2, units 0, 5, at the 8 of 266 held-out pictures" in result.out
+        assert "layer2, units 0, 5, at the 8 of 266 held-out images" in result.out
         assert f"left: untrained (seed 0); right: {run.name} trained on digits (6 steps)" in result.out
         with Image.open(tmp_path / "out/sheet.png") as sheet:
             assert sheet.size == (2 * (8 * 68 + 4), 16 + 2 * 68 + 4)
@@ -465,7 +465,7 @@ def test_filters_are_drawn_for_models_with_and_without_labels(
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [
-        (["features", "digits", "--per-label", 1000], "label '0' of digits has 147 training pictures, and 1000"),
+        (["features", "digits", "--per-label", 1000], "label '0' of digits has 147 training images, and 1000"),
         (["features", "digits", "--per-label", 1], "--per-label"),
         (["features", "nowhere"], "no such data folder"),
         (["features"], "Missing argument 'DATA'"),
@@ -474,7 +474,7 @@ def test_filters_are_drawn_for_models_with_and_without_labels(
         (["filters", "digits", "--units", "9"], "9 units: stage layer2 has 8"),
         (["filters", "digits", "--units", "0"], "0 units: stage layer2 has 8"),
         (["filters", "digits", "--units", "all"], "write how many, like 6, or numbers like 0,5,9"),
-        (["filters", "digits", "-o", "sheet.text"], "is no picture's name"),
+        (["filters", "digits", "-o", "sheet.text"], "is no image's name"),
     ],
 )
 def test_mistakes_are_one_line_and_exit_2(dcgan: Path, i2i: Run, arguments: list[object], named: str) -> None:
@@ -502,7 +502,7 @@ def test_data_and_models_of_another_kind_are_named(
             "holds the generators of a cyclegan alone: give its run",
         ),
         ("features", tmp_path / "plain", dcgan, "has no labels"),
-        ("features", tmp_path / "whole", dcgan, "has no held-out pictures: give test/<label>/"),
+        ("features", tmp_path / "whole", dcgan, "has no held-out images: give test/<label>/"),
         ("filters", tmp_path / "plain", cgan, "has no labels, and the discriminator of this model takes them"),
         ("filters", halves, cgan, "label 'left': this model has none of that name"),
     ):

@@ -150,7 +150,7 @@ def unpaired(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 
 @pytest.fixture(scope="module")
 def strips(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    """A tar.gz of a top folder with train and val of side-by-side pictures."""
+    """A tar.gz of a top folder with train and val of side-by-side images."""
     root = tmp_path_factory.mktemp("source") / "maps"
     for seed, name in enumerate(("train/1", "train/2", "val/1")):
         draw(root / f"{name}.png", seed, (40, 20))
@@ -184,7 +184,7 @@ def test_every_description_of_two_domains_is_whole(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", LABELLED)
-def test_every_description_of_labelled_pictures_is_whole(name: str) -> None:
+def test_every_description_of_labelled_images_is_whole(name: str) -> None:
     described = describe(name)
     assert described.task == "labelled"
     for text in (described.about, described.licence, described.note):
@@ -283,13 +283,13 @@ def test_an_archive_without_a_top_folder_and_with_rubbish(tmp_path: Path) -> Non
         for path in (tmp_path / "set").rglob("*.png"):
             archive.write(path, path.relative_to(tmp_path / "set"))
     root = get_dataset("cat2dog", tmp_path / "out", (tmp_path / "a.zip").as_uri()).root
-    assert (root / "trainA/picture00.png").is_file()
+    assert (root / "trainA/image00.png").is_file()
     assert (tmp_path / "a.zip").is_file()
 
 
 def test_a_fault_that_the_check_finds_is_exit_1(tmp_path: Path, i2i: Run) -> None:
     root = make_set(tmp_path / "set", trainA=2, trainB=2, testA=1, testB=1)
-    (root / "testA/picture00.png").write_bytes((root / "trainA/picture00.png").read_bytes())
+    (root / "testA/image00.png").write_bytes((root / "trainA/image00.png").read_bytes())
     (tmp_path / "a.zip").write_bytes(packed_zip(root))
     result = i2i("data", "get", "cat2dog", "--url", tmp_path / "a.zip", "--to", tmp_path / "out")
     assert (result.code, result.err.count("fault: ")) == (1, 1)
@@ -309,7 +309,7 @@ def test_a_folder_that_is_there_is_left_alone(tmp_path: Path, i2i: Run, site: Si
     assert i2i("data", "get", "horse2zebra", "--url", site.url, "--to", tmp_path / "empty").code == 0
 
 
-# ---- sets of labelled pictures
+# ---- sets of labelled images
 
 
 def idx(values: Pixels) -> bytes:
@@ -318,7 +318,7 @@ def idx(values: Pixels) -> bytes:
 
 @pytest.fixture
 def idx_files() -> dict[str, bytes]:
-    """MNIST's four files with six and three pictures of 28x28."""
+    """MNIST's four files with six and three images of 28x28."""
     random = np.random.default_rng(0)
     return {
         f"{prefix}-{kind}.gz": idx(values)
@@ -417,7 +417,7 @@ def test_a_folder_of_files_that_are_here_already(tmp_path: Path, idx_files: dict
         (tmp_path / "mine" / name).write_bytes(content)
     fetched = get_dataset("kmnist", tmp_path / "out", str(tmp_path / "mine"))
     assert left_in(fetched.root) == left_in(tmp_path / "mine") == sorted(idx_files)
-    # Other pictures than the documented ones are the user's choice, and are said.
+    # Other images than the documented ones are the user's choice, and are said.
     assert fetched.unlike == list(idx_files)
     assert "not the documented SHA-256" in "\n".join(fetched.lines())
     (tmp_path / "mine" / list(idx_files)[3]).unlink()
@@ -427,7 +427,7 @@ def test_a_folder_of_files_that_are_here_already(tmp_path: Path, idx_files: dict
 
 
 @pytest.mark.parametrize("label_bytes", [1, 2])
-def test_records_arrive_with_pictures_and_labels_and_train_a_conditional_model(
+def test_records_arrive_with_images_and_labels_and_train_a_conditional_model(
     tmp_path: Path, i2i: Run, site: Site, label_bytes: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     name = {1: "cifar10", 2: "cifar100"}[label_bytes]
@@ -444,8 +444,8 @@ def test_records_arrive_with_pictures_and_labels_and_train_a_conditional_model(
     assert collection.labels == ("frog", "cat", "truck")
     for part, numbers in ((collection.train, range(count)), (collection.test, range(count, count + 3))):
         assert part.labels == [number % 3 for number in numbers]
-        for picture, number in zip(part.pictures, numbers, strict=True):
-            pixels = picture.read(3, (255, 255, 255))
+        for image, number in zip(part.images, numbers, strict=True):
+            pixels = image.read(3, (255, 255, 255))
             assert pixels[1, 1].tolist() == [number, number + 1, number + 2]
             assert np.argwhere(pixels == 255).tolist() == [[0, 1, 2]]
     sampler = trained_on(tmp_path / "out", tmp_path / "run", size=32, i2i=i2i)
@@ -499,7 +499,7 @@ def test_another_file_at_the_documented_address_is_refused(
     in_place_of_the_address(monkeypatch, "cifar10", "http://127.0.0.1:1/")
     result = i2i("data", "get", "cifar10", "--url", site.url, "--to", tmp_path / "out")
     assert result.code == 0, result.err
-    assert "not the documented SHA-256, so another packing or other pictures: the archive" in result.out
+    assert "not the documented SHA-256, so another packing or other images: the archive" in result.out
 
 
 # ---- connections
@@ -694,8 +694,8 @@ HOSTILE = {
     "no tar": (gzip.compress(b"hello" * 1000), "damaged or cut archive"),
     "page": (b"<!DOCTYPE html><p>Not Found", "neither a zip nor a tar.gz archive, but a web page"),
     "nothing": (b"", "neither a zip nor a tar.gz archive"),
-    "no data": (zip_of(("set/picture.png", b"x")), "no data set: the archive: found neither trainA/"),
-    "no pictures": (zip_of(("trainA/a", b"x"), ("trainB/b", b"")), "no data set: the archive/trainA: no pictures"),
+    "no data": (zip_of(("set/image.png", b"x")), "no data set: the archive: found neither trainA/"),
+    "no images": (zip_of(("trainA/a", b"x"), ("trainB/b", b"")), "no data set: the archive/trainA: no images"),
 }
 
 

@@ -37,9 +37,9 @@ def pixels_of(path: Path, channels: int) -> torch.Tensor:
 def test_the_command_looks_into_a_discriminator_of_a_run(toy_set: Path, tmp_path: Path, i2i: Run) -> None:
     assert i2i(*small_arguments("cyclegan", toy_set, tmp_path / "run", steps=2)).code == 0
     outputs = ("-o", tmp_path / "sheet.png", "--json", tmp_path / "sheet.json")
-    result = i2i("filters", toy_set, "--model", tmp_path / "run", *outputs, "--units", 2, "--pictures")
+    result = i2i("filters", toy_set, "--model", tmp_path / "run", *outputs, "--units", 2, "--images")
     assert result.code == 0, result.err
-    assert "guided gradients of discriminator_A's layer2, units 0, 1, at the 3 of 3 held-out pictures" in result.out
+    assert "guided gradients of discriminator_A's layer2, units 0, 1, at the 3 of 3 held-out images" in result.out
     assert "right: cyclegan trained on toy (2 steps)" in result.out
     with Image.open(tmp_path / "sheet.png") as sheet:
         assert sheet.size == (2 * (3 * 132 + 4), 16 + 2 * 68 + 4)
@@ -48,7 +48,7 @@ def test_the_command_looks_into_a_discriminator_of_a_run(toy_set: Path, tmp_path
     assert_refused(i2i(*arguments), "sheet.png exists", "--overwrite")
     result = i2i(*arguments, "--overwrite")
     assert result.code == 0, result.err
-    assert "guided gradients of discriminator_B's layer1_conv, units 3, at the 2 of 2 held-out pictures" in result.out
+    assert "guided gradients of discriminator_B's layer1_conv, units 3, at the 2 of 2 held-out images" in result.out
     report = json.loads((tmp_path / "sheet.json").read_text())
     assert (report["discriminator"], report["domains"], report["step"]) == ("discriminator_B", ["B"], 2)
 
@@ -116,7 +116,7 @@ def pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_discriminator_of_pairs_is_shown_pairs(pairs: Path, tmp_path: Path, direction: str, i2i: Run) -> None:
     settings = ("training.steps=1", f"method.direction={direction}", "data.channels_a=1")
     run = train(small_config("pix2pix", pairs, *settings), tmp_path / "run").run.root
-    (pairs / "testA/only.png").write_bytes((pairs / "testA/picture00.png").read_bytes())  # has no partner
+    (pairs / "testA/only.png").write_bytes((pairs / "testA/image00.png").read_bytes())  # has no partner
     probed = load_discriminator(run, device="cpu")
     source, target = direction[0], direction[-1]
     assert probed.domains == (source, target)
@@ -125,14 +125,14 @@ def test_a_discriminator_of_pairs_is_shown_pairs(pairs: Path, tmp_path: Path, di
     channels = {"A": 1, "B": 3}
     x = torch.stack(
         [
-            torch.cat([pixels_of(pairs / f"test{d}/picture{i:02}.png", channels[d]) for d in (source, target)])
+            torch.cat([pixels_of(pairs / f"test{d}/image{i:02}.png", channels[d]) for d in (source, target)])
             for i in range(3)
         ]
     )
     with torch.no_grad():
         expected = probed.network.stages()["layer1"](x).amax((2, 3)).topk(2, dim=0)
     torch.testing.assert_close(found.trained.responses, expected.values.T)
-    torch.testing.assert_close(found.trained.pictures, x[expected.indices.T])
+    torch.testing.assert_close(found.trained.images, x[expected.indices.T])
     result = i2i("filters", pairs, "--model", run, "-o", tmp_path / "sheet.png", "--units", 1)
     assert f"discriminator's layer2, units 0, at the 3 of 3 held-out pairs of {source} and {target}" in result.out
     with Image.open(tmp_path / "sheet.png") as sheet:
@@ -143,8 +143,8 @@ def test_a_discriminator_of_pairs_is_shown_pairs(pairs: Path, tmp_path: Path, di
 def test_a_pair_is_shown_side_by_side() -> None:
     gradients = torch.zeros(1, 1, 4, 32, 32)
     gradients[:, :, 0], gradients[:, :, 3] = 2.0, -2.0
-    pictures = torch.ones(1, 1, 4, 32, 32)
-    sheet = Excitation(torch.zeros(1, 1), pictures, gradients, (1, 3)).sheet(pictures=True)
+    images = torch.ones(1, 1, 4, 32, 32)
+    sheet = Excitation(torch.zeros(1, 1), images, gradients, (1, 3)).sheet(images=True)
     assert sheet.shape == (68 + 4, 4 * 64 + 2 * 4, 3)
     first, second, *shown = np.split(sheet[4:68, 4:260], 4, axis=1)
     assert (first == 255).all()

@@ -188,10 +188,10 @@ def opened(path: Path) -> Translator:
 
 
 def assert_equal_outputs(network: nn.Module, path: Path, x: Tensor, *, training: bool) -> None:
-    """One picture at a time, as the original code tests."""
+    """One image at a time, as the original code tests."""
     translator = opened(path)
-    ours = torch.cat([translator.translate(picture) for picture in x.chunk(len(x))])
-    theirs = torch.cat([run_original(network, picture, training=training) for picture in x.chunk(len(x))])
+    ours = torch.cat([translator.translate(image) for image in x.chunk(len(x))])
+    theirs = torch.cat([run_original(network, image, training=training) for image in x.chunk(len(x))])
     assert theirs.std() > 0.05
     difference = (ours - theirs).abs().max().item()
     assert difference < TOLERANCE, f"largest difference {difference:.2g}"
@@ -222,7 +222,7 @@ def original(name: str) -> nn.Module:
     return randomized(build(**settings))
 
 
-def pictures(name: str, count: int = 2) -> Tensor:
+def images(name: str, count: int = 2) -> Tensor:
     build, settings = NETWORKS[name]
     side = 2 ** settings["depth"] if build is unet else 24
     return torch.rand(count, settings.get("channels", (3, 3))[0], side, side) * 2 - 1
@@ -234,12 +234,12 @@ def test_an_imported_generator_computes_what_the_original_does(name: str, tmp_pa
     file = saved(network, tmp_path / "latest_net_G.pth")
     result = i2i("import", file, "-o", tmp_path / "run", "--no-dropout")
     assert (result.code, result.err) == (0, "")
-    assert_equal_outputs(network, tmp_path / "run", pictures(name), training=True)
+    assert_equal_outputs(network, tmp_path / "run", images(name), training=True)
     if NETWORKS[name][1].get("norm", "batch" if "unet" in name else "instance") == "batch":
         arguments = ("import", file, "-o", tmp_path / "running.safetensors", "--statistics", "running")
         assert i2i(*arguments, "--no-dropout").code == 0
         network = original(name)  # running it in training mode has moved its statistics
-        assert_equal_outputs(network, tmp_path / "running.safetensors", pictures(name), training=False)
+        assert_equal_outputs(network, tmp_path / "running.safetensors", images(name), training=False)
 
 
 @every_network
@@ -271,7 +271,7 @@ def test_dropout_stays_on_as_the_original_code_tests(name: str, tmp_path: Path, 
     translator = opened(tmp_path / "run")
     masks = [layer for layer in translator.method.modules() if isinstance(layer, SeededDropout)]
     assert masks
-    network, x = with_masks(original(name), iter(masks)), pictures(name)
+    network, x = with_masks(original(name), iter(masks)), images(name)
     assert_equal_outputs(network, tmp_path / "run", x, training=True)
     without = run_original(original(name), x[:1], training=True)
     assert (translator.translate(x[:1]) - without).abs().max() > 0.01
@@ -280,13 +280,13 @@ def test_dropout_stays_on_as_the_original_code_tests(name: str, tmp_path: Path, 
 @pytest.mark.parametrize(
     ("name", "options", "said", "statistics", "dropout"),
     [
-        ("unet-256", [], "batch norm by the statistics of each picture, dropout on", "picture", True),
-        ("unet-256", ["--no-dropout"], "each picture, dropout off", "picture", False),
+        ("unet-256", [], "batch norm by the statistics of each image, dropout on", "image", True),
+        ("unet-256", ["--no-dropout"], "each image, dropout off", "image", False),
         ("unet-256", ["--statistics", "running"], "statistics of training, dropout on", "running", True),
         ("unet-256-instance", [], "at inference: dropout off", "running", False),
         ("unet-256-instance", ["--dropout"], "at inference: dropout on", "running", True),
         ("resnet-9-dropout", [], "at inference: dropout on", "running", True),
-        ("resnet-9-batch", [], "at inference: batch norm by the statistics of each picture (", "picture", False),
+        ("resnet-9-batch", [], "at inference: batch norm by the statistics of each image (", "image", False),
     ],
 )
 def test_inference_is_the_original_codes_unless_chosen(
@@ -335,9 +335,7 @@ def test_every_way_of_keeping_a_state_dict_is_understood(kind: str, tmp_path: Pa
         torch.save(CONTAINERS[kind](state), file)
     result = i2i("import", file, "-o", tmp_path / "model.safetensors")
     assert (result.code, result.err) == (0, "")
-    assert_equal_outputs(
-        original("resnet-grey"), tmp_path / "model.safetensors", pictures("resnet-grey"), training=True
-    )
+    assert_equal_outputs(original("resnet-grey"), tmp_path / "model.safetensors", images("resnet-grey"), training=True)
 
 
 def test_batch_norm_that_has_counted_no_batches_is_taken(tmp_path: Path, i2i: Run) -> None:
@@ -345,7 +343,7 @@ def test_batch_norm_that_has_counted_no_batches_is_taken(tmp_path: Path, i2i: Ru
     state = {key: tensor for key, tensor in network.state_dict().items() if not key.endswith("num_batches_tracked")}
     torch.save(state, tmp_path / "G.pth")
     assert i2i("import", tmp_path / "G.pth", "-o", tmp_path / "run", "--statistics", "running").code == 0
-    assert_equal_outputs(network, tmp_path / "run", pictures("resnet-9-batch"), training=False)
+    assert_equal_outputs(network, tmp_path / "run", images("resnet-9-batch"), training=False)
 
 
 class Malicious:

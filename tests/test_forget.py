@@ -145,7 +145,7 @@ def test_boxes_are_on_the_samples_of_the_seed(sampler: Sampler, tmp_path: Path) 
 
 
 def test_maps_of_a_model_with_standing_statistics_are_those_of_its_samples(tmp_path: Path) -> None:
-    """Its first sample takes the statistics, from 512 other pictures; nothing of these is among the maps."""
+    """Its first sample takes the statistics, from 512 other images; nothing of these is among the maps."""
     settings = ("networks.generator.attention=8", "networks.discriminator.attention=8", "inference.statistics=standing")
     config = changed(
         small_config("biggan", Path("digits"), *settings), {"data.labels": ("a", "b"), "data.channels_a": 1}

@@ -183,7 +183,7 @@ def test_a_run_without_its_list_of_images_needs_the_same_names(data: Path, tmp_p
         if content is not None:
             run.images.write_bytes(content)
         extra = draw(data / "trainA/more.bmp", 1)
-        with pytest.raises(DataError, match=r"pictures have changed|other domains"):
+        with pytest.raises(DataError, match=r"images have changed|other domains"):
             resume(run.root, 4)
         extra.unlink()
     run.images.unlink()

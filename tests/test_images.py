@@ -1,4 +1,4 @@
-"""Decoding: every mode of picture becomes 8-bit pixels by a stated rule."""
+"""Decoding: every mode of image becomes 8-bit pixels by a stated rule."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ def test_sixteen_bits_are_scaled_and_not_clipped(tmp_path: Path) -> None:
     assert read_image(tmp_path / "a.png", channels=1)[..., 0].tolist() == [[0, 1, 128, 255]]
 
 
-def test_pictures_without_a_known_range_are_refused(tmp_path: Path) -> None:
+def test_images_without_a_known_range_are_refused(tmp_path: Path) -> None:
     Image.fromarray(np.ones((2, 2), np.float32)).save(tmp_path / "a.tiff")
-    with pytest.raises(DataError, match=r"a\.tiff: 32-bit pictures"):
+    with pytest.raises(DataError, match=r"a\.tiff: 32-bit images"):
         read_image(tmp_path / "a.tiff")
 
 

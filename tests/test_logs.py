@@ -1,4 +1,4 @@
-"""What a person sees of a run: TensorBoard's tags and pictures, metrics.jsonl, samples/, and plain lines."""
+"""What a person sees of a run: TensorBoard's tags and images, metrics.jsonl, samples/, and plain lines."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def run(toy_set: Path, tmp_path: Path, i2i: Run) -> Path:
     return tmp_path / "run"
 
 
-def test_tensorboard_has_the_tags_the_pictures_and_the_configuration(run: Path) -> None:
+def test_tensorboard_has_the_tags_the_images_and_the_configuration(run: Path) -> None:
     events = EventAccumulator(str(run / "tb"))
     events.Reload()
     tags = events.Tags()

@@ -19,7 +19,7 @@ LOGGER = logging.getLogger("i2i")
 
 @pytest.fixture
 def damaged_set(tmp_path: Path) -> Path:
-    """A set in which one picture cannot be read; its name has a control character."""
+    """A set in which one image cannot be read; its name has a control character."""
     data = make_set(tmp_path / "data", trainA=3, trainB=3)
     bad = draw(data / "trainA/cut.jpg", 7)
     bad.write_bytes(bad.read_bytes()[:100])
@@ -91,7 +91,7 @@ def test_only_the_first_of_several_processes_speaks(
     tmp_path: Path, damaged_set: Path, i2i: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = package.train(small_config("cyclegan", damaged_set, "training.steps=1"), tmp_path / "run").run.root
-    command = ("translate", damaged_set / "trainB/picture00.png", "--model", run, "--seed", 3)
+    command = ("translate", damaged_set / "trainB/image00.png", "--model", run, "--seed", 3)
     assert i2i(*command).err.startswith("warning: --seed changes nothing")
     monkeypatch.setenv("RANK", "1")
     assert i2i(*command).err == ""

@@ -42,7 +42,7 @@ def test_the_contrastive_loss_by_hand() -> None:
     torch.testing.assert_close(patch_nce(query, key.flip(1), 0.5).item(), expected + 2)
 
 
-def test_keys_get_no_gradient_and_pictures_are_apart() -> None:
+def test_keys_get_no_gradient_and_images_are_apart() -> None:
     query, key = torch.randn(2, 5, 3, requires_grad=True), torch.randn(2, 5, 3, requires_grad=True)
     loss = patch_nce(query, key)
     torch.autograd.backward(loss)

@@ -86,9 +86,9 @@ def test_another_seed_is_another_translation(toy_set: Path, tmp_path: Path, nois
     if noise == "channels":
         settings += ["networks.generator.dropout=0", "method.noise_channels=2"]
     run = train(small_config("dualgan", toy_set, *settings, "training.steps=1"), tmp_path / "run").run.root
-    picture = torch.rand(2, 3, 64, 64) * 2 - 1
+    image = torch.rand(2, 3, 64, 64) * 2 - 1
     translator = load_translator(run)
-    first, again, other = (translator(picture, seed=seed) for seed in (1, 1, 2))
+    first, again, other = (translator(image, seed=seed) for seed in (1, 1, 2))
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
-    torch.testing.assert_close(translator(picture[1:], seed=1), first[1:], atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(translator(image[1:], seed=1), first[1:], atol=1e-5, rtol=1e-5)

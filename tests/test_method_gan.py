@@ -156,9 +156,9 @@ def test_dcgan_has_the_papers_shape(size: int, maps: tuple[int, int], count: int
         sides.append((x.shape[2], x.shape[1]))
     assert sides[0] == maps
     assert sides == [(maps[0] * 2**i, maps[1] // 2**i) for i in range(count)]
-    pictures = generator(torch.randn(2, 100))
-    assert pictures.shape == (2, 3, size, size)
-    assert discriminator(pictures).shape == (2,)
+    images = generator(torch.randn(2, 100))
+    assert images.shape == (2, 3, size, size)
+    assert discriminator(images).shape == (2,)
     norms = [sum(isinstance(m, torch.nn.BatchNorm2d) for m in n.modules()) for n in (generator, discriminator)]
     assert norms == [count, count - 1]  # none at the generator's output and at the discriminator's input
 
@@ -224,7 +224,7 @@ def labels_seen(method: GAN, batch: Batch) -> list[list[int]]:
     return seen
 
 
-def test_generated_pictures_have_the_labels_of_the_batch_or_labels_of_their_own() -> None:
+def test_generated_images_have_the_labels_of_the_batch_or_labels_of_their_own() -> None:
     batch = Batch(torch.zeros(64, 1, 8, 8), label=torch.zeros(64, dtype=torch.long))
     assert labels_seen(labelled(), batch) == [[0] * 64] * 5
     drawn, real, judged, later, judged_later = labels_seen(labelled(fake_labels="uniform"), batch)
@@ -246,7 +246,7 @@ def test_drawn_labels_do_not_depend_on_the_number_of_processes() -> None:
     assert [parts[i % 2][i // 2] for i in range(8)] == drawn(Batch(real, label=label))
 
 
-def test_real_and_generated_pictures_meet_the_same_spectral_norm() -> None:
+def test_real_and_generated_images_meet_the_same_spectral_norm() -> None:
     torch.manual_seed(0)
     method = GAN(
         DataSpec(16, 1, 1),

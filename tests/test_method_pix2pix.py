@@ -96,27 +96,27 @@ def test_the_discriminator_does_not_reach_the_generator() -> None:
     assert all(parameter.grad is None for parameter in method.generator.parameters())
 
 
-def test_statistics_of_a_picture_are_batch_norm_on_a_batch_of_one() -> None:
+def test_statistics_of_a_image_are_batch_norm_on_a_batch_of_one() -> None:
     torch.manual_seed(0)
     network = UNetGenerator(1, 3, width=4, depth=3).train()
-    pictures = torch.rand(3, 1, 16, 16) * 2 - 1
-    one_by_one = torch.cat([network(picture[None]) for picture in pictures])
-    prepare_for_inference(network, statistics="picture", dropout=False, seed=0)
-    torch.testing.assert_close(network(pictures), one_by_one)
+    images = torch.rand(3, 1, 16, 16) * 2 - 1
+    one_by_one = torch.cat([network(image[None]) for image in images])
+    prepare_for_inference(network, statistics="image", dropout=False, seed=0)
+    torch.testing.assert_close(network(images), one_by_one)
 
 
 def test_dropout_at_inference_is_a_function_of_the_seed() -> None:
     torch.manual_seed(0)
     network = UNetGenerator(1, 3, width=4, depth=6, dropout=0.5)
     assert sum(isinstance(layer, nn.Dropout) for layer in network.modules()) > 0
-    pictures = torch.rand(2, 1, 64, 64) * 2 - 1
+    images = torch.rand(2, 1, 64, 64) * 2 - 1
     state = {key: value.clone() for key, value in network.state_dict().items()}
     drawn: list[Tensor] = []
     for seed in (1, 1, 2):
         torch.manual_seed(len(drawn))  # whatever was drawn before
-        with as_at_inference([network], statistics="picture", dropout=True, seed=seed):
-            drawn.append(network(pictures))
-            alone = network(pictures[1:])
+        with as_at_inference([network], statistics="image", dropout=True, seed=seed):
+            drawn.append(network(images))
+            alone = network(images[1:])
         torch.testing.assert_close(drawn[-1][1:], alone)
     assert torch.equal(drawn[0], drawn[1])
     assert not torch.equal(drawn[0], drawn[2])
@@ -140,7 +140,7 @@ def test_the_inference_mode_travels_in_the_weight_file(paired_set: Path, tmp_pat
     settings = ["networks.generator.depth=4", "image_size=16", "data.load_size=18"]
     config = small_config("pix2pix", paired_set, *settings)
     run = train(config, tmp_path / "run").run.root
-    assert load_translator(run).config.inference.statistics == "picture"
+    assert load_translator(run).config.inference.statistics == "image"
     outputs = []
     for name, seed in (("one", None), ("again", None), ("other", 5)):
         arguments = [] if seed is None else ["--seed", seed]
@@ -153,8 +153,8 @@ def test_the_inference_mode_travels_in_the_weight_file(paired_set: Path, tmp_pat
 
 def test_pairs_of_different_shapes_are_named(tmp_path: Path) -> None:
     data = make_set(tmp_path / "pairs", trainA=2, trainB=2)
-    draw(data / "trainB/picture01.png", 0, size=(40, 20))
-    with pytest.raises(DataError, match=r"picture01\.png.*different shapes"):
+    draw(data / "trainB/image01.png", 0, size=(40, 20))
+    with pytest.raises(DataError, match=r"image01\.png.*different shapes"):
         train(small_config("pix2pix", data, "data.fit=shorter"), tmp_path / "run")
     train(small_config("pix2pix", data, "training.steps=1"), tmp_path / "run")
 
@@ -163,7 +163,7 @@ def test_instance_norm_of_a_batch_norm_by_hand() -> None:
     norm = nn.BatchNorm2d(2)
     norm.weight.data, norm.bias.data = torch.tensor([2.0, 3.0]), torch.tensor([0.5, -1.0])
     layer = nn.Sequential(norm)
-    prepare_for_inference(layer, statistics="picture", dropout=False, seed=0)
+    prepare_for_inference(layer, statistics="image", dropout=False, seed=0)
     x = torch.randn(3, 2, 5, 5)
     expected = instance_norm(x) * torch.tensor([2.0, 3.0])[:, None, None] + torch.tensor([0.5, -1.0])[:, None, None]
     torch.testing.assert_close(layer(x), expected)

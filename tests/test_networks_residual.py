@@ -237,7 +237,7 @@ def test_labels_matter_where_there_are_some(conditioning: Conditioning) -> None:
         make(2)(z)
 
 
-def test_pictures_start_alike_for_all_labels() -> None:
+def test_images_start_alike_for_all_labels() -> None:
     # Every gain starts at 1 and every shift at 0.
     generator = ResidualGenerator(colours(16, 2), 6, width=2, attention=8, conditioning="shared", skip_z=True).eval()
     z = torch.randn(1, 6)

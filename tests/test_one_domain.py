@@ -33,8 +33,8 @@ def write_idx(path: Path, values: np.ndarray[tuple[int, ...], np.dtype[np.uint8]
 
 @pytest.fixture
 def idx_set(tmp_path: Path) -> Path:
-    pictures = np.arange(5 * 8 * 8, dtype=np.uint8).reshape(5, 8, 8)
-    write_idx(tmp_path / "train-images-idx3-ubyte.gz", pictures)
+    images = np.arange(5 * 8 * 8, dtype=np.uint8).reshape(5, 8, 8)
+    write_idx(tmp_path / "train-images-idx3-ubyte.gz", images)
     write_idx(tmp_path / "train-labels-idx1-ubyte", np.array([2, 0, 1, 2, 0], np.uint8))
     return tmp_path
 
@@ -47,25 +47,25 @@ def test_labels_come_from_folders_in_order_of_their_names(labelled_set: Path) ->
 
 
 @pytest.mark.parametrize("broken", [False, True])
-def test_a_batch_has_the_label_of_each_picture(labelled_set: Path, tmp_path: Path, broken: bool) -> None:
-    """Also where a picture cannot be read, and another takes its place."""
+def test_a_batch_has_the_label_of_each_image(labelled_set: Path, tmp_path: Path, broken: bool) -> None:
+    """Also where a image cannot be read, and another takes its place."""
     train = Path(shutil.copytree(labelled_set, tmp_path / "set"), "train")
     if broken:
-        (train / "green/picture00.png").write_text("no picture")
+        (train / "green/image00.png").write_text("no image")
     config, data = prepare("cgan", train.parent, "training.batch_size=6")
     names = ("blue", "green", "red")
     assert (config.data.labels, data.size) == (names, 12)
     drawn = list(islice(batches_from(dataset_of(config, data), 0, workers=0, device=CPU), 2))
     found: list[Path] = []
-    for picture, label in ((picture, label) for batch in drawn for picture, label in zip(*pair(batch), strict=True)):
+    for image, label in ((image, label) for batch in drawn for image, label in zip(*pair(batch), strict=True)):
         files = [file for file in sorted((train / names[label]).iterdir()) if file.read_bytes()[:4] == b"\x89PNG"]
-        (file,) = [file for file in files if np.array_equal(seen_by_training(file), picture)]
+        (file,) = [file for file in files if np.array_equal(seen_by_training(file), image)]
         found.append(file)
     assert len(set(found)) == 12 - broken  # an epoch shows each
 
 
 def pair(batch: Batch) -> tuple[np.ndarray[tuple[int, ...], np.dtype[np.uint8]], list[int]]:
-    """The pictures (N, H, W, C) of a batch, and their labels."""
+    """The images (N, H, W, C) of a batch, and their labels."""
     assert batch.label is not None
     return from_unit(batch.a).permute(0, 2, 3, 1).numpy(), batch.label.tolist()
 
@@ -75,7 +75,7 @@ def seen_by_training(file: Path) -> np.ndarray[tuple[int, ...], np.dtype[np.uint
     return np.asarray(Image.open(file).convert("RGB").resize((16, 16), Image.Resampling.BICUBIC))
 
 
-def test_pictures_without_folders_have_no_labels(tmp_path: Path, i2i: Run) -> None:
+def test_images_without_folders_have_no_labels(tmp_path: Path, i2i: Run) -> None:
     draw(tmp_path / "set/deep/a.png", 0)
     draw(tmp_path / "set/b.png", 1)
     assert find_collection(str(tmp_path / "set"), size=16).labels == ()
@@ -85,16 +85,16 @@ def test_pictures_without_folders_have_no_labels(tmp_path: Path, i2i: Run) -> No
     assert not (tmp_path / "run").exists()
 
 
-def test_stray_pictures_beside_label_folders_are_never_dropped(labelled_set: Path, tmp_path: Path) -> None:
+def test_stray_images_beside_label_folders_are_never_dropped(labelled_set: Path, tmp_path: Path) -> None:
     data = make_set(tmp_path / "data", **{"train/red": 2, "train/blue": 2})
     draw(data / "train/stray.png", 0)
     collection = find_collection(str(data), size=16)
-    assert (len(collection.train.pictures), collection.labels) == (5, ())
+    assert (len(collection.train.images), collection.labels) == (5, ())
 
 
 def test_a_single_folder_is_no_label(tmp_path: Path) -> None:
     collection = find_collection(str(make_set(tmp_path / "data", **{"train/red": 2})), size=16)
-    assert (len(collection.train.pictures), collection.labels) == (2, ())
+    assert (len(collection.train.images), collection.labels) == (2, ())
 
 
 def test_idx_files_are_read_with_their_labels(idx_set: Path) -> None:
@@ -102,8 +102,8 @@ def test_idx_files_are_read_with_their_labels(idx_set: Path) -> None:
     assert (config.data.channels_a, config.data.labels) == (1, ("0", "1", "2"))
     collection = find_collection(str(idx_set), size=16)
     assert collection.train.labels == [2, 0, 1, 2, 0]
-    assert collection.train.pictures[1].read(1, (255, 255, 255))[0, :3, 0].tolist() == [64, 65, 66]
-    assert data.describe() == "5 pictures with 3 labels"
+    assert collection.train.images[1].read(1, (255, 255, 255))[0, :3, 0].tolist() == [64, 65, 66]
+    assert data.describe() == "5 images with 3 labels"
 
 
 @pytest.mark.parametrize("damage", [b"", b"\x00\x00\x09\x01\x00\x00\x00\x01\x07", b"\x00\x00\x08\x03\x00\x00\x00\xff"])
@@ -132,11 +132,11 @@ def test_idx_files_come_in_pairs(idx_set: Path) -> None:
 
 def test_idx_files_of_different_lengths_are_named(idx_set: Path) -> None:
     write_idx(idx_set / "train-labels-idx1-ubyte", np.array([2, 0, 1, 2], np.uint8))
-    with pytest.raises(DataError, match=r"holds \(5, 8, 8\) and .*-labels-idx1-ubyte \(4,\): not pictures and labels"):
+    with pytest.raises(DataError, match=r"holds \(5, 8, 8\) and .*-labels-idx1-ubyte \(4,\): not images and labels"):
         find_collection(str(idx_set), size=16)
 
 
-def test_channels_follow_the_pictures(tmp_path: Path) -> None:
+def test_channels_follow_the_images(tmp_path: Path) -> None:
     for number in range(3):
         draw(tmp_path / f"{number}.png", number, mode="L")
     assert prepare("gan", tmp_path)[0].data.channels_a == 1
@@ -147,16 +147,16 @@ def test_channels_follow_the_pictures(tmp_path: Path) -> None:
 def test_the_built_in_digits_are_split_by_number() -> None:
     collection = find_collection("digits", size=16)
     assert collection.labels == tuple("0123456789")
-    assert len(collection.train.pictures) + len(collection.test.pictures) == 1797
-    assert 200 < len(collection.test.pictures) < 330
+    assert len(collection.train.images) + len(collection.test.images) == 1797
+    assert 200 < len(collection.test.images) < 330
     assert collection.is_grey()
-    pictures, labels = load_digits(return_X_y=True)
+    images, labels = load_digits(return_X_y=True)
     for part in (collection.train, collection.test):
-        for picture, label in list(zip(part.pictures, part.labels, strict=True))[::50]:
-            number = int(picture.name.name)
+        for image, label in list(zip(part.images, part.labels, strict=True))[::50]:
+            number = int(image.name.name)
             assert label == labels[number]
-            plain = (pictures[number].reshape(8, 8, 1) * 255 / 16).round()
-            np.testing.assert_array_equal(picture.read(1, (255, 255, 255)), plain)
+            plain = (images[number].reshape(8, 8, 1) * 255 / 16).round()
+            np.testing.assert_array_equal(image.read(1, (255, 255, 255)), plain)
 
 
 def test_folders_of_two_domains_are_pointed_out(toy_set: Path) -> None:
@@ -201,15 +201,15 @@ def test_data_check_counts_labels_and_finds_leaks(labelled_set: Path, tmp_path: 
         assert part in result.out
     data = make_set(tmp_path / "data", **{"train/red": 2, "train/blue": 2})
     (data / "test/red").mkdir(parents=True)
-    (data / "test/red/leaked.png").write_bytes((data / "train/red/picture00.png").read_bytes())
-    (data / "train/red/broken.png").write_text("no picture")
+    (data / "test/red/leaked.png").write_bytes((data / "train/red/image00.png").read_bytes())
+    (data / "train/red/broken.png").write_text("no image")
     result = i2i("data", "check", data)
     assert result.code == 1
-    assert "leaked.png: the same picture as" in result.err
-    assert "broken.png: not a picture" in result.err
+    assert "leaked.png: the same image as" in result.err
+    assert "broken.png: not a image" in result.err
 
 
-def test_data_check_tells_strips_from_single_pictures(tmp_path: Path, i2i: Run) -> None:
+def test_data_check_tells_strips_from_single_images(tmp_path: Path, i2i: Run) -> None:
     draw(tmp_path / "strips/train/a.png", 0, size=(32, 16))
     draw(tmp_path / "single/train/a.png", 0, size=(16, 16))
     assert "side by side" in i2i("data", "check", tmp_path / "strips").out

@@ -78,19 +78,19 @@ def test_a_report_of_somebody_opens_no_folder(tmp_path: Path, run: Path, i2i: Ru
     source = photos(tmp_path / "in", 2)
     for number, text in enumerate(('{"my": "annual report"}', "[]", "no json", '{"format": "i2i translations 1"}')):
         own = tmp_path / f"own{number}"
-        picture = draw(own / "000.png", 9)
+        image = draw(own / "000.png", 9)
         (own / "report.json").write_text(text)
-        for _ in ("with a picture", "with the report alone"):
+        for _ in ("with a image", "with the report alone"):
             before = {path.name: path.read_bytes() for path in own.iterdir()}
             result = i2i("translate", source, "-o", own, "--model", run)
             assert_refused(result, "report.json exists and is no report of a translation", "--overwrite")
             assert {path.name: path.read_bytes() for path in own.iterdir()} == before
-            picture.unlink(missing_ok=True)
+            image.unlink(missing_ok=True)
     assert i2i("translate", source, "-o", own, "--model", run, "--overwrite").code == 0
     assert report_of(own)["translated"] == 2
 
 
-def test_a_picture_put_among_outputs_is_not_replaced(tmp_path: Path, run: Path, i2i: Run) -> None:
+def test_a_image_put_among_outputs_is_not_replaced(tmp_path: Path, run: Path, i2i: Run) -> None:
     out = tmp_path / "out"
     assert i2i("translate", photos(tmp_path / "in", 2), "-o", out, "--model", run).code == 0
     mine = draw(out / "mine.png", 7)
@@ -162,7 +162,7 @@ def interrupted(arguments: list[object], out: Path, number: signal.Signals, at: 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_an_interrupted_translation_goes_on(tmp_path: Path, run: Path, i2i: Run, number: signal.Signals) -> None:
     source, out, count = photos(tmp_path / "in", 400), tmp_path / "out", 400
-    (source / "100.png").write_text("no picture")
+    (source / "100.png").write_text("no image")
     arguments: list[object] = ["translate", source, "-o", out, "--model", run, "--device", "cpu"]
     code, said = interrupted(arguments, out, number, 5)
     there = times(out)
@@ -313,7 +313,7 @@ def test_two_processes_share_the_files_and_give_what_one_gives(
 ) -> None:
     source = photos(tmp_path / "in", 9)
     for number in (3, 4):  # one of each process
-        (source / f"{number:03}.png").write_text("no picture")
+        (source / f"{number:03}.png").write_text("no image")
     arguments = ("translate", source, "--model", run, "--device", "cpu")
     assert i2i(*arguments, "-o", tmp_path / "one").code == 1
     shutil.copytree(tmp_path / "one", tmp_path / "two")
@@ -333,5 +333,5 @@ def test_two_processes_share_the_files_and_give_what_one_gives(
     assert i2i(*sample, "-o", tmp_path / "drawn").code == 0
     result = launched(*sample, "-o", tmp_path / "drawn-by-two")
     assert result.returncode == 0, result.stderr
-    assert result.stdout.count("drew 5 pictures") == 1
+    assert result.stdout.count("drew 5 images") == 1
     assert contents(tmp_path / "drawn-by-two") == contents(tmp_path / "drawn")

@@ -297,13 +297,11 @@ def test_a_run_whose_labels_have_changed_is_not_continued(tmp_path: Path, i2i: R
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_runs_that_meet_unreadable_pictures_are_exact_and_end_with_exit_1(
-    tmp_path: Path, i2i: Run, workers: int
-) -> None:
+def test_runs_that_meet_unreadable_images_are_exact_and_end_with_exit_1(tmp_path: Path, i2i: Run, workers: int) -> None:
     """One is met before the stop and one after it; the first is repaired in between, and stays replaced."""
     data = make_set(tmp_path / "data", trainA=12, trainB=12)
     order = [order_of(0, "A", 12, position) for position in range(12)]
-    early, late = (data / f"trainA/picture{order[place]:02}.png" for place in (1, 9))
+    early, late = (data / f"trainA/image{order[place]:02}.png" for place in (1, 9))
     whole = early.read_bytes()
     for path in (early, late):
         path.write_bytes(path.read_bytes()[:60])
@@ -322,7 +320,7 @@ def test_runs_that_meet_unreadable_pictures_are_exact_and_end_with_exit_1(
     assert_equal_runs(tmp_path / "straight", stopped.root)
 
 
-def test_too_many_unreadable_pictures_end_a_run_that_can_go_on_once_they_are_repaired(tmp_path: Path, i2i: Run) -> None:
+def test_too_many_unreadable_images_end_a_run_that_can_go_on_once_they_are_repaired(tmp_path: Path, i2i: Run) -> None:
     data = make_set(tmp_path / "data", trainA=10, trainB=2)
     contents = {path: path.read_bytes() for path in sorted((data / "trainA").iterdir())[:5]}
     for path, content in contents.items():

@@ -1,4 +1,4 @@
-"""``i2i sample``: sheets, folders, walks, arithmetic, codes and dropped features, against pictures drawn by hand."""
+"""``i2i sample``: sheets, folders, walks, arithmetic, codes and dropped features, against images drawn by hand."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ from i2i.training.start import train
 from .conftest import Run, small_config
 from .toys import assert_refused, prepare
 
-Picture = NDArray[np.uint8]
+Pixels = NDArray[np.uint8]
 
 
 def vivid(arch: str, data: Path, path: Path, *settings: str) -> Path:
-    """A weight file with weights so large that every latent number and label changes the picture by much."""
+    """A weight file with weights so large that every latent number and label changes the image by much."""
     config, _ = prepare(arch, data, *settings)
     method = build_method(config.model)
     assert isinstance(method, GenerativeMethod)
@@ -59,13 +59,13 @@ def pixels_of(path: Path) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
 
 def test_a_sheet_has_rows_of_ten(cgan: Path, tmp_path: Path, i2i: Run) -> None:
     result = i2i("sample", "--model", cgan, "-o", tmp_path / "sheet.png", "--count", 13)
-    assert (result.code, "drew 13 pictures with cgan (6 steps)" in result.out) == (0, True)
+    assert (result.code, "drew 13 images with cgan (6 steps)" in result.out) == (0, True)
     sheet = pixels_of(tmp_path / "sheet.png")
     assert sheet.shape == (32, 160, 3)
     assert (sheet[16:, 48:] == 255).all()  # the last row is filled up with white
 
 
-def test_a_folder_holds_the_pictures_of_the_sheet(cgan: Path, tmp_path: Path, i2i: Run) -> None:
+def test_a_folder_holds_the_images_of_the_sheet(cgan: Path, tmp_path: Path, i2i: Run) -> None:
     for output in ("sheet.png", "folder"):
         assert i2i("sample", "--model", cgan, "-o", tmp_path / output, "--count", 4, "--seed", 7).code == 0
     files = sorted((tmp_path / "folder").iterdir())
@@ -78,23 +78,23 @@ def test_a_folder_holds_the_pictures_of_the_sheet(cgan: Path, tmp_path: Path, i2
     assert "exists and is not empty" in again.err
 
 
-def by_hand(sampler: Sampler, z: Tensor, label: int | None = None) -> Picture:
-    """The picture of one latent (latent,)."""
+def by_hand(sampler: Sampler, z: Tensor, label: int | None = None) -> Pixels:
+    """The image of one latent (latent,)."""
     labels = None if label is None else torch.tensor([label])
     with torch.no_grad():
-        picture = sampler.method.generator(z[None], labels)[0]
-    pixels: Picture = (picture.permute(1, 2, 0).numpy() * 127.5 + 127.5).round().astype(np.uint8)
+        image = sampler.method.generator(z[None], labels)[0]
+    pixels: Pixels = (image.permute(1, 2, 0).numpy() * 127.5 + 127.5).round().astype(np.uint8)
     return pixels
 
 
-def assert_same(pixels: Picture, expected: Picture) -> None:
-    """Equal but for the last bit of a rounding, in pictures of which no two are alike."""
+def assert_same(pixels: Pixels, expected: Pixels) -> None:
+    """Equal but for the last bit of a rounding, in images of which no two are alike."""
     assert expected.std() > 10
     np.testing.assert_allclose(pixels.astype(int), expected, atol=1)
 
 
-def cells(path: Path) -> list[list[Picture]]:
-    """The pictures of a sheet of 16x16 pixels, by rows."""
+def cells(path: Path) -> list[list[Pixels]]:
+    """The images of a sheet of 16x16 pixels, by rows."""
     sheet = pixels_of(path)
     return [np.split(row, sheet.shape[1] // 16, axis=1) for row in np.split(sheet, len(sheet) // 16)]
 
@@ -102,14 +102,14 @@ def cells(path: Path) -> list[list[Picture]]:
 def test_a_sample_is_a_function_of_its_number_the_seed_and_the_label(cgan: Path) -> None:
     sampler = load_sampler(cgan, device="cpu")
     assert sampler.labels == ("blue", "green", "red")
-    pictures = list(sampler.sample(70, seed=3))  # more than a batch; the labels in turn
+    images = list(sampler.sample(70, seed=3))  # more than a batch; the labels in turn
     for number in (0, 1, 2, 63, 64, 69):
         one = sampler.latents([number], seed=3)[0]
-        assert_same(pictures[number], by_hand(sampler, one, number % 3))
-        assert np.abs(pictures[number].astype(int) - by_hand(sampler, one, (number + 1) % 3)).mean() > 5
+        assert_same(images[number], by_hand(sampler, one, number % 3))
+        assert np.abs(images[number].astype(int) - by_hand(sampler, one, (number + 1) % 3)).mean() > 5
     z = sampler.latents(range(70), seed=3)
     together = to_pixels(sampler.generate(z, sampler.labels_for(range(70))))
-    assert_same(together[69], pictures[69])
+    assert_same(together[69], images[69])
     red = list(sampler.sample_numbers(range(1, 70), label="red", seed=3))
     for number in (1, 64, 69):
         assert_same(red[number - 1], by_hand(sampler, sampler.latents([number], seed=3)[0], 2))
@@ -123,8 +123,8 @@ def test_truncated_latents_are_drawn_again(cgan: Path, tmp_path: Path, labelled_
     assert 0.4 < z.abs().max() <= 0.5
     assert z.std() > 0.2  # drawn again, and not cut off
     assert i2i("sample", "--model", cgan, "-o", tmp_path / "a.png", "--count", 3, "--truncation", 0.5).code == 0
-    for number, picture in enumerate(cells(tmp_path / "a.png")[0][:3]):
-        assert_same(picture, by_hand(sampler, z[number], number))
+    for number, image in enumerate(cells(tmp_path / "a.png")[0][:3]):
+        assert_same(image, by_hand(sampler, z[number], number))
     uniform = vivid("cgan", labelled_set, tmp_path / "model.safetensors", "method.prior=uniform")
     result = i2i("sample", "--model", uniform, "-o", tmp_path / "b.png", "--truncation", 0.5)
     assert result.code == 2
@@ -136,7 +136,7 @@ def test_a_walk_goes_through_samples_by_spherical_interpolation(cgan: Path, tmp_
     assert i2i("sample", "--model", cgan, "-o", tmp_path / "walk.png", *arguments).code == 0
     sampler = load_sampler(cgan, device="cpu")
     z = sampler.latents(range(3), seed=5)
-    strip = [picture for row in cells(tmp_path / "walk.png") for picture in row]
+    strip = [image for row in cells(tmp_path / "walk.png") for image in row]
     assert len(strip) == 2 * 9  # 17, filled up
     for place, latent in ((0, z[0]), (8, z[1]), (16, z[2])):
         assert_same(strip[place], by_hand(sampler, latent, 2))
@@ -167,8 +167,8 @@ def test_arithmetic_adds_averaged_latents(cgan: Path, tmp_path: Path, i2i: Run) 
     sampler = load_sampler(cgan, device="cpu")
     z = sampler.latents(range(5), seed=5)
     first = (z[1] + z[4]) / 2
-    for picture, latent in zip(row[:4], (first, z[2], z[0], first - z[2] + z[0]), strict=True):
-        assert_same(picture, by_hand(sampler, latent, 2))
+    for image, latent in zip(row[:4], (first, z[2], z[0], first - z[2] + z[0]), strict=True):
+        assert_same(image, by_hand(sampler, latent, 2))
     for number, neighbour in enumerate(row[4:], 4):
         distances = [np.abs(neighbour.astype(int) - other).mean() for other in row[:number]]
         assert min(distances) > 1
@@ -240,7 +240,7 @@ def test_translators_are_not_sampled_and_samplers_do_not_translate(
 
 
 def test_samples_have_standing_statistics(labelled_set: Path, tmp_path: Path) -> None:
-    """BigGAN: those of pictures from the weights that are sampled, with the truncation of the samples."""
+    """BigGAN: those of images from the weights that are sampled, with the truncation of the samples."""
     settings = [f"networks.{role}.width=2" for role in ("generator", "discriminator")]
     settings += ["training.steps=1", "training.ema.half_life=10"]
     run = train(small_config("biggan", labelled_set, *settings), tmp_path / "run").run.root

@@ -23,29 +23,29 @@ from i2i.networks.stages import changed_stage, recorded, stage_outputs
 from i2i.networks.unet import UNetGenerator
 
 SPEC = DataSpec(16, 3, 3, classes=2)
-PICTURES, LATENTS, LABELS = torch.randn(2, 3, 16, 16), torch.randn(2, 8), torch.tensor([0, 1])
+IMAGES, LATENTS, LABELS = torch.randn(2, 3, 16, 16), torch.randn(2, 8), torch.tensor([0, 1])
 Case = tuple[Callable[[], Network], tuple[Tensor, ...]]
 CASES: dict[str, Case] = {
-    "resnet": (lambda: ResNetGenerator(3, 3, width=2, blocks=2), (PICTURES,)),
+    "resnet": (lambda: ResNetGenerator(3, 3, width=2, blocks=2), (IMAGES,)),
     "resnet without norm, blurred": (
         lambda: ResNetGenerator(3, 3, width=2, blocks=1, norm="none", downsample="blurred", upsample="blurred"),
-        (PICTURES,),
+        (IMAGES,),
     ),
-    "unet": (lambda: UNetGenerator(3, 1, width=2, depth=3), (PICTURES,)),
-    "unet without skips": (lambda: UNetGenerator(3, 1, width=2, depth=3, skips=False), (PICTURES,)),
-    "unet with noise": (lambda: WithNoise(lambda a, b: UNetGenerator(a, b, width=2, depth=3), 3, 3, 2), (PICTURES,)),
-    "patchgan": (lambda: PatchGAN(3, width=2, layers=2), (PICTURES,)),
+    "unet": (lambda: UNetGenerator(3, 1, width=2, depth=3), (IMAGES,)),
+    "unet without skips": (lambda: UNetGenerator(3, 1, width=2, depth=3, skips=False), (IMAGES,)),
+    "unet with noise": (lambda: WithNoise(lambda a, b: UNetGenerator(a, b, width=2, depth=3), 3, 3, 2), (IMAGES,)),
+    "patchgan": (lambda: PatchGAN(3, width=2, layers=2), (IMAGES,)),
     "patchgan without norm, blurred": (
         lambda: PatchGAN(3, width=2, layers=1, norm="none", downsample="blurred"),
-        (PICTURES,),
+        (IMAGES,),
     ),
-    "pixelgan": (lambda: PatchGAN(3, width=2, layers=0), (PICTURES,)),
+    "pixelgan": (lambda: PatchGAN(3, width=2, layers=0), (IMAGES,)),
     "dcgan generator": (lambda: DCGANGenerator(SPEC, 8, width=2), (LATENTS, LABELS)),
-    "dcgan discriminator": (lambda: DCGANDiscriminator(SPEC, width=2), (PICTURES, LABELS)),
+    "dcgan discriminator": (lambda: DCGANDiscriminator(SPEC, width=2), (IMAGES, LABELS)),
     "residual generator": (lambda: ResidualGenerator(SPEC, 8, width=2, attention=8), (LATENTS, LABELS)),
-    "residual discriminator": (lambda: ResidualDiscriminator(SPEC, width=2, attention=8), (PICTURES, LABELS)),
+    "residual discriminator": (lambda: ResidualDiscriminator(SPEC, width=2, attention=8), (IMAGES, LABELS)),
     "mlp generator": (lambda: MLPGenerator(SPEC, 8, width=4), (LATENTS, LABELS)),
-    "mlp discriminator": (lambda: MLPDiscriminator(SPEC, width=4), (PICTURES, LABELS)),
+    "mlp discriminator": (lambda: MLPDiscriminator(SPEC, width=4), (IMAGES, LABELS)),
 }
 every_network = pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 
@@ -168,7 +168,7 @@ def test_maps_that_nothing_changes_are_no_copies() -> None:
     network, passed = ResNetGenerator(3, 3, width=2, blocks=2), list[Tensor]()
     network.get_submodule("block2").register_forward_pre_hook(lambda _, inputs: passed.extend(inputs))
     with recorded(network, ["block1"]) as found:
-        network(PICTURES)
+        network(IMAGES)
     assert found["block1"] is passed[0]
 
 

@@ -39,7 +39,7 @@ def test_a_tree_is_translated_with_names_and_sizes_kept(tmp_path: Path, run: Pat
     sizes = {"a.png": (1, 1), "deep/er/b.JPG": (37, 5), "deep/c.webp": (16, 16), "d.png": (16, 16), "e.bmp": (64, 3)}
     for number, (name, size) in enumerate(sizes.items()):
         draw(tmp_path / "in" / name, number, size)
-    (tmp_path / "in/notes.txt").write_text("not a picture")
+    (tmp_path / "in/notes.txt").write_text("not a image")
     result = i2i("translate", tmp_path / "in", "--model", run)
     assert result.code == 0, result.err
     output = tmp_path / "in-translated"
@@ -85,7 +85,7 @@ def test_unreadable_files_are_named_and_the_rest_is_done(tmp_path: Path, run: Pa
     assert [entry["output"] is None for entry in report["files"]] == [True, False, True]
 
 
-def test_pictures_that_are_no_translations_are_not_written_over(tmp_path: Path, run: Path, i2i: Run) -> None:
+def test_images_that_are_no_translations_are_not_written_over(tmp_path: Path, run: Path, i2i: Run) -> None:
     draw(tmp_path / "in/a.png", 0)
     truth = draw(tmp_path / "truth/a.png", 1)
     before = truth.read_bytes()
@@ -197,7 +197,7 @@ def test_names_that_are_no_text_are_kept_and_reported(tmp_path: Path, toy_set: P
     names = [b"\xff.png", b":smile: [red]x.png", "é\n.png".encode()]
     (tmp_path / "in").mkdir()
     for name in names:
-        (tmp_path / "in" / os.fsdecode(name)).write_bytes((toy_set / "testA/picture00.png").read_bytes())
+        (tmp_path / "in" / os.fsdecode(name)).write_bytes((toy_set / "testA/image00.png").read_bytes())
     assert i2i("translate", tmp_path / "in", "-o", tmp_path / "out", "--model", run).code == 0
     assert {os.fsencode(path.name) for path in (tmp_path / "out").glob("*.png")} == set(names)
     broken = tmp_path / "in" / "smile :smile:\n[red].png"

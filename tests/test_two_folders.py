@@ -24,8 +24,8 @@ def found(a: Path, b: Path, *, paired: bool = False, held_out: float = 0.3) -> L
     return find_folders(a, b, None, None, held_out=held_out, paired=paired)
 
 
-def stems(pictures: object) -> list[str]:
-    return [picture.path.stem for picture in pictures]  # type: ignore[attr-defined]
+def stems(images: object) -> list[str]:
+    return [image.path.stem for image in images]  # type: ignore[attr-defined]
 
 
 def arguments(root: Path, arch: str, *folders: object) -> list[object]:
@@ -40,7 +40,7 @@ def test_new_files_do_not_move_others_between_the_parts(tmp_path: Path) -> None:
     before = found(a, b)
     held = set(stems(before.test.a))
     assert 3 <= len(held) <= 15
-    assert held | set(stems(before.train.a)) == {f"picture{i:02}" for i in range(30)}
+    assert held | set(stems(before.train.a)) == {f"image{i:02}" for i in range(30)}
     draw(a / "another.png", 99)
     assert set(stems(found(a, b).test.a)) - {"another"} == held
     assert held <= set(stems(found(a, b, held_out=0.6).test.a))
@@ -50,13 +50,13 @@ def test_new_files_do_not_move_others_between_the_parts(tmp_path: Path) -> None:
 
 def test_pairs_stay_together(tmp_path: Path) -> None:
     a, b = named_folders(tmp_path)
-    (b / "picture07.png").rename(b / "alone.png")
+    (b / "image07.png").rename(b / "alone.png")
     layout = found(a, b, paired=True)
     for split in (layout.train, layout.test):
         assert stems(split.a) == stems(split.b)
         assert split.paired
     assert len(layout.train.a) + len(layout.test.a) == 29
-    assert sorted(path.name for path in layout.unmatched) == ["alone.png", "picture07.png"]
+    assert sorted(path.name for path in layout.unmatched) == ["alone.png", "image07.png"]
 
 
 @pytest.mark.parametrize("arch", ["cyclegan", "pix2pix"])
@@ -66,8 +66,8 @@ def test_a_run_on_two_folders_is_resumed_and_used_without_naming_them(tmp_path: 
     assert trained.code == 0, trained.err
     (line,) = [line for line in trained.err.splitlines() if line.startswith("held out by their names")]
     layout = found(a, b, held_out=0.1)
-    assert f"{len(layout.test.a)} pictures of A and {len(layout.test.b)} of B" in line
-    assert f"{len(layout.train.a)} pictures in A and {len(layout.train.b)} in B" in trained.err
+    assert f"{len(layout.test.a)} images of A and {len(layout.test.b)} of B" in line
+    assert f"{len(layout.train.a)} images in A and {len(layout.train.b)} in B" in trained.err
     data = RunFolder(tmp_path / "run").read_config().data
     assert (data.a, data.b, data.path) == (str(a), str(b), "")
     assert i2i("train", "--resume", tmp_path / "run", "--steps", 8).code == 0
@@ -85,7 +85,7 @@ def test_test_folders_are_taken_whole(tmp_path: Path, i2i: Run) -> None:
     tests = ("--test-a", tmp_path / "later", "--test-b", tmp_path / "earlier")
     result = i2i(*arguments(tmp_path, "cyclegan", "--a", a, "--b", b, *tests))
     assert result.code == 0
-    assert "5 pictures in A and 5 in B" in result.err
+    assert "5 images in A and 5 in B" in result.err
     assert "held out" not in result.err
 
 
@@ -102,8 +102,8 @@ def test_test_folders_are_taken_whole(tmp_path: Path, i2i: Run) -> None:
         (["--a", "summer", "--b", "linked"], "or inside it"),
         (["--a", "summer", "--b", "winter", "--test-a", "summer/deep", "--test-b", "later"], "or inside it"),
         (["--a", "summer", "--b", "nowhere"], "nowhere: no such folder"),
-        (["--a", "summer", "--b", "empty"], "empty: no pictures"),
-        (["--a", "summer", "--b", "winter/picture00.png"], "is a file"),
+        (["--a", "summer", "--b", "empty"], "empty: no images"),
+        (["--a", "summer", "--b", "winter/image00.png"], "is a file"),
     ],
 )
 def test_what_is_wrong_with_the_folders_is_one_line(
@@ -159,4 +159,4 @@ def test_data_check_looks_at_two_folders(tmp_path: Path, i2i: Run) -> None:
     make_set(tmp_path, earlier=1)
     result = i2i("data", "check", "--a", a, "--b", b, "--test-a", tmp_path / "test", "--test-b", tmp_path / "earlier")
     assert result.code == 1
-    assert "leaked.png: the same picture as" in result.err
+    assert "leaked.png: the same image as" in result.err

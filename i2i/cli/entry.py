@@ -20,7 +20,7 @@ from i2i.errors import UserError
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="i2i")
 def cli() -> None:
-    """Two folders of pictures in, a trained translator out."""
+    """Two folders of images in, a trained translator out."""
 
 
 def main() -> NoReturn:

@@ -54,13 +54,13 @@ class ImageConfig(Section):
 
 
 class DataConfig(Section):
-    """Where pictures come from and how they are brought to the training size.
+    """Where images come from and how they are brought to the training size.
 
-    One-domain sets have only A. Their ``channels_a`` "auto" (1 where no picture of a fixed sample has colours) and
+    One-domain sets have only A. Their ``channels_a`` "auto" (1 where no image of a fixed sample has colours) and
     their ``labels`` None are filled in from the data when a run starts; empty ``labels`` leave labels unused that a
-    method could use. ``memory_gib`` is for the decoded pictures of all domains together, in each process.
+    method could use. ``memory_gib`` is for the decoded images of all domains together, in each process.
 
-    Two domains may also be two folders of any name, ``a`` and ``b``; ``path`` is empty then. Held-out pictures come
+    Two domains may also be two folders of any name, ``a`` and ``b``; ``path`` is empty then. Held-out images come
     from ``test_a`` and ``test_b``, or are the fraction ``held_out`` of each folder, by a hash of the file's name.
     """
 
@@ -224,12 +224,12 @@ class TrainingConfig(Section):
 class InferenceConfig(Section):
     """What layers that are random or see a batch do at inference; the weight file carries it.
 
-    ``statistics``: batch norm uses the "running" ones of training, those of each "picture" alone, or "standing" ones,
-    which a generator that draws from noise takes from its own pictures before it samples. ``dropout`` goes on or not.
+    ``statistics``: batch norm uses the "running" ones of training, those of each "image" alone, or "standing" ones,
+    which a generator that draws from noise takes from its own images before it samples. ``dropout`` goes on or not.
     ``seed`` decides the masks of dropout, noise, and the latents of standing statistics.
     """
 
-    statistics: Literal["running", "picture", "standing"] = "running"
+    statistics: Literal["running", "image", "standing"] = "running"
     dropout: bool = False
     seed: Annotated[int, Field(ge=0, le=2**63, strict=True)] = 0
 

@@ -24,7 +24,7 @@ from torch.utils.data import DataLoader, Dataset
 from i2i.batch import Batch
 from i2i.data.identity import ChangedImage
 from i2i.data.images import Pixels
-from i2i.data.store import ImageSource, PictureStore
+from i2i.data.store import ImageSource, ImageStore
 from i2i.data.transforms import Augmenter, stack
 from i2i.data.unreadable import Unreadable, UnreadableItems
 from i2i.device import capabilities
@@ -33,13 +33,13 @@ from i2i.errors import DataError
 from i2i.seeding import derive_seed, numpy_rng
 
 Item = TypeVar("Item")
-Images = ImageSource | PictureStore
+Images = ImageSource | ImageStore
 DEATHS, DEATHS_WITHIN = 3, 1000
 """How many deaths of loader workers a run survives within how many batches."""
 
 
 class Raw(NamedTuple):
-    """A batch as loaders pass it on: pictures (N, C, H, W), uint8, or float32 as they are; labels (N,), int64.
+    """A batch as loaders pass it on: images (N, C, H, W), uint8, or float32 as they are; labels (N,), int64.
 
     ``unreadable``: what could not be read, and was replaced.
     """
@@ -103,11 +103,11 @@ class BatchDataset(NumberedBatches):
     """The n-th batch of a two-domain set.
 
     Args:
-        a: pictures of domain A by index.
-        b: pictures of domain B; where ``paired``, the i-th of both are one item.
+        a: images of domain A by index.
+        b: images of domain B; where ``paired``, the i-th of both are one item.
         paired: draw the same item from both domains, with the same geometry.
-        augmenter: applied to every drawn picture.
-        batch_size: pictures per domain in a batch, over all processes.
+        augmenter: applied to every drawn image.
+        batch_size: images per domain in a batch, over all processes.
         seed: decides order and augmentation.
         rank: the number of this process, which loads its part of every batch.
         world_size: how many processes there are.
@@ -162,7 +162,7 @@ class BatchDataset(NumberedBatches):
     def _pair(self, index: int) -> tuple[Pixels, Pixels]:
         a, b = self._a[index], self._b[index]
         if a.shape[:2] != b.shape[:2]:  # they are cropped at one place
-            raise DataError(different_shapes(self._a.pictures[index].name, a, self._b.pictures[index].name, b))
+            raise DataError(different_shapes(self._a.images[index].name, a, self._b.images[index].name, b))
         return a, b
 
 
@@ -170,10 +170,10 @@ class LabelledDataset(NumberedBatches):
     """The n-th batch of a one-domain set, with labels where there are some.
 
     Args:
-        pictures: the domain.
-        labels: the label of each picture, or None.
-        augmenter: applied to every drawn picture.
-        batch_size: pictures in a batch, over all processes.
+        images: the domain.
+        labels: the label of each image, or None.
+        augmenter: applied to every drawn image.
+        batch_size: images in a batch, over all processes.
         seed: decides order and augmentation.
         rank: as in ``BatchDataset``.
         world_size: as in ``BatchDataset``.
@@ -182,7 +182,7 @@ class LabelledDataset(NumberedBatches):
 
     def __init__(
         self,
-        pictures: Images,
+        images: Images,
         labels: Tensor | None,
         *,
         augmenter: Augmenter,
@@ -193,11 +193,11 @@ class LabelledDataset(NumberedBatches):
         unreadable: UnreadableItems,
     ) -> None:
         self._labels, self._augmenter, self._batch_size, self._seed = labels, augmenter, batch_size, seed
-        self._rank, self._world_size, self._pictures = rank, world_size, pictures
-        self._stream = ItemStream("A", len(pictures), pictures.__getitem__, seed=seed, known=unreadable)
+        self._rank, self._world_size, self._images = rank, world_size, images
+        self._stream = ItemStream("A", len(images), images.__getitem__, seed=seed, known=unreadable)
 
     def expect_new_workers(self) -> None:
-        _renew_lock(self._pictures)
+        _renew_lock(self._images)
 
     def __getitem__(self, number: int) -> Raw:
         positions, met = positions_of(number, self._batch_size, self._rank, self._world_size), list[Unreadable]()
@@ -232,8 +232,8 @@ def _permutation(seed: int, stream: str, length: int, epoch: int) -> np.ndarray[
     return numpy_rng(seed, "order", stream, epoch).permutation(length)
 
 
-def _tensor(pictures: list[Pixels]) -> Tensor:
-    return torch.from_numpy(stack(pictures))
+def _tensor(images: list[Pixels]) -> Tensor:
+    return torch.from_numpy(stack(images))
 
 
 def batches_from(

@@ -24,7 +24,7 @@ from i2i.errors import DataError
 from i2i.needs import require_data
 
 BUILTIN = ("openmoji",)
-BUILTIN_PICTURES = ("digits", "openmoji")
+BUILTIN_DRAWINGS = ("digits", "openmoji")
 TEST_SHARE = 0.15
 RULES = 1
 """Counts the changes of what is kept and how it is drawn: a cache made by other rules is not used."""
@@ -86,7 +86,7 @@ def openmoji(size: int) -> Path:
 
 
 def digits() -> tuple[Pixels, list[int]]:
-    """The pictures (1797, 8, 8), uint8, white on black, and their labels.
+    """The images (1797, 8, 8), uint8, white on black, and their labels.
 
     Raises:
         DataError: scikit-learn is not installed.
@@ -94,8 +94,8 @@ def digits() -> tuple[Pixels, list[int]]:
     require_data("digits")
     from sklearn.datasets import load_digits
 
-    pictures, labels = load_digits(return_X_y=True)
-    return (pictures.reshape(-1, 8, 8) * (255 / 16)).round().astype("uint8"), labels.tolist()
+    images, labels = load_digits(return_X_y=True)
+    return (images.reshape(-1, 8, 8) * (255 / 16)).round().astype("uint8"), labels.tolist()
 
 
 def _is_kept(code: str) -> bool:

@@ -13,9 +13,9 @@ from PIL import Image
 
 from i2i.config.schema import DataConfig
 from i2i.data.builtin import BUILTIN, load_layout
-from i2i.data.collection import ArrayPicture, Collection, find_collection
+from i2i.data.collection import ArrayImage, Collection, find_collection
 from i2i.data.images import read_image
-from i2i.data.layout import Layout, Picture
+from i2i.data.layout import ImageFile, Layout
 from i2i.data.two_domains import layout_of
 from i2i.display import tracked
 from i2i.errors import DataError
@@ -32,7 +32,7 @@ class CheckReport:
 
 @dataclass(frozen=True)
 class Facts:
-    """What one picture is, or why it cannot be read."""
+    """What one image is, or why it cannot be read."""
 
     size: tuple[int, int] = (0, 0)
     mode: str = ""
@@ -42,15 +42,15 @@ class Facts:
 
 @dataclass(frozen=True)
 class Domain:
-    """The pictures of one domain, whose test split must not repeat the train split."""
+    """The images of one domain, whose test split must not repeat the train split."""
 
     name: str
-    train: Sequence[Picture | ArrayPicture]
-    test: Sequence[Picture | ArrayPicture]
+    train: Sequence[ImageFile | ArrayImage]
+    test: Sequence[ImageFile | ArrayImage]
 
 
 def check_data(path: str, size: int, *, unpaired: bool) -> CheckReport:
-    """Reads every picture of a data set of one domain or of two.
+    """Reads every image of a data set of one domain or of two.
 
     Args:
         path: a folder or a built-in name.
@@ -64,14 +64,14 @@ def check_data(path: str, size: int, *, unpaired: bool) -> CheckReport:
         layout = load_layout(path, size=size, paired=False)
         return _check_two(layout, f"{layout.kind} in {layout.root}", unpaired=unpaired)
     collection = find_collection(path, size=size)
-    domains = [Domain("", collection.train.pictures, collection.test.pictures)]
+    domains = [Domain("", collection.train.images, collection.test.images)]
     report, facts = _read_domains(f"one domain in {collection.root}", domains, collection.denied)
     _report_labels(collection, report)
     return _concluded(report, domains, facts)
 
 
 def check_folders(data: DataConfig, *, unpaired: bool) -> CheckReport:
-    """Reads every picture of the two folders that ``data`` names; ``unpaired`` as in ``check_data``.
+    """Reads every image of the two folders that ``data`` names; ``unpaired`` as in ``check_data``.
 
     Raises:
         DataError: as ``find_folders``.
@@ -105,7 +105,7 @@ def _concluded(report: CheckReport, domains: list[Domain], facts: dict[Path, Fac
 
 
 def _has_two_domains(path: str) -> bool:
-    """Two folders, or a train folder in which every picture could be two squares side by side."""
+    """Two folders, or a train folder in which every image could be two squares side by side."""
     root = Path(path)
     if is_built_in(path):
         return path in BUILTIN
@@ -113,8 +113,8 @@ def _has_two_domains(path: str) -> bool:
         return True
     if not (root / "train").is_dir():
         return False
-    pictures = find_collection(path, size=0).train.pictures
-    return all(isinstance(picture, Picture) and _is_twice_as_wide(picture.path) for picture in pictures)
+    images = find_collection(path, size=0).train.images
+    return all(isinstance(image, ImageFile) and _is_twice_as_wide(image.path) for image in images)
 
 
 def _is_twice_as_wide(path: Path) -> bool:
@@ -126,20 +126,20 @@ def _is_twice_as_wide(path: Path) -> bool:
 
 
 def _read_all(domains: list[Domain]) -> dict[Path, Facts]:
-    pictures = {picture.name: picture for domain in domains for picture in [*domain.train, *domain.test]}
-    names = sorted(pictures)
+    images = {image.name: image for domain in domains for image in [*domain.train, *domain.test]}
+    names = sorted(images)
     with ThreadPoolExecutor() as pool:
-        found = tracked("checking", len(names))(pool.map(lambda name: _facts(pictures[name]), names))
+        found = tracked("checking", len(names))(pool.map(lambda name: _facts(images[name]), names))
         return dict(zip(names, found, strict=True))
 
 
-def _facts(picture: Picture | ArrayPicture) -> Facts:
+def _facts(image: ImageFile | ArrayImage) -> Facts:
     try:
-        if isinstance(picture, ArrayPicture):
-            pixels, mode = picture.read(4, (255, 255, 255)), str(picture.mode)
+        if isinstance(image, ArrayImage):
+            pixels, mode = image.read(4, (255, 255, 255)), str(image.mode)
         else:
-            pixels = read_image(picture.path, 4)
-            with Image.open(picture.path) as file:
+            pixels = read_image(image.path, 4)
+            with Image.open(image.path) as file:
                 mode = file.mode
     except DataError as error:
         return Facts(error=str(error))
@@ -170,7 +170,7 @@ def _report_labels(collection: Collection, report: CheckReport) -> None:
     report.lines.append(f"labels     {shown}{more}")
     missing = [name for number, name in enumerate(collection.labels) if not counts[number]]
     if missing:
-        report.faults.append(f"no picture in train has the label {', '.join(missing)}")
+        report.faults.append(f"no image in train has the label {', '.join(missing)}")
 
 
 def _check_pairs(layout: Layout, report: CheckReport) -> None:
@@ -190,20 +190,20 @@ def _check_pairs(layout: Layout, report: CheckReport) -> None:
             )
 
 
-def _stems(pictures: Sequence[Picture], folder: Path) -> set[str]:
-    return {picture.path.relative_to(folder).with_suffix("").as_posix() for picture in pictures}
+def _stems(images: Sequence[ImageFile], folder: Path) -> set[str]:
+    return {image.path.relative_to(folder).with_suffix("").as_posix() for image in images}
 
 
 def _check_leaks(domain: Domain, facts: dict[Path, Facts], report: CheckReport) -> None:
-    """A picture of the test split that training has seen makes every figure on it too good."""
+    """A image of the test split that training has seen makes every figure on it too good."""
     seen: dict[str, list[Path]] = defaultdict(list)
-    for picture in domain.train:
-        if facts[picture.name].error is None:
-            seen[facts[picture.name].digest].append(picture.name)
+    for image in domain.train:
+        if facts[image.name].error is None:
+            seen[facts[image.name].digest].append(image.name)
     repeated = sum(len(names) - 1 for names in seen.values())
     if repeated:
         report.lines.append(f"repeated   {repeated:,}{domain.name or ' in train'} with the content of another")
-    for picture in domain.test:
-        fact = facts[picture.name]
+    for image in domain.test:
+        fact = facts[image.name]
         if fact.error is None and fact.digest in seen:
-            report.faults.append(f"{picture.name}: the same picture as {seen[fact.digest][0]}, in train")
+            report.faults.append(f"{image.name}: the same image as {seen[fact.digest][0]}, in train")

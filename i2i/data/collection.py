@@ -1,4 +1,4 @@
-"""Which pictures of one domain a data folder holds, and their labels: folders, IDX files, records, built-in sets."""
+"""Which images of one domain a data folder holds, and their labels: folders, IDX files, records, built-in sets."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from typing import Literal
 
 import numpy as np
 
-from i2i.data.builtin import BUILTIN_PICTURES, digits, openmoji, split_of
+from i2i.data.builtin import BUILTIN_DRAWINGS, digits, openmoji, split_of
 from i2i.data.heads import GREY_MODES, Head, head_sample
 from i2i.data.identity import digest_of_bytes
 from i2i.data.images import Pixels, from_pil, list_images, to_pil
-from i2i.data.layout import Picture
+from i2i.data.layout import ImageFile
 from i2i.data.records import RecordFiles, find_records, read_names, read_records
 from i2i.errors import DataError
 
@@ -27,19 +27,19 @@ IDX_FILES = {
 
 
 @dataclass(frozen=True)
-class ArrayPicture:
-    """A picture, grey (H, W) or RGB (H, W, 3), that came as a part of a larger file."""
+class ArrayImage:
+    """A image, grey (H, W) or RGB (H, W, 3), that came as a part of a larger file."""
 
     name: Path
     pixels: Pixels
 
     @property
     def mode(self) -> Literal["L", "RGB"]:
-        """The picture's mode, as Pillow calls it."""
+        """The image's mode, as Pillow calls it."""
         return "L" if self.pixels.ndim == 2 else "RGB"
 
     def head(self) -> Head:
-        """The picture's size and mode."""
+        """The image's size and mode."""
         return Head(self.pixels.shape[1], self.pixels.shape[0], self.mode)
 
     def size(self) -> int:
@@ -51,15 +51,15 @@ class ArrayPicture:
         return digest_of_bytes(str(self.pixels.shape).encode(), self.pixels.tobytes())
 
     def read(self, channels: int, background: tuple[int, int, int]) -> Pixels:
-        """The picture as (H, W, channels)."""
+        """The image as (H, W, channels)."""
         return from_pil(to_pil(self.pixels), channels, background)
 
 
 @dataclass(frozen=True)
 class Part:
-    """A split: pictures, and the number of each one's label where the collection has labels."""
+    """A split: images, and the number of each one's label where the collection has labels."""
 
-    pictures: Sequence[Picture | ArrayPicture]
+    images: Sequence[ImageFile | ArrayImage]
     labels: list[int]
 
 
@@ -82,12 +82,12 @@ class Collection:
     denied: Sequence[str] = ()
 
     def is_grey(self) -> bool:
-        """Whether no picture of ``head_sample`` that can be opened has colours, by its header."""
-        return all(_is_grey(picture) for picture in head_sample(self.train.pictures))
+        """Whether no image of ``head_sample`` that can be opened has colours, by its header."""
+        return all(_is_grey(image) for image in head_sample(self.train.images))
 
 
 def find_collection(data: str, *, size: int) -> Collection:
-    """Finds the pictures of a built-in name or a folder.
+    """Finds the images of a built-in name or a folder.
 
     Args:
         data: ``digits``, ``openmoji`` (its coloured drawings), or a folder: IDX files as MNIST has them, records
@@ -96,10 +96,10 @@ def find_collection(data: str, *, size: int) -> Collection:
         size: the side at which drawings are rendered, in pixels.
 
     Raises:
-        DataError: no such folder, no pictures, or a folder of two domains.
+        DataError: no such folder, no images, or a folder of two domains.
     """
     root = Path(data)
-    if data in BUILTIN_PICTURES and not root.is_dir():
+    if data in BUILTIN_DRAWINGS and not root.is_dir():
         return _digits() if data == "digits" else _unlabelled(openmoji(size), "trainB", "testB")
     if not root.is_dir():
         raise DataError(f"{root} is a file; give a folder" if root.exists() else f"{root}: no such data folder")
@@ -123,25 +123,25 @@ def find_collection(data: str, *, size: int) -> Collection:
 
 def _unlabelled(root: Path, train: str, test: str | None) -> Collection:
     denied = list[str]()
-    found = [Picture(path) for path in list_images(root / train, denied)]
+    found = [ImageFile(path) for path in list_images(root / train, denied)]
     if not found:
-        raise DataError(f"{root / train}: no pictures (jpg, png, webp, bmp, tiff) in it")
-    held_out = [] if test is None else [Picture(path) for path in list_images(root / test, denied)]
+        raise DataError(f"{root / train}: no images (jpg, png, webp, bmp, tiff) in it")
+    held_out = [] if test is None else [ImageFile(path) for path in list_images(root / test, denied)]
     return Collection(root, Part(found, []), Part(held_out, []), (), denied)
 
 
 def _labelled(folder: Path, names: tuple[str, ...], denied: list[str]) -> Part:
     files = [(path, number) for number, name in enumerate(names) for path in list_images(folder / name, denied)]
-    return Part([Picture(path) for path, _ in files], [number for _, number in files])
+    return Part([ImageFile(path) for path, _ in files], [number for _, number in files])
 
 
 def _digits() -> Collection:
     """scikit-learn's 1,797 digits of 8x8 pixels; a hash of the number decides the split."""
-    pictures, labels = digits()
-    parts: dict[str, tuple[list[ArrayPicture], list[int]]] = {"train": ([], []), "test": ([], [])}
-    for number, (pixels, label) in enumerate(zip(pictures, labels, strict=True)):
+    images, labels = digits()
+    parts: dict[str, tuple[list[ArrayImage], list[int]]] = {"train": ([], []), "test": ([], [])}
+    for number, (pixels, label) in enumerate(zip(images, labels, strict=True)):
         names, numbers = parts[split_of(f"digit-{number}")]
-        names.append(ArrayPicture(Path(f"digits/{number:04}"), pixels))
+        names.append(ArrayImage(Path(f"digits/{number:04}"), pixels))
         numbers.append(int(label))
     return Collection(Path("digits"), Part(*parts["train"]), Part(*parts["test"]), tuple("0123456789"))
 
@@ -157,13 +157,13 @@ def _idx(root: Path) -> Collection:
             raise DataError(f"{root}: IDX files come in pairs; {image_file} or {label_file} is missing")
         pixels, numbers = read_idx(files[0]), read_idx(files[1])
         if pixels.ndim != 3 or numbers.ndim != 1 or len(pixels) != len(numbers):
-            raise DataError(f"{files[0]} holds {pixels.shape} and {files[1]} {numbers.shape}: not pictures and labels")
+            raise DataError(f"{files[0]} holds {pixels.shape} and {files[1]} {numbers.shape}: not images and labels")
         names = [Path(f"{files[0]}#{number:06}") for number in range(len(pixels))]
-        pictures = [ArrayPicture(name, grey) for name, grey in zip(names, pixels, strict=True)]
-        parts.append(Part(pictures, numbers.tolist()))
+        images = [ArrayImage(name, grey) for name, grey in zip(names, pixels, strict=True)]
+        parts.append(Part(images, numbers.tolist()))
     train, test = parts
-    if not train.pictures:
-        raise DataError(f"{root}: no pictures in its IDX files")
+    if not train.images:
+        raise DataError(f"{root}: no images in its IDX files")
     return Collection(root, train, test, tuple(map(str, range(max(train.labels) + 1))))
 
 
@@ -174,12 +174,12 @@ def _records(root: Path, files: RecordFiles) -> Collection:
 
 
 def _records_of(root: Path, split: Sequence[str], files: RecordFiles, count: int) -> Part:
-    pictures, labels = [], []
+    images, labels = [], []
     for path in (root / name for name in split):
         pixels, numbers = read_records(path, files, count)
-        pictures += [ArrayPicture(Path(f"{path}#{i:06}"), picture) for i, picture in enumerate(pixels)]
+        images += [ArrayImage(Path(f"{path}#{i:06}"), image) for i, image in enumerate(pixels)]
         labels += numbers
-    return Part(pictures, labels)
+    return Part(images, labels)
 
 
 def _idx_file(root: Path, name: str) -> Path | None:
@@ -203,8 +203,8 @@ def read_idx(path: Path) -> Pixels:
         raise DataError(f"{path} is not a whole IDX file ({error})") from None
 
 
-def _is_grey(picture: Picture | ArrayPicture) -> bool:
+def _is_grey(image: ImageFile | ArrayImage) -> bool:
     try:
-        return picture.head().mode in GREY_MODES
+        return image.head().mode in GREY_MODES
     except DataError:
         return True  # it will be named, with its reason, when it is read

@@ -1,7 +1,7 @@
-"""Reading and writing single pictures. Every mode is brought to 8-bit grey, RGB or RGBA by a stated rule.
+"""Reading and writing single images. Every mode is brought to 8-bit grey, RGB or RGBA by a stated rule.
 
 - EXIF orientation is applied
-- palette, CMYK, YCbCr and bilevel pictures are converted to the wanted channels
+- palette, CMYK, YCbCr and bilevel images are converted to the wanted channels
 - alpha is composited on a background, unless four channels are wanted
 - 16-bit values are divided by 257; 32-bit integers and floats have no known range and are refused
 """
@@ -30,12 +30,12 @@ ENCODING: dict[str, dict[str, Any]] = {".jpg": {"quality": 95}, ".jpeg": {"quali
 
 
 def is_image(path: Path) -> bool:
-    """Whether the name says that this is a picture; hidden files are not."""
+    """Whether the name says that this is a image; hidden files are not."""
     return path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
 
 
 def list_images(folder: Path, denied: list[str] | None = None) -> list[Path]:
-    """All pictures below ``folder``, sorted by relative path; links are followed, hidden folders left out.
+    """All images below ``folder``, sorted by relative path; links are followed, hidden folders left out.
 
     Args:
         folder: where to look; one that is not there has none.
@@ -66,10 +66,10 @@ def list_images(folder: Path, denied: list[str] | None = None) -> list[Path]:
 
 
 def read_image(path: Path, channels: int = 3, background: tuple[int, int, int] = WHITE) -> Pixels:
-    """Decodes a picture to (H, W, channels), uint8.
+    """Decodes a image to (H, W, channels), uint8.
 
     Raises:
-        DataError: the file is missing, truncated, not a picture, or in a mode without a known range.
+        DataError: the file is missing, truncated, not a image, or in a mode without a known range.
     """
     with opened(path) as file:
         return from_pil(file, channels, background)
@@ -80,7 +80,7 @@ def opened(path: Path) -> Iterator[Image.Image]:
     """The image at ``path``, whose header has been read; whatever is wrong with it becomes an error that names it.
 
     Raises:
-        DataError: the file is missing or not a picture, or what the context reads of it is damaged.
+        DataError: the file is missing or not a image, or what the context reads of it is damaged.
     """
     try:
         with Image.open(path) as file:
@@ -90,10 +90,10 @@ def opened(path: Path) -> Iterator[Image.Image]:
     except FileNotFoundError:
         raise DataError(f"{path}: no such file") from None
     except UnidentifiedImageError:
-        raise DataError(f"{path}: not a picture that can be read") from None
+        raise DataError(f"{path}: not a image that can be read") from None
     except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise DataError(f"{path}: unreadable picture ({reason})") from None
+        raise DataError(f"{path}: unreadable image ({reason})") from None
 
 
 def from_pil(image: Image.Image, channels: int = 3, background: tuple[int, int, int] = WHITE) -> Pixels:
@@ -104,7 +104,7 @@ def from_pil(image: Image.Image, channels: int = 3, background: tuple[int, int, 
     """
     image = ImageOps.exif_transpose(image)
     if image.mode in ("I", "F"):
-        raise DataError(f"32-bit pictures (mode {image.mode}) have no known range; convert to 8 or 16 bit")
+        raise DataError(f"32-bit images (mode {image.mode}) have no known range; convert to 8 or 16 bit")
     if image.mode.startswith("I;16"):
         image = Image.fromarray((np.asarray(image) // 257).astype(np.uint8))
     if image.has_transparency_data:

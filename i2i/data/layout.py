@@ -1,4 +1,4 @@
-"""Which pictures a data folder holds: the unpaired, paired and side-by-side layouts, each walked to any depth."""
+"""Which images a data folder holds: the unpaired, paired and side-by-side layouts, each walked to any depth."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Half = Literal["whole", "left", "right"]
 
 
 @dataclass(frozen=True)
-class Picture:
+class ImageFile:
     """A file, or one half of a side-by-side file."""
 
     path: Path
@@ -27,7 +27,7 @@ class Picture:
 
     @property
     def name(self) -> Path:
-        """What tells this picture from the others of its folder."""
+        """What tells this image from the others of its folder."""
         return self.path
 
     def head(self) -> Head:
@@ -40,7 +40,7 @@ class Picture:
         if self.half == "whole":
             return Head(width, height, mode)
         if width < 2:
-            raise DataError(f"{self.path}: too narrow to hold two pictures side by side")
+            raise DataError(f"{self.path}: too narrow to hold two images side by side")
         return Head(width // 2, height, mode)
 
     def size(self) -> int:
@@ -55,23 +55,23 @@ class Picture:
         """Decodes to (H, W, channels), uint8.
 
         Raises:
-            DataError: the picture cannot be read.
+            DataError: the image cannot be read.
         """
         pixels = read_image(self.path, channels, background)
         middle = pixels.shape[1] // 2
         if self.half == "whole":
             return pixels
         if middle == 0:
-            raise DataError(f"{self.path}: too narrow to hold two pictures side by side")
+            raise DataError(f"{self.path}: too narrow to hold two images side by side")
         return pixels[:, :middle] if self.half == "left" else pixels[:, -middle:]
 
 
 @dataclass(frozen=True)
 class Split:
-    """The pictures of both domains. Where ``paired``, the i-th of A and the i-th of B are one item."""
+    """The images of both domains. Where ``paired``, the i-th of A and the i-th of B are one item."""
 
-    a: Sequence[Picture]
-    b: Sequence[Picture]
+    a: Sequence[ImageFile]
+    b: Sequence[ImageFile]
     paired: bool
 
 
@@ -99,7 +99,7 @@ def find_layout(root: Path, *, paired: bool) -> Layout:
 
     Args:
         root: a folder with ``trainA`` and ``trainB`` (``testA``, ``testB``), or with ``train`` (``test``) of
-            side-by-side pictures.
+            side-by-side images.
         paired: whether items must be matched by file stem; unmatched files are then left out and listed.
 
     Raises:
@@ -114,7 +114,7 @@ def find_layout(root: Path, *, paired: bool) -> Layout:
         return _two_folders(root, paired)
     if (root / "train").is_dir():
         return _side_by_side(root)
-    raise DataError(f"{root}: found neither trainA/ and trainB/ nor train/ with side-by-side pictures")
+    raise DataError(f"{root}: found neither trainA/ and trainB/ nor train/ with side-by-side images")
 
 
 def _two_folders(root: Path, paired: bool) -> Layout:
@@ -123,7 +123,7 @@ def _two_folders(root: Path, paired: bool) -> Layout:
             raise DataError(f"{root}: {name}/ is missing; a set of two domains needs trainA/ and trainB/")
     folders, denied = {name: (root / f"{name}A", root / f"{name}B") for name in ("train", "test")}, list[str]()
     train, test = (_pair_up(folders[name], paired, denied) for name in ("train", "test"))
-    _require_pictures(folders["train"], train)
+    _require_images(folders["train"], train)
     return Layout(root, "two folders", train[0], test[0], train[1] + test[1], folders, (root,), denied)
 
 
@@ -133,10 +133,10 @@ def find_folders(
     """The layout of two folders of any name.
 
     Args:
-        a: the pictures of domain A, at any depth.
+        a: the images of domain A, at any depth.
         b: those of domain B.
-        test_a: held-out pictures of A; None: a part of ``a``.
-        test_b: held-out pictures of B.
+        test_a: held-out images of A; None: a part of ``a``.
+        test_b: held-out images of B.
         held_out: the fraction of names that is held out where there are no test folders.
         paired: as in ``find_layout``.
 
@@ -152,32 +152,34 @@ def find_folders(
             raise DataError(f"{other} is {one} or inside it: each domain and each test part needs a folder of its own")
     denied = list[str]()
     train, unmatched = _pair_up((a, b), paired, denied)
-    _require_pictures((a, b), (train, unmatched))
+    _require_images((a, b), (train, unmatched))
     folders = {"train": (a, b), "test": (a, b)}
     if test_a is not None and test_b is not None:
         folders["test"] = (test_a, test_b)
         test, others = _pair_up(folders["test"], paired, denied)
         return Layout(a.parent, "folders A and B", train, test, unmatched + others, folders, tuple(given), denied)
-    parts = [_part_held_out(pictures, folder, held_out) for pictures, folder in ((train.a, a), (train.b, b))]
+    parts = [_part_held_out(images, folder, held_out) for images, folder in ((train.a, a), (train.b, b))]
     splits = [Split(parts[0][i], parts[1][i], paired) for i in range(2)]
     return Layout(a.parent, "folders A and B", splits[0], splits[1], unmatched, folders, tuple(given), denied, held_out)
 
 
-def _part_held_out(pictures: Sequence[Picture], folder: Path, fraction: float) -> tuple[list[Picture], list[Picture]]:
+def _part_held_out(
+    images: Sequence[ImageFile], folder: Path, fraction: float
+) -> tuple[list[ImageFile], list[ImageFile]]:
     """Those to train on and those held out: by a hash of each name alone, so that new files move no others."""
-    parts: tuple[list[Picture], list[Picture]] = ([], [])
-    for picture in pictures:
-        stem = picture.path.relative_to(folder).with_suffix("").as_posix()
+    parts: tuple[list[ImageFile], list[ImageFile]] = ([], [])
+    for image in images:
+        stem = image.path.relative_to(folder).with_suffix("").as_posix()
         digest = hashlib.sha256(os.fsencode(stem)).digest()
-        parts[int.from_bytes(digest[:4], "big") / 2**32 < fraction].append(picture)
-    return parts if parts[0] else (list(pictures), [])
+        parts[int.from_bytes(digest[:4], "big") / 2**32 < fraction].append(image)
+    return parts if parts[0] else (list(images), [])
 
 
-def _require_pictures(folders: tuple[Path, Path], found: tuple[Split, list[Path]]) -> None:
+def _require_images(folders: tuple[Path, Path], found: tuple[Split, list[Path]]) -> None:
     split, unmatched = found
-    for folder, pictures in zip(folders, (split.a, split.b), strict=True):
-        if not pictures and not any(path.is_relative_to(folder) for path in unmatched):
-            raise DataError(f"{folder}: no pictures (jpg, png, webp, bmp, tiff) in it")
+    for folder, images in zip(folders, (split.a, split.b), strict=True):
+        if not images and not any(path.is_relative_to(folder) for path in unmatched):
+            raise DataError(f"{folder}: no images (jpg, png, webp, bmp, tiff) in it")
     if not split.a or not split.b:
         raise DataError(f"no file in {folders[0]} has a partner of the same name in {folders[1]}")
 
@@ -185,16 +187,16 @@ def _require_pictures(folders: tuple[Path, Path], found: tuple[Split, list[Path]
 def _pair_up(folders: tuple[Path, Path], paired: bool, denied: list[str]) -> tuple[Split, list[Path]]:
     if not paired:
         files = [list_images(folder, denied) for folder in folders]
-        return Split([Picture(p) for p in files[0]], [Picture(p) for p in files[1]], paired=False), []
+        return Split([ImageFile(p) for p in files[0]], [ImageFile(p) for p in files[1]], paired=False), []
     a, b = (_by_stem(folder, denied) for folder in folders)
     common = a.keys() & b.keys()
     items = sorted(common)
     unmatched = [path for side in (a, b) for stem, path in side.items() if stem not in common]
-    return Split([Picture(a[stem]) for stem in items], [Picture(b[stem]) for stem in items], paired=True), unmatched
+    return Split([ImageFile(a[stem]) for stem in items], [ImageFile(b[stem]) for stem in items], paired=True), unmatched
 
 
 def _by_stem(folder: Path, denied: list[str]) -> dict[Path, Path]:
-    """The pictures of ``folder`` by what pairs are matched by."""
+    """The images of ``folder`` by what pairs are matched by."""
     found: dict[Path, Path] = {}
     for path in list_images(folder, denied):
         stem = path.relative_to(folder).with_suffix("")
@@ -208,9 +210,9 @@ def _side_by_side(root: Path) -> Layout:
     splits, denied = [], list[str]()
     for name in ("train", "test"):
         files = list_images(root / name, denied)
-        left, right = [Picture(p, "left") for p in files], [Picture(p, "right") for p in files]
+        left, right = [ImageFile(p, "left") for p in files], [ImageFile(p, "right") for p in files]
         splits.append(Split(left, right, paired=True))
     if not splits[0].a:
-        raise DataError(f"{root / 'train'}: no pictures (jpg, png, webp, bmp, tiff) in it")
+        raise DataError(f"{root / 'train'}: no images (jpg, png, webp, bmp, tiff) in it")
     folders = {name: (root / name, root / name) for name in ("train", "test")}
     return Layout(root, "side by side", splits[0], splits[1], [], folders, (root,), denied)

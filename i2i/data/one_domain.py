@@ -15,7 +15,7 @@ from i2i.data.batches import LabelledDataset, to_unit
 from i2i.data.collection import Collection, Part, find_collection
 from i2i.data.heads import spread
 from i2i.data.identity import Contents, ImageList
-from i2i.data.store import ImageSource, Loading, PictureStore, PixelMemory
+from i2i.data.store import ImageSource, ImageStore, Loading, PixelMemory
 from i2i.data.training_set import (
     TrainingData,
     as_listed,
@@ -56,9 +56,9 @@ class OneDomain(TrainingData):
         collection = find_collection(config.path, size=config.load_size)
         config = _resolved(config, labels, collection)
         if listed is not None:
-            [pictures] = as_listed(config.title, {"A": (collection.root, collection.train.pictures)}, listed)
-            collection = replace(collection, train=Part(pictures, list(listed.labels)))
-        train = collection.train.pictures
+            [images] = as_listed(config.title, {"A": (collection.root, collection.train.images)}, listed)
+            collection = replace(collection, train=Part(images, list(listed.labels)))
+        train = collection.train.images
         unreadable = UnreadableItems(len(train), f"; i2i data check {collection.root} names all")
         try:
             contents = note_sizes(unreadable, {"A": train}, listed=listed is not None)
@@ -85,7 +85,7 @@ class OneDomain(TrainingData):
 
     def describe(self) -> str:
         labels = f" with {len(self.collection.labels)} labels" if self.collection.labels else ""
-        return f"{len(self.source):,} pictures{labels}"
+        return f"{len(self.source):,} images{labels}"
 
     def problems(self) -> list[str]:
         return [*self.unreadable.reasons(), *self.collection.denied]
@@ -93,10 +93,10 @@ class OneDomain(TrainingData):
     @cached_property
     def images(self) -> ImageList:
         train = self.collection.train
-        return image_list({"A": (self.collection.root, train.pictures)}, train.labels)
+        return image_list({"A": (self.collection.root, train.images)}, train.labels)
 
     def fingerprint(self) -> str:
-        return f"{len(self.source)} pictures, names {self._digest}"
+        return f"{len(self.source)} images, names {self._digest}"
 
     @cached_property
     def _digest(self) -> str:
@@ -120,27 +120,27 @@ class OneDomain(TrainingData):
 
     def preview(self, count: int) -> Batch:
         train = self.collection.train
-        kept = [index for index in range(len(train.pictures)) if ("A", index) not in self.unreadable]
-        readable = Part([train.pictures[i] for i in kept], [train.labels[i] for i in kept] if train.labels else [])
+        kept = [index for index in range(len(train.images)) if ("A", index) not in self.unreadable]
+        readable = Part([train.images[i] for i in kept], [train.labels[i] for i in kept] if train.labels else [])
         for part in (self.collection.test, readable):
-            few = Part(spread(part.pictures, count), spread(part.labels, count))
-            pictures = _read(few, self.config.images, self.image_size, budget=2**30)
-            if len(pictures):
+            few = Part(spread(part.images, count), spread(part.labels, count))
+            images = _read(few, self.config.images, self.image_size, budget=2**30)
+            if len(images):
                 break
         else:
-            raise DataError(f"{self.collection.root}: none of the pictures for previews can be read")
-        pixels = stack([centre(pictures[i], self.image_size) for i in range(len(pictures))])
-        label = torch.tensor([few.labels[number] for number in pictures.numbers]) if self.config.labels else None
+            raise DataError(f"{self.collection.root}: none of the images for previews can be read")
+        pixels = stack([centre(images[i], self.image_size) for i in range(len(images))])
+        label = torch.tensor([few.labels[number] for number in images.numbers]) if self.config.labels else None
         return Batch(to_unit(torch.from_numpy(pixels), torch.device("cpu")), label=label)
 
 
-def read_images(parts: Sequence[Part], images: ImageConfig, size: int) -> list[PictureStore]:
+def read_images(parts: Sequence[Part], images: ImageConfig, size: int) -> list[ImageStore]:
     """The images of several parts, brought to ``size`` as those of domain A."""
     return [_read(part, images, size, budget=2**31) for part in parts]
 
 
-def _read(part: Part, images: ImageConfig, size: int, budget: int) -> PictureStore:
-    return PictureStore(part.pictures, Loading.of(images, "A", size), budget, tracked("reading", len(part.pictures)))
+def _read(part: Part, images: ImageConfig, size: int, budget: int) -> ImageStore:
+    return ImageStore(part.images, Loading.of(images, "A", size), budget, tracked("reading", len(part.images)))
 
 
 def _resolved(config: DataConfig, wanted: Labels, collection: Collection) -> DataConfig:

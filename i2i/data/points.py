@@ -1,8 +1,8 @@
-"""Points instead of pictures, for the theory experiments: drawn from a known distribution, endless, never stored.
+"""Points instead of images, for the theory experiments: drawn from a known distribution, endless, never stored.
 
 ``ring2d``: eight Gaussians on a ring of radius 2 with standard deviation 0.02 (Metz et al. 2017, section 3.1).
 ``line1d``: one Gaussian on the line, mean 3 and standard deviation 0.5.
-A point is a picture of one pixel: (C, 1, 1) with C coordinates.
+A point is a image of one pixel: (C, 1, 1) with C coordinates.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class PointDataset(NumberedBatches):
 
     def __getitem__(self, number: int) -> Raw:
         points = sample_points(self._name, self._batch_size, numpy_rng(self._seed, "points", number))
-        return Raw(_as_pictures(points)[self._own])
+        return Raw(_as_images(points)[self._own])
 
 
 @dataclass(frozen=True)
@@ -113,8 +113,8 @@ class Points(TrainingData):
     def preview(self, count: int) -> Batch:
         """A thousand points whatever ``count``: a few would show no distribution."""
         name = self.config.path
-        return Batch(_as_pictures(sample_points(name, 1000, numpy_rng("preview", name))))
+        return Batch(_as_images(sample_points(name, 1000, numpy_rng("preview", name))))
 
 
-def _as_pictures(points: NDArray[np.float32]) -> Tensor:
+def _as_images(points: NDArray[np.float32]) -> Tensor:
     return torch.from_numpy(points)[:, :, None, None]

@@ -1,4 +1,4 @@
-"""The binary records of CIFAR-10 and CIFAR-100 (Krizhevsky 2009): bytes of labels, then the bytes of a 32x32 picture.
+"""The binary records of CIFAR-10 and CIFAR-100 (Krizhevsky 2009): bytes of labels, then the bytes of a 32x32 image.
 
 The pixels come in three planes, red, green and blue, each row by row. CIFAR-100 has two labels, of which the second and
 finer one is used. The releases as Python pickles are not read: a pickle can run code.
@@ -55,7 +55,7 @@ def read_names(path: Path) -> tuple[str, ...]:
 
 
 def read_records(path: Path, files: RecordFiles, count: int) -> tuple[Pixels, list[int]]:
-    """The pictures (N, 32, 32, 3) and labels of a file of whole records.
+    """The images (N, 32, 32, 3) and labels of a file of whole records.
 
     Args:
         path: the file.

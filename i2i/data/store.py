@@ -23,7 +23,7 @@ from i2i.errors import ConfigError, DataError
 Progress = Callable[[Iterable[Pixels | DataError]], Iterable[Pixels | DataError]]
 
 
-class Picture(Identified, Protocol):
+class ImageLike(Identified, Protocol):
     """What a store holds: a file, a part of one, or an array."""
 
     def head(self) -> Head:
@@ -35,13 +35,13 @@ class Picture(Identified, Protocol):
 
 @dataclass(frozen=True)
 class Loading:
-    """How a picture is decoded: its channels, and the size it is brought to.
+    """How a image is decoded: its channels, and the size it is brought to.
 
     ``fit``: "square" squeezes it to load_size x load_size as the papers do; "shorter" keeps the aspect ratio and
     brings the shorter side to load_size.
 
     Raises:
-        ConfigError: a number of channels that pictures do not have.
+        ConfigError: a number of channels that images do not have.
     """
 
     channels: int
@@ -57,18 +57,18 @@ class Loading:
 
     def __post_init__(self) -> None:
         if self.channels not in MODES:
-            raise ConfigError(f"data.channels_a or channels_b is {self.channels}: pictures have 1, 3 or 4 channels")
+            raise ConfigError(f"data.channels_a or channels_b is {self.channels}: images have 1, 3 or 4 channels")
 
-    def read(self, picture: Picture) -> Pixels:
+    def read(self, image: ImageLike) -> Pixels:
         """Decodes and resizes (bicubic, antialiased) to (H, W, C).
 
         Raises:
-            DataError: the picture cannot be read.
+            DataError: the image cannot be read.
         """
-        return resized(picture.read(self.channels, self.background), self.load_size, self.fit)
+        return resized(image.read(self.channels, self.background), self.load_size, self.fit)
 
     def size_of(self, head: Head) -> int:
-        """How many bytes a picture with this header takes once it is decoded; exact but for EXIF orientation."""
+        """How many bytes a image with this header takes once it is decoded; exact but for EXIF orientation."""
         width, height = _target(head.width, head.height, self.load_size, self.fit)
         return width * height * self.channels
 
@@ -128,7 +128,7 @@ class ImageSource:
     """The images of one domain by index, each decoded when it is first asked for.
 
     Args:
-        pictures: where they are.
+        images: where they are.
         loading: how to decode them.
         memory: keeps decoded images.
         contents: knows what was read before.
@@ -136,13 +136,13 @@ class ImageSource:
     """
 
     def __init__(
-        self, pictures: Sequence[Picture], loading: Loading, memory: PixelMemory, contents: Contents, first: int = 0
+        self, images: Sequence[ImageLike], loading: Loading, memory: PixelMemory, contents: Contents, first: int = 0
     ) -> None:
-        self.pictures, self.memory, self.first = pictures, memory, first
+        self.images, self.memory, self.first = images, memory, first
         self._loading, self._contents = loading, contents
 
     def __len__(self) -> int:
-        return len(self.pictures)
+        return len(self.images)
 
     def __getitem__(self, index: int) -> Pixels:
         """The image (H, W, C) at the load size.
@@ -153,9 +153,9 @@ class ImageSource:
         """
         pixels = self.memory.get(self.first + index)
         if pixels is None:
-            picture = self.pictures[index]
-            pixels = self._loading.read(picture)
-            self._contents.check(self.first + index, picture)
+            image = self.images[index]
+            pixels = self._loading.read(image)
+            self._contents.check(self.first + index, image)
             self.memory.put(self.first + index, pixels)
         return pixels
 
@@ -166,46 +166,46 @@ class ImageSource:
             ChangedImage: another one.
             DataError: it cannot be read.
         """
-        self._loading.read(self.pictures[index])
-        raise changed(self.pictures[index])
+        self._loading.read(self.images[index])
+        raise changed(self.images[index])
 
 
-class PictureStore:
-    """The readable pictures of a small part, all read at once. Unreadable ones are left out and kept in ``skipped``."""
+class ImageStore:
+    """The readable images of a small part, all read at once. Unreadable ones are left out and kept in ``skipped``."""
 
-    def __init__(self, pictures: Sequence[Picture], loading: Loading, budget: int, progress: Progress) -> None:
-        """Reads every picture once.
+    def __init__(self, images: Sequence[ImageLike], loading: Loading, budget: int, progress: Progress) -> None:
+        """Reads every image once.
 
-        ``numbers`` holds the readable pictures' places in ``pictures``.
+        ``numbers`` holds the readable images' places in ``images``.
 
         Args:
-            pictures: the files.
+            images: the files.
             loading: how to decode them.
-            budget: how many bytes may be kept in memory; pictures beyond it are decoded again at each use.
-            progress: wraps the pictures as they are decoded.
+            budget: how many bytes may be kept in memory; images beyond it are decoded again at each use.
+            progress: wraps the images as they are decoded.
         """
-        self.pictures: list[Picture] = []
+        self.images: list[ImageLike] = []
         self.numbers: list[int] = []
         self.skipped: list[DataError] = []
         self._loading = loading
         self._kept: list[Pixels] = []
         room = budget
-        for number, pixels in enumerate(progress(_decode_all(pictures, loading))):
+        for number, pixels in enumerate(progress(_decode_all(images, loading))):
             if isinstance(pixels, DataError):
                 self.skipped.append(pixels)
                 continue
-            self.pictures.append(pictures[number])
+            self.images.append(images[number])
             self.numbers.append(number)
             room -= pixels.nbytes
             if room >= 0:
                 self._kept.append(pixels)
 
     def __len__(self) -> int:
-        return len(self.pictures)
+        return len(self.images)
 
     def __getitem__(self, index: int) -> Pixels:
-        """The picture (H, W, C) at the load size."""
-        return self._kept[index] if index < len(self._kept) else self._loading.read(self.pictures[index])
+        """The image (H, W, C) at the load size."""
+        return self._kept[index] if index < len(self._kept) else self._loading.read(self.images[index])
 
 
 def resized(pixels: Pixels, size: int, fit: Fit) -> Pixels:
@@ -222,14 +222,14 @@ def _target(width: int, height: int, size: int, fit: Fit) -> tuple[int, int]:
     return (size, size) if fit == "square" else (max(size, round(width * scale)), max(size, round(height * scale)))
 
 
-def _decode_all(pictures: Sequence[Picture], loading: Loading) -> Iterator[Pixels | DataError]:
-    def decode(picture: Picture) -> Pixels | DataError:
+def _decode_all(images: Sequence[ImageLike], loading: Loading) -> Iterator[Pixels | DataError]:
+    def decode(image: ImageLike) -> Pixels | DataError:
         try:
-            return loading.read(picture)
+            return loading.read(image)
         except DataError as error:
             return error
 
     with ThreadPoolExecutor() as pool:
-        # In slices, so that decoded pictures do not pile up in front of a slow consumer.
-        for start in range(0, len(pictures), 256):
-            yield from pool.map(decode, pictures[start : start + 256])
+        # In slices, so that decoded images do not pile up in front of a slow consumer.
+        for start in range(0, len(images), 256):
+            yield from pool.map(decode, images[start : start + 256])

@@ -17,16 +17,16 @@ from i2i.data.batches import NumberedBatches
 from i2i.data.heads import Head, head_sample
 from i2i.data.identity import GONE, ChangedImage, Contents, ImageList, relative_names
 from i2i.data.images import Pixels
-from i2i.data.layout import Picture as FilePicture
-from i2i.data.store import ImageSource, Loading, Picture
+from i2i.data.layout import ImageFile
+from i2i.data.store import ImageLike, ImageSource, Loading
 from i2i.data.transforms import Augmenter
 from i2i.data.unreadable import Unreadable, UnreadableItems
 from i2i.display import warn
 from i2i.errors import DataError
 
-AnyPicture = TypeVar("AnyPicture", bound=Picture)
-Domains = Mapping[str, tuple[Path, Sequence[AnyPicture]]]
-"""The root and the pictures of each domain."""
+AnyImage = TypeVar("AnyImage", bound=ImageLike)
+Domains = Mapping[str, tuple[Path, Sequence[AnyImage]]]
+"""The root and the images of each domain."""
 
 
 class TrainingData(ABC):
@@ -78,7 +78,7 @@ class TrainingData(ABC):
 
     @abstractmethod
     def fingerprint(self) -> str:
-        """A hash of the names in order: a run can be continued exactly only on the same pictures."""
+        """A hash of the names in order: a run can be continued exactly only on the same images."""
 
     @property
     def sources(self) -> Mapping[str, ImageSource]:
@@ -157,14 +157,14 @@ _ITEMS = {"partner": "pair"}
 """Which items the images of a stream belong to, where the names differ."""
 
 
-def image_list(domains: Domains[AnyPicture], labels: Sequence[int] = ()) -> ImageList:
-    """The names of each domain's pictures relative to its root, in order."""
-    names = {domain: list(relative_names(root, pictures)) for domain, (root, pictures) in domains.items()}
+def image_list(domains: Domains[AnyImage], labels: Sequence[int] = ()) -> ImageList:
+    """The names of each domain's images relative to its root, in order."""
+    names = {domain: list(relative_names(root, images)) for domain, (root, images) in domains.items()}
     return ImageList(names, labels)
 
 
-def as_listed(title: str, domains: Domains[AnyPicture], listed: ImageList) -> list[list[AnyPicture]]:
-    """The pictures of each domain that a run has listed, in its order, also where they are no longer there.
+def as_listed(title: str, domains: Domains[AnyImage], listed: ImageList) -> list[list[AnyImage]]:
+    """The images of each domain that a run has listed, in its order, also where they are no longer there.
 
     New ones are named in a warning and left out: with them, every batch would be another.
 
@@ -173,38 +173,38 @@ def as_listed(title: str, domains: Domains[AnyPicture], listed: ImageList) -> li
     """
     if domains.keys() != listed.names.keys():
         raise DataError(f"{title} has other domains than the data that this run was started with")
-    pictures, new = list[list[AnyPicture]](), list[str]()
+    images, new = list[list[AnyImage]](), list[str]()
     for domain, (root, found) in domains.items():
         there, names = dict(zip(relative_names(root, found), found, strict=True)), listed.names[domain]
-        pictures.append([there[name] if name in there else _absent(found[0], root / name) for name in names])
+        images.append([there[name] if name in there else _absent(found[0], root / name) for name in names])
         new += there.keys() - set(names)
     if new:
         warn(f"{title}: new since the run was started, and not used: {len(new):,}, first {min(new)}")
-    return pictures
+    return images
 
 
-def _absent(like: AnyPicture, path: Path) -> AnyPicture:
-    if isinstance(like, FilePicture):
+def _absent(like: AnyImage, path: Path) -> AnyImage:
+    if isinstance(like, ImageFile):
         return replace(like, path=path)
-    raise DataError(f"{path}: the pictures have changed since the run was started: it is no longer among them")
+    raise DataError(f"{path}: the images have changed since the run was started: it is no longer among them")
 
 
-def note_sizes(unreadable: UnreadableItems, domains: Mapping[str, Sequence[Picture]], *, listed: bool) -> Contents:
+def note_sizes(unreadable: UnreadableItems, domains: Mapping[str, Sequence[ImageLike]], *, listed: bool) -> Contents:
     """Asks for the size of every file, so that those that are gone are known before training.
 
     Args:
         unreadable: takes those that are not there.
-        domains: the pictures, by the stream that shows them.
+        domains: the images, by the stream that shows them.
         listed: whether a run has listed them before.
 
     Raises:
         DataError: too many are not there.
     """
     sizes, gone = list[int](), list[Unreadable]()
-    for stream, pictures in domains.items():
-        for index, picture in enumerate(pictures):
+    for stream, images in domains.items():
+        for index, image in enumerate(images):
             try:
-                sizes.append(picture.size())
+                sizes.append(image.size())
             except DataError as error:
                 sizes.append(GONE)
                 gone.append(Unreadable(_ITEMS.get(stream, stream), index, str(error)))
@@ -219,14 +219,14 @@ def note_sizes(unreadable: UnreadableItems, domains: Mapping[str, Sequence[Pictu
 
 
 def note_heads(
-    unreadable: UnreadableItems, stream: str, *domains: Sequence[Picture], what: str = "picture"
+    unreadable: UnreadableItems, stream: str, *domains: Sequence[ImageLike], what: str = "image"
 ) -> list[tuple[Head, ...]]:
     """Reads the headers of a fixed sample of items, so that data which is not there is known before training.
 
     Args:
         unreadable: takes those that cannot be read.
         stream: what the items are called there.
-        domains: the pictures; the i-th of all domains are one item.
+        domains: the images; the i-th of all domains are one item.
         what: what an item is called in messages.
 
     Returns:
@@ -238,7 +238,7 @@ def note_heads(
     heads, bad = [], list[Unreadable]()
     for index in head_sample(range(len(domains[0]))):
         try:
-            heads.append(tuple(pictures[index].head() for pictures in domains))
+            heads.append(tuple(images[index].head() for images in domains))
         except DataError as error:
             bad.append(Unreadable(stream, index, str(error)))
     if not heads:

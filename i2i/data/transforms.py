@@ -1,6 +1,6 @@
 """Augmentation with albumentations: random crop and flip as in the papers, and any of its transforms by name.
 
-Geometry is shared by both sides of a pair; photometric changes touch the input of a pair only. Unpaired pictures are
+Geometry is shared by both sides of a pair; photometric changes touch the input of a pair only. Unpaired images are
 augmented one by one. Every draw is a function of the seed that the caller gives.
 """
 
@@ -25,11 +25,11 @@ os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # or importing it asks t
 
 
 class Augmenter:
-    """Brings pictures at the load size to training crops.
+    """Brings images at the load size to training crops.
 
     Args:
         image_size: the side of the crop, in pixels.
-        flip: mirror every second picture.
+        flip: mirror every second image.
         extra: albumentations transforms, each a mapping of ``name`` and parameters.
 
     Raises:
@@ -46,13 +46,13 @@ class Augmenter:
         self._extra = [_named_transform(settings) for settings in extra]
         for transform in self._extra:
             (photometry if isinstance(transform, A.ImageOnlyTransform) else geometry).append(transform)
-        # A picture that already has the size is its only crop.
+        # A image that already has the size is its only crop.
         self._size_alone = (image_size, image_size) if len(geometry) == 1 else None
         self._geometry = A.Compose(geometry, additional_targets={"other": "image"})
         self._photometry = A.Compose(photometry) if photometry else None
 
     def check(self, channels: Iterable[int], load_size: int) -> None:
-        """Runs every extra transform once on a plain picture of each number of channels.
+        """Runs every extra transform once on a plain image of each number of channels.
 
         Raises:
             ConfigError: one that fails, or gives something else than 8-bit pixels of the same shape.
@@ -73,7 +73,7 @@ class Augmenter:
                     raise ConfigError(f"data.augment: {name} cannot be used on {count} channels: {problem}")
 
     def single(self, pixels: Pixels, seed: int) -> Pixels:
-        """Augments one picture (H, W, C) to (image_size, image_size, C)."""
+        """Augments one image (H, W, C) to (image_size, image_size, C)."""
         if pixels.shape[:2] != self._size_alone:
             pixels = self._at(self._geometry, seed)(image=pixels)["image"]
         return self._photometric(pixels, seed)
@@ -95,9 +95,9 @@ class Augmenter:
         return pipeline
 
 
-def stack(pictures: Sequence[Pixels]) -> Pixels:
-    """Stacks (H, W, C) pictures to (N, C, H, W)."""
-    return np.ascontiguousarray(np.stack(pictures).transpose(0, 3, 1, 2))
+def stack(images: Sequence[Pixels]) -> Pixels:
+    """Stacks (H, W, C) images to (N, C, H, W)."""
+    return np.ascontiguousarray(np.stack(images).transpose(0, 3, 1, 2))
 
 
 def _always(transform: A.BasicTransform) -> A.BasicTransform:

@@ -16,8 +16,8 @@ from i2i.data.builtin import load_layout
 from i2i.data.heads import spread
 from i2i.data.identity import Contents, ImageList
 from i2i.data.images import Pixels
-from i2i.data.layout import Layout, Picture, Split, find_folders
-from i2i.data.store import ImageSource, Loading, PictureStore, PixelMemory
+from i2i.data.layout import ImageFile, Layout, Split, find_folders
+from i2i.data.store import ImageSource, ImageStore, Loading, PixelMemory
 from i2i.data.training_set import (
     TrainingData,
     as_listed,
@@ -70,8 +70,8 @@ class TwoDomains(TrainingData):
             if train.paired:
                 heads_a, heads_b = zip(*note_heads(unreadable, "pair", train.a, train.b, what="pair"), strict=True)
             else:
-                [heads_a] = zip(*note_heads(unreadable, "A", train.a, what="picture of domain A"), strict=True)
-                [heads_b] = zip(*note_heads(unreadable, "B", train.b, what="picture of domain B"), strict=True)
+                [heads_a] = zip(*note_heads(unreadable, "A", train.a, what="image of domain A"), strict=True)
+                [heads_b] = zip(*note_heads(unreadable, "B", train.b, what="image of domain B"), strict=True)
         except DataError as error:
             raise DataError(f"{config.title}: {error}") from None
         unreadable.require_few()
@@ -97,14 +97,14 @@ class TwoDomains(TrainingData):
         return self.fits_in_memory
 
     def describe(self) -> str:
-        return f"{len(self.a):,} pictures in A and {len(self.b):,} in B"
+        return f"{len(self.a):,} images in A and {len(self.b):,} in B"
 
     def notes(self) -> list[str]:
         layout = self.layout
         if layout.kind != "folders A and B" or layout.folders["test"] != layout.folders["train"]:
             return []
         return [
-            f"held out by their names: {len(layout.test.a):,} pictures of A and {len(layout.test.b):,} of B "
+            f"held out by their names: {len(layout.test.a):,} images of A and {len(layout.test.b):,} of B "
             f"(data.held_out={layout.held_out:g}; --test-a and --test-b name others)"
         ]
 
@@ -149,15 +149,15 @@ class TwoDomains(TrainingData):
         train, size, cpu = self.layout.train, self.image_size, torch.device("cpu")
         streams = ("pair", "pair") if train.paired else ("A", "B")
         sides = [
-            [picture for index, picture in enumerate(pictures) if (stream, index) not in self.unreadable]
-            for stream, pictures in zip(streams, (train.a, train.b), strict=True)
+            [image for index, image in enumerate(images) if (stream, index) not in self.unreadable]
+            for stream, images in zip(streams, (train.a, train.b), strict=True)
         ]
         for split in (self.layout.test, Split(sides[0], sides[1], train.paired)):
             items = self._readable(split, count)
             if items:
                 break
         else:
-            raise DataError(f"{self.config.title}: none of the pictures for previews can be read")
+            raise DataError(f"{self.config.title}: none of the images for previews can be read")
         a, b = (torch.from_numpy(stack([centre(pixels, size) for pixels in side])) for side in zip(*items, strict=True))
         return Batch(to_unit(a, cpu), to_unit(b, cpu))
 
@@ -165,8 +165,8 @@ class TwoDomains(TrainingData):
         """Up to ``count`` images of both domains at the training size, spread over the split; or pairs."""
         loadings = _loadings(self.config, self.image_size)
         stores = [
-            PictureStore(spread(pictures, count), loading, 2**30, iter)
-            for pictures, loading in zip((split.a, split.b), loadings, strict=True)
+            ImageStore(spread(images, count), loading, 2**30, iter)
+            for images, loading in zip((split.a, split.b), loadings, strict=True)
         ]
         a, b = ({n: store[i] for i, n in enumerate(store.numbers)} for store in stores)
         if split.paired:
@@ -186,16 +186,16 @@ def layout_of(data: DataConfig, *, paired: bool) -> Layout:
     return find_folders(Path(data.a), Path(data.b), *tests, held_out=data.held_out, paired=paired)
 
 
-def _domains(layout: Layout) -> dict[str, tuple[Path, Sequence[Picture]]]:
-    """The root of each domain's names, and its training pictures."""
+def _domains(layout: Layout) -> dict[str, tuple[Path, Sequence[ImageFile]]]:
+    """The root of each domain's names, and its training images."""
     roots = layout.folders["train"] if layout.kind == "folders A and B" else (layout.root, layout.root)
     return {"A": (roots[0], layout.train.a), "B": (roots[1], layout.train.b)}
 
 
 def _as_listed(title: str, layout: Layout, listed: ImageList) -> Layout:
-    """The layout with the training pictures of a run in the place of those that are there now."""
+    """The layout with the training images of a run in the place of those that are there now."""
     a, b = as_listed(title, _domains(layout), listed)
-    used = {picture.name for picture in (*a, *b)}
+    used = {image.name for image in (*a, *b)}
     unmatched = [path for path in layout.unmatched if path not in used]
     return replace(layout, train=Split(a, b, layout.train.paired), unmatched=unmatched)
 
@@ -214,4 +214,4 @@ def _require_equal_sizes(a: ImageSource, b: ImageSource, unreadable: UnreadableI
             unreadable.add([Unreadable("pair", index, str(error))])
             continue
         if one.shape[:2] != other.shape[:2]:
-            raise DataError(different_shapes(a.pictures[index].name, one, b.pictures[index].name, other))
+            raise DataError(different_shapes(a.images[index].name, one, b.images[index].name, other))

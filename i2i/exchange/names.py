@@ -38,7 +38,7 @@ class Recognized:
 
     Attributes:
         settings: of the network, as in a configuration. ``dropout`` of a U-Net is 0: no name tells it.
-        channels: of the pictures that it takes, and of those that it makes.
+        channels: of the images that it takes, and of those that it makes.
     """
 
     settings: dict[str, Any]
@@ -94,7 +94,7 @@ def recognize(state: State, wanted: str | None = None) -> Recognized:
         raise WeightsError(f"--as {wanted}: the file holds a {label(found.settings)}; leave out --as")
     if not set(found.channels) <= set(CHANNELS):
         takes, makes = found.channels
-        raise WeightsError(f"takes {takes} channels and makes {makes}; pictures have 1, 3 or 4")
+        raise WeightsError(f"takes {takes} channels and makes {makes}; images have 1, 3 or 4")
     return found
 
 

@@ -1,6 +1,6 @@
 """Exchanging generators with the widely used PyTorch code of CycleGAN, pix2pix and CUT: its files in, and out.
 
-That code tests in training mode unless it is told otherwise: batch norm by the statistics of the picture, and dropout
+That code tests in training mode unless it is told otherwise: batch norm by the statistics of the image, and dropout
 on where the network has it. Imported weights do the same by default, dropout by a seed; under instance norm and without
 dropout both modes are one.
 """
@@ -74,7 +74,7 @@ def import_state(
         source: a file of that code, or the same tensors as safetensors.
         output: a name ending in .safetensors, or the folder of a run; by default a new run under runs/.
         wanted: the network that it must be, such as resnet-9 or unet-256.
-        statistics: what batch norm uses at inference; by default those of the picture.
+        statistics: what batch norm uses at inference; by default those of the image.
         dropout: whether it stays on at inference; by default where the network has it. The names of a U-Net do not
             tell: one with batch norm is taken for pix2pix's, which has it, and one with instance norm for CycleGAN's.
 
@@ -128,7 +128,7 @@ def export_state(model: Path | None, output: Path, direction: str | None = None)
     with torch.device("meta"):
         method = build_method(config)
     if not isinstance(method, TranslationMethod):
-        raise ConfigError(f"{config.arch} draws pictures from noise, and only translators can be exported")
+        raise ConfigError(f"{config.arch} draws images from noise, and only translators can be exported")
     network = method.directions()[method.choose_direction(direction)].generator
     role = next(name for name, child in method.named_children() if child is network)
     own = {name.removeprefix(f"{role}."): weights[name] for name in weights if name.startswith(f"{role}.")}
@@ -213,7 +213,7 @@ def _configure(found: Recognized, source: Path, statistics: Statistics | None, d
             "images": channels,
             "method": {"name": "imported"},
             "networks": {"generator": settings},
-            "inference": {"statistics": statistics or ("picture" if batch else "running"), "dropout": dropout},
+            "inference": {"statistics": statistics or ("image" if batch else "running"), "dropout": dropout},
         }
     )
 
@@ -222,7 +222,7 @@ def _describe_inference(config: ModelConfig) -> str:
     """What batch norm and dropout will do, in words; empty where the network has neither."""
     words, network = [], config.networks["generator"]
     if network["norm"] == "batch":
-        owner = "each picture" if config.inference.statistics == "picture" else "training"
+        owner = "each image" if config.inference.statistics == "image" else "training"
         words.append(f"batch norm by the statistics of {owner}")
     if can_drop_out(network):
         words.append(f"dropout {'on' if config.inference.dropout else 'off'}")

@@ -14,7 +14,7 @@ from i2i.shipped import shipped
 class Description(BaseModel):
     """What a public set is, where it lies and on what terms.
 
-    ``counts`` are the pictures of each folder or split of the archive, empty where no source states them. ``megabytes``
+    ``counts`` are the images of each folder or split of the archive, empty where no source states them. ``megabytes``
     is about the size of the archive. ``archive`` None: no lasting address is known, and ``note`` says where to look.
     ``a`` and ``b`` are the domains of sets for translation; ``direction`` is that of the paper's training, for paired
     ones. ``sha256`` is the publicly documented checksum of the archive. Where the set is several files, ``files`` has

@@ -63,7 +63,7 @@ class Fetched:
 
     def _checksum(self) -> str:
         if self.unlike:
-            return f"not the documented SHA-256, so another packing or other pictures: {', '.join(self.unlike)}"
+            return f"not the documented SHA-256, so another packing or other images: {', '.join(self.unlike)}"
         known = self.description.sha256 is not None or self.description.files
         return "the documented SHA-256" if known else ""
 

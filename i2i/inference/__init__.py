@@ -1,1 +1,1 @@
-"""From weight files to translated pictures. Never imports training."""
+"""From weight files to translated images. Never imports training."""

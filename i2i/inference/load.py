@@ -21,7 +21,7 @@ Model = TypeVar("Model", Translator, Sampler)
 
 
 def load(run_or_file: str | Path | None = None, *, device: Device = "auto") -> Translator | Sampler:
-    """Loads a trained model: a ``Translator``, or a ``Sampler`` where the recipe draws pictures from noise.
+    """Loads a trained model: a ``Translator``, or a ``Sampler`` where the recipe draws images from noise.
 
     Args:
         run_or_file: a run folder or a weight file; by default the newest run under runs/.
@@ -44,7 +44,7 @@ def load_translator(run_or_file: str | Path | None = None, *, device: Device = "
 
 
 def load_sampler(run_or_file: str | Path | None = None, *, device: Device = "auto") -> Sampler:
-    """Loads a model that draws pictures from noise; arguments and errors as ``load_translator``."""
+    """Loads a model that draws images from noise; arguments and errors as ``load_translator``."""
     return _build(Sampler, *_read(run_or_file), device)
 
 

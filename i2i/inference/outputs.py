@@ -2,7 +2,7 @@
 
 ``report.json`` has every output with its digest and that of its input. Between two writings of it each process adds a
 line to a file of its own before it puts an output in place, so that no output is ever there of which nothing is known.
-A file is replaced only if it has a digest that stands there: another of that name is somebody's picture.
+A file is replaced only if it has a digest that stands there: another of that name is somebody's image.
 """
 
 from __future__ import annotations
@@ -240,5 +240,5 @@ def _reported(path: Path, *, overwrite: bool) -> list[FileResult]:
     if overwrite:
         return []
     raise DataError(
-        f"{path} exists and is no report of a translation: choose another folder with -o, or replace it with --overwrite"
+        f"{path} exists and is no report of a translation: choose another folder with -o, or give --overwrite"
     )

@@ -1,4 +1,4 @@
-"""A trained noise-to-image model as a Python object: seeds and labels in, pictures out."""
+"""A trained noise-to-image model as a Python object: seeds and labels in, images out."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ BATCH = 64
 class Sampler:
     """Runs the generator of a method that is ready for inference.
 
-    Picture number i of a seed is a function of (seed, i) alone: not of the number of pictures or their batches.
+    Image number i of a seed is a function of (seed, i) alone: not of the number of images or their batches.
 
     Attributes:
         method: of a weight file, or of a run that trains.
@@ -32,9 +32,9 @@ class Sampler:
     """
 
     def __init__(self, method: Method, config: ModelConfig, step: int, device: torch.device) -> None:
-        """Raises ConfigError for a method that draws no pictures from noise."""
+        """Raises ConfigError for a method that draws no images from noise."""
         if not isinstance(method, GenerativeMethod):
-            raise ConfigError(f"{config.arch} translates pictures and draws none from noise: use i2i translate")
+            raise ConfigError(f"{config.arch} translates images and draws none from noise: use i2i translate")
         self.method, self.config, self.step, self.device = method, config, step, device
         self._standing_at: list[float | None] = []
 
@@ -55,7 +55,7 @@ class Sampler:
         return self.labels.index(str(label))
 
     def latents(self, numbers: Iterable[int], seed: int = 0, truncation: float | None = None) -> Tensor:
-        """The latents (N, latent) of the pictures with these ``numbers``.
+        """The latents (N, latent) of the images with these ``numbers``.
 
         Raises:
             ConfigError: truncation of a model whose latents are not normal.
@@ -72,7 +72,7 @@ class Sampler:
 
     @torch.inference_mode()
     def generate(self, z: Tensor, label: Tensor | None = None, *, truncation: float | None = None) -> Tensor:
-        """Draws pictures (N, C, H, W) in [-1, 1] from latents (N, latent), and labels (N,) where the model has them.
+        """Draws images (N, C, H, W) in [-1, 1] from latents (N, latent), and labels (N,) where the model has them.
 
         Standing statistics are those of latents with this ``truncation``.
         """
@@ -88,7 +88,7 @@ class Sampler:
     def sample(
         self, count: int, *, label: str | int | None = None, seed: int = 0, truncation: float | None = None
     ) -> Iterator[Pixels]:
-        """Draws ``count`` pictures (H, W, C), uint8; without ``label``, a conditional model takes its labels in turn.
+        """Draws ``count`` images (H, W, C), uint8; without ``label``, a conditional model takes its labels in turn.
 
         Raises:
             ConfigError: a label or a truncation that this model does not know.
@@ -111,7 +111,7 @@ class Sampler:
             yield from to_pixels(self.generate(z, self.labels_for(some, own), truncation=truncation))
 
     def labels_for(self, numbers: Iterable[int], own: int | None = None) -> Tensor | None:
-        """The labels (N,) of pictures: ``own``, or all in turn; None for a model without labels."""
+        """The labels (N,) of images: ``own``, or all in turn; None for a model without labels."""
         if not self.labels:
             return None
         return torch.tensor([number % len(self.labels) if own is None else own for number in numbers])

@@ -1,4 +1,4 @@
-"""Standing statistics: what batch norm uses when BigGAN draws pictures (Brock et al. 2019, arXiv:1809.11096).
+"""Standing statistics: what batch norm uses when BigGAN draws images (Brock et al. 2019, arXiv:1809.11096).
 
 The running statistics of training are a mixture of many generators, of the live weights and not of their average, and
 of latents without truncation. Standing statistics are the mean over passes of the generator that is sampled from, with
@@ -20,7 +20,7 @@ PASSES, BATCH = 16, 32
 
 @torch.no_grad()
 def take_standing_statistics(method: GenerativeMethod, *, seed: int, truncation: float | None) -> None:
-    """Replaces the statistics of the generator's batch norms by those of pictures that it draws.
+    """Replaces the statistics of the generator's batch norms by those of images that it draws.
 
     Args:
         method: in evaluation mode; its other layers stay in it, and its weights do not change.

@@ -1,4 +1,4 @@
-"""Translating files: a picture or a folder of any depth; decoding, inference and encoding overlap.
+"""Translating files: a image or a folder of any depth; decoding, inference and encoding overlap.
 
 Everything that is translated, skipped or failed is in ``report.json``, with the seed of the noise where the
 model has some; names and tree are kept. Outputs are renamed into place and not flushed to the disk: after a power cut
@@ -34,7 +34,7 @@ Format = Literal["png", "jpg", "webp", "bmp", "tiff"]
 AHEAD = 16
 """How many files are decoded in advance."""
 BATCH_PIXELS = 1 << 20
-"""Pictures of equal size go through the network together up to this many pixels."""
+"""Images of equal size go through the network together up to this many pixels."""
 
 
 def plan(
@@ -43,16 +43,16 @@ def plan(
     """Decides the name of every output before anything is written.
 
     Args:
-        source: a picture or a folder.
+        source: a image or a folder.
         output: where to; by default ``<source>-translated`` beside the source.
-        image_format: the format of the outputs, where ``output`` is not itself a picture's name.
+        image_format: the format of the outputs, where ``output`` is not itself a image's name.
         overwrite: whether files that no earlier translation wrote may be replaced.
 
     Returns:
         The jobs, and the folder that gets the report (None for a single file).
 
     Raises:
-        DataError: nothing to translate, or outputs that would lie in or over the input, or over pictures that are no
+        DataError: nothing to translate, or outputs that would lie in or over the input, or over images that are no
             outputs.
     """
     require_path(source)
@@ -65,10 +65,10 @@ def plan(
         raise DataError(f"{source}: name an output with -o")
     folder = output or whole.with_name(f"{whole.name}-translated")
     if folder.is_file():
-        raise DataError(f"{folder} is a file; a folder of pictures needs an output folder")
+        raise DataError(f"{folder} is a file; a folder of images needs an output folder")
     files = list_images(source)
     if not files:
-        raise DataError(f"{source}: no pictures (jpg, png, webp, bmp, tiff) in it")
+        raise DataError(f"{source}: no images (jpg, png, webp, bmp, tiff) in it")
     jobs = _name_outputs(source, files, folder, image_format)
     inputs = {job.source.resolve() for job in jobs}
     for path in (folder, *(job.target for job in jobs)):
@@ -377,4 +377,4 @@ def _out_of_memory(error: RuntimeError, pixels: Pixels, translator: Translator) 
     if not is_out_of_memory(error):
         raise error
     height, width = pixels.shape[:2]
-    return f"not enough memory for {width}x{height} pixels on {translator.device.type}: use a smaller picture"
+    return f"not enough memory for {width}x{height} pixels on {translator.device.type}: use a smaller image"

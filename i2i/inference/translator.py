@@ -1,4 +1,4 @@
-"""A trained translator as a Python object: pictures in, the same kind and size out."""
+"""A trained translator as a Python object: images in, the same kind and size out."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from i2i.methods.base import Method
 from i2i.methods.translation import TranslationMethod
 from i2i.networks.at_inference import SeededLayer, drawn_from
 
-Picture = TypeVar("Picture", Image.Image, Pixels, Tensor)
+AnyImage = TypeVar("AnyImage", Image.Image, Pixels, Tensor)
 
 
 class Translator:
@@ -35,7 +35,7 @@ class Translator:
     def __init__(self, method: Method, config: ModelConfig, step: int, device: torch.device) -> None:
         """Raises ConfigError for a method that does not translate."""
         if not isinstance(method, TranslationMethod):
-            raise ConfigError(f"{config.arch} draws pictures from noise and translates none: use i2i sample")
+            raise ConfigError(f"{config.arch} draws images from noise and translates none: use i2i sample")
         self.method, self.config, self.step, self.device = method, config, step, device
 
     @property
@@ -75,17 +75,17 @@ class Translator:
             return self.method.translate(padded, direction)[..., :height, :width]
 
     def translate_pixels(
-        self, pictures: list[Pixels], direction: str | None = None, *, seed: int | None = None
+        self, images: list[Pixels], direction: str | None = None, *, seed: int | None = None
     ) -> list[Pixels]:
-        """Translates pictures (H, W, C), uint8, all of one size; ``seed`` as in ``translate``."""
-        batch = to_unit(torch.from_numpy(stack(pictures)), self.device)
+        """Translates images (H, W, C), uint8, all of one size; ``seed`` as in ``translate``."""
+        batch = to_unit(torch.from_numpy(stack(images)), self.device)
         return to_pixels(self.translate(batch, direction, seed=seed))
 
-    def __call__(self, picture: Picture, direction: str | None = None, *, seed: int | None = None) -> Picture:
-        """Translates one picture.
+    def __call__(self, image: AnyImage, direction: str | None = None, *, seed: int | None = None) -> AnyImage:
+        """Translates one image.
 
         Args:
-            picture: a PIL image; or an array (H, W, C) or (H, W), uint8; or a tensor (C, H, W) or (N, C, H, W),
+            image: a PIL image; or an array (H, W, C) or (H, W), uint8; or a tensor (C, H, W) or (N, C, H, W),
                 float in [-1, 1].
             direction: one of ``directions``; the first by default.
             seed: decides the noise of a translator that has some; by default the seed in its file.
@@ -98,35 +98,35 @@ class Translator:
         """
         direction = self.check_direction(direction)
         channels = self.channels(direction)[0]
-        if isinstance(picture, Image.Image):
-            if 0 in picture.size:
-                raise DataError(f"a picture of {picture.size} is empty")
-            pixels = from_pil(picture, channels, self.config.images.background)
+        if isinstance(image, Image.Image):
+            if 0 in image.size:
+                raise DataError(f"a image of {image.size} is empty")
+            pixels = from_pil(image, channels, self.config.images.background)
             return to_pil(self.translate_pixels([pixels], direction, seed=seed)[0])
-        if isinstance(picture, Tensor):
-            if picture.ndim not in (3, 4) or picture.shape[-3] != channels or not picture.is_floating_point():
-                raise DataError(f"a float tensor ({channels}, H, W) in [-1, 1] is needed, not {tuple(picture.shape)}")
-            if 0 in picture.shape:
-                raise DataError(f"a picture of {tuple(picture.shape)} is empty")
-            batch = (picture if picture.ndim == 4 else picture[None]).float()
-            translated = self.translate(batch, direction, seed=seed).to(picture.device)
-            return translated if picture.ndim == 4 else translated[0]
-        if isinstance(picture, np.ndarray) and picture.dtype == np.uint8 and _is_picture(picture):
-            pixels = from_pil(to_pil(picture), channels, self.config.images.background)
+        if isinstance(image, Tensor):
+            if image.ndim not in (3, 4) or image.shape[-3] != channels or not image.is_floating_point():
+                raise DataError(f"a float tensor ({channels}, H, W) in [-1, 1] is needed, not {tuple(image.shape)}")
+            if 0 in image.shape:
+                raise DataError(f"a image of {tuple(image.shape)} is empty")
+            batch = (image if image.ndim == 4 else image[None]).float()
+            translated = self.translate(batch, direction, seed=seed).to(image.device)
+            return translated if image.ndim == 4 else translated[0]
+        if isinstance(image, np.ndarray) and image.dtype == np.uint8 and _is_image(image):
+            pixels = from_pil(to_pil(image), channels, self.config.images.background)
             translated_pixels = self.translate_pixels([pixels], direction, seed=seed)[0]
-            flat = picture.ndim == 2 and translated_pixels.shape[2] == 1
+            flat = image.ndim == 2 and translated_pixels.shape[2] == 1
             return translated_pixels[..., 0] if flat else translated_pixels
-        raise DataError(f"cannot translate {type(picture).__name__}: give a PIL image, a uint8 array or a float tensor")
+        raise DataError(f"cannot translate {type(image).__name__}: give a PIL image, a uint8 array or a float tensor")
 
 
-def _is_picture(array: Pixels) -> bool:
+def _is_image(array: Pixels) -> bool:
     return bool(array.size) and (array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (1, 3, 4)))
 
 
 def pad_to(images: Tensor, multiple: int, minimum: int) -> Tensor:
     """Extends images: (N, C, H, W) at the bottom and right to a multiple, by reflection where they are large enough.
 
-    Where a picture is smaller than the padding that it needs, its edge is repeated.
+    Where a image is smaller than the padding that it needs, its edge is repeated.
     """
     height, width = images.shape[2:]
     bottom, right = ((-(side // -multiple) * multiple) for side in (height, width))

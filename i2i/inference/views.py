@@ -1,6 +1,6 @@
-"""What ``i2i sample`` writes: pictures, sheets, walks between latents, latent arithmetic and codes.
+"""What ``i2i sample`` writes: images, sheets, walks between latents, latent arithmetic and codes.
 
-A sheet has ten columns, so that the number of a picture, which arithmetic asks for, is its row and column.
+A sheet has ten columns, so that the number of a image, which arithmetic asks for, is its row and column.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ NEIGHBOURS, NEIGHBOUR_NOISE = 8, 0.25
 TERM = re.compile(r"\s*([+-]?)\s*(\d+(?:\s*,\s*\d+)*)\s*")
 
 
-def require_pictures(sampler: Sampler) -> None:
-    """Raises ConfigError for a model of points, which has no pictures to write."""
+def require_images(sampler: Sampler) -> None:
+    """Raises ConfigError for a model of points, which has no images to write."""
     if sampler.config.image_size == 1:
         raise ConfigError(f"{sampler.config.arch} was trained on points; see the run's samples/ and TensorBoard")
 
@@ -45,23 +45,23 @@ def require_empty(folder: Path, *, overwrite: bool = False) -> None:
         raise DataError(f"{folder} exists and is not empty: choose another with -o, or replace files with --overwrite")
 
 
-def write_pictures(folder: Path, pictures: Iterable[Pixels], numbers: Sequence[int]) -> None:
-    """Writes pictures as PNG files that have these ``numbers``.
+def write_images(folder: Path, images: Iterable[Pixels], numbers: Sequence[int]) -> None:
+    """Writes images as PNG files that have these ``numbers``.
 
     Raises:
         DataError: a file cannot be written.
     """
-    for number, pixels in zip(numbers, tracked("sampling", len(numbers))(pictures), strict=True):
+    for number, pixels in zip(numbers, tracked("sampling", len(numbers))(images), strict=True):
         write_image(folder / f"{number:05}.png", pixels, flush=False)
 
 
-def sheet(pictures: Iterable[Pixels], columns: int = COLUMNS) -> Pixels:
-    """Joins pictures (H, W, C) of one size to rows of ``columns``; the last row is filled up with white."""
-    return tile(list(pictures), columns)
+def sheet(images: Iterable[Pixels], columns: int = COLUMNS) -> Pixels:
+    """Joins images (H, W, C) of one size to rows of ``columns``; the last row is filled up with white."""
+    return tile(list(images), columns)
 
 
 def walk(sampler: Sampler, stops: int, *, label: str | int | None, seed: int) -> list[Pixels]:
-    """Pictures on the way between the first ``stops`` samples of ``seed``, by spherical interpolation (White 2016).
+    """Images on the way between the first ``stops`` samples of ``seed``, by spherical interpolation (White 2016).
 
     Only noise is walked: a model's codes stay those of the first stop, and a conditional model keeps one label.
     """
@@ -75,27 +75,27 @@ def walk(sampler: Sampler, stops: int, *, label: str | int | None, seed: int) ->
     return to_pixels(sampler.generate(path, _one_label(sampler, label, len(path))))
 
 
-def write_walk(path: Path, pictures: Sequence[Pixels]) -> Path:
+def write_walk(path: Path, images: Sequence[Pixels]) -> Path:
     """Writes a strip as ``path`` and the same as a GIF beside it, whose path is returned.
 
     Raises:
         DataError: a file cannot be written.
     """
-    write_image(path, sheet(pictures, columns=WALK_STEPS + 1 if len(pictures) > WALK_STEPS + 1 else len(pictures)))
-    encoded, frames = BytesIO(), [to_pil(pixels) for pixels in pictures]
+    write_image(path, sheet(images, columns=WALK_STEPS + 1 if len(images) > WALK_STEPS + 1 else len(images)))
+    encoded, frames = BytesIO(), [to_pil(pixels) for pixels in images]
     frames[0].save(encoded, "GIF", save_all=True, append_images=frames[1:] + frames[-2:0:-1], duration=80, loop=0)
     write_atomically(path.with_suffix(".gif"), encoded.getvalue())
     return path.with_suffix(".gif")
 
 
 def arithmetic(sampler: Sampler, expression: str, *, label: str | int | None, seed: int) -> list[Pixels]:
-    """The pictures of each averaged term, of the result, and of eight latents around it (DCGAN, section 6.3.2).
+    """The images of each averaged term, of the result, and of eight latents around it (DCGAN, section 6.3.2).
 
     Args:
         sampler: the model.
-        expression: terms with + and -, each one or more numbers of pictures on the sheet of ``seed``, which are
+        expression: terms with + and -, each one or more numbers of images on the sheet of ``seed``, which are
             averaged: "3,17,40 - 5,8 + 2".
-        label: the label of all pictures, for a conditional model; its first one by default.
+        label: the label of all images, for a conditional model; its first one by default.
         seed: the sheet's seed.
 
     Raises:

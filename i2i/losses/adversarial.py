@@ -21,7 +21,7 @@ Objective = Literal["non_saturating", "minimax", "lsgan", "hinge", "wasserstein"
 
 
 def discriminator_loss(real: Tensor, fake: Tensor, objective: Objective) -> Tensor:
-    """What the discriminator minimises, given its scores of real and of generated pictures."""
+    """What the discriminator minimises, given its scores of real and of generated images."""
     real, fake = real.float(), fake.float()
     match objective:
         case "non_saturating" | "minimax":  # -log D(x) - log(1 - D(G(z))), with D = sigmoid of the logit
@@ -37,7 +37,7 @@ def discriminator_loss(real: Tensor, fake: Tensor, objective: Objective) -> Tens
 
 
 def generator_loss(fake: Tensor, objective: Objective) -> Tensor:
-    """What the generator minimises, given the discriminator's scores of generated pictures."""
+    """What the generator minimises, given the discriminator's scores of generated images."""
     fake = fake.float()
     match objective:
         case "non_saturating":  # -log D(G(z))

@@ -8,7 +8,7 @@ from torch.nn.functional import cross_entropy
 
 
 def patch_nce(query: Tensor, key: Tensor, temperature: float = 0.07) -> Tensor:
-    """InfoNCE between patches of an output and of its input; negatives are the other patches of the same picture.
+    """InfoNCE between patches of an output and of its input; negatives are the other patches of the same image.
 
     query, key: (N, P, F), of length 1 along F; the p-th patches of both lie at the same place. The key gets no
     gradient. Returns the mean cross-entropy of P classes over all patches.

@@ -1,4 +1,4 @@
-"""InfoGAN's lower bound of the mutual information between codes and pictures (Chen et al. 2016, equation 5).
+"""InfoGAN's lower bound of the mutual information between codes and images (Chen et al. 2016, equation 5).
 
 The bound is L_I = H(c) + E log Q(c|x), in nats. The entropy H(c) of the fixed code distribution is constant, so that
 what is minimised is -E log Q(c|x). Losses are a mean over samples as a scalar; an entropy is a number.

@@ -15,7 +15,7 @@ from torch.nn.utils.parametrize import is_parametrized
 from i2i.world import drawn_for_all, std_over_all
 
 Critic = Callable[[Tensor], Tensor]
-"""Maps pictures (N, C, H, W) to scores (N,) or maps of scores (N, ...)."""
+"""Maps images (N, C, H, W) to scores (N,) or maps of scores (N, ...)."""
 
 
 def gradient_penalty(critic: Critic, real: Tensor, fake: Tensor, target: float = 1.0) -> Tensor:
@@ -28,7 +28,7 @@ def gradient_penalty(critic: Critic, real: Tensor, fake: Tensor, target: float =
 
 
 def dragan_penalty(critic: Critic, real: Tensor) -> Tensor:
-    """The penalty of DRAGAN at noisy real pictures (Kodali et al. 2017, section 2.3), with slope 1.
+    """The penalty of DRAGAN at noisy real images (Kodali et al. 2017, section 2.3), with slope 1.
 
     As in the authors' training: x + u * 0.5 * std(x) * noise with uniform noise and one uniform u for each sample.
     """
@@ -39,7 +39,7 @@ def dragan_penalty(critic: Critic, real: Tensor) -> Tensor:
 
 
 def r1_penalty(critic: Critic, real: Tensor) -> Tensor:
-    """E |grad D(x)|^2 at real pictures; with weight gamma / 2 this is R1 (Mescheder et al. 2018, equation 9)."""
+    """E |grad D(x)|^2 at real images; with weight gamma / 2 this is R1 (Mescheder et al. 2018, equation 9)."""
     return _gradient_norms(critic, real.float(), squared=True).mean()
 
 

@@ -118,7 +118,7 @@ class Method(Component, nn.Module, family="method"):
 
     @abstractmethod
     def preview(self, batch: Batch) -> dict[str, Tensor]:
-        """Named pictures (rows, 3, H, W') in [-1, 1] for TensorBoard."""
+        """Named images (rows, 3, H, W') in [-1, 1] for TensorBoard."""
 
     def judge(self, discriminator: Callable[..., Tensor], images: Tensor, *condition: Tensor | None) -> Tensor:
         """A discriminator's scores of images (N, C, H, W): the one place where discriminators are shown something."""
@@ -149,5 +149,5 @@ def mean_score(scores: Tensor) -> Tensor:
 
 
 def side_by_side(*columns: Tensor) -> Tensor:
-    """Joins batches of pictures (N, C, H, W) into rows (N, 3, H, sum of W); grey becomes RGB, alpha is dropped."""
+    """Joins batches of images (N, C, H, W) into rows (N, 3, H, sum of W); grey becomes RGB, alpha is dropped."""
     return torch.cat([c.expand(-1, 3, -1, -1) if c.shape[1] == 1 else c[:, :3] for c in columns], dim=3).float()

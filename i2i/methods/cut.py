@@ -1,7 +1,7 @@
 """CUT and FastCUT: one-sided unpaired translation (Park, Efros, Zhang, Zhu 2020, arXiv:2007.15651).
 
 A patch of the output shall be closer to the input's patch at the same place than to its other patches, in the features
-of the generator's own encoder. CUT adds the same on pictures of the target domain (equation 5); FastCUT has a larger
+of the generator's own encoder. CUT adds the same on images of the target domain (equation 5); FastCUT has a larger
 weight in its place, and flips its input in every second step, with features flipped back (appendix C.1).
 
 The projection heads are built with the networks, where the released training builds them on its first batch; they step
@@ -40,7 +40,7 @@ Temperature = Annotated[float, Field(gt=0, le=10)]
 Patches = Annotated[int, Field(ge=2, strict=True)]
 """With one patch there would be no other to tell it from."""
 PIXELS = "pixels"
-"""The name of the stage before all others: the picture itself."""
+"""The name of the stage before all others: the image itself."""
 Features = dict[str, Tensor]
 """By stage: maps (N, C, H, W), or their projections (N, P, features)."""
 Places = dict[str, Tensor]
@@ -69,14 +69,14 @@ class CUT(TranslationMethod, name="cut"):
     """One generator A -> B, one discriminator in B, and projection heads.
 
     Args:
-        data: the shape of the pictures.
+        data: the shape of the images.
         generator: builds the generator, whose named stages are the encoder.
         discriminator: builds the discriminator.
         objective: the adversarial part.
         contrastive_weight: lambda_X, of the contrastive term between inputs and outputs.
-        identity_weight: lambda_Y, of the same between pictures of B and what the generator makes of them.
+        identity_weight: lambda_Y, of the same between images of B and what the generator makes of them.
         flip_equivariance: translate the mirrored input in half of the steps (FastCUT).
-        stages: where features are compared; "pixels" is the picture itself. By default the paper's for ResNet: pixels,
+        stages: where features are compared; "pixels" is the image itself. By default the paper's for ResNet: pixels,
             both downsampling convolutions, the first residual block, and the fifth (or the last of fewer).
         patches: how many places of each stage are compared.
         features: length of the projections.
@@ -205,7 +205,7 @@ class CUT(TranslationMethod, name="cut"):
         return {A_TO_B: Direction(self.generator, self.data.channels_a, self.data.channels_b)}
 
     def preview(self, batch: Batch) -> dict[str, Tensor]:
-        """Rows of input | translated, and beside them what becomes of a picture of the target domain."""
+        """Rows of input | translated, and beside them what becomes of a image of the target domain."""
         real_a, real_b = batch.a, batch.other()
         return {A_TO_B: side_by_side(real_a, self.generator(real_a), real_b, self.generator(real_b))}
 

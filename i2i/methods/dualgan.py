@@ -3,7 +3,7 @@
 Algorithm 1: several critic steps with weight clipping, each on a new batch, then one step of both generators, on a
 further batch, on the Wasserstein terms and the L1 reconstruction of both cycles. Unlike CycleGAN, generators receive
 noise: dropout in their decoders, at training and at translation (``inference`` in the recipe), or by option channels of
-noise beside the picture. (That further batch is algorithm 1's as remembered; the authors' released code takes the
+noise beside the image. (That further batch is algorithm 1's as remembered; the authors' released code takes the
 critics' batch again.)
 Differs from the paper by option only: ``gradient_penalty`` bounds the critics in the place of clipping (WGAN-GP).
 """
@@ -34,7 +34,7 @@ NoiseChannels = Annotated[int, Field(ge=0, le=64, strict=True)]
 
 
 class WithNoise(Translator):
-    """A translator that gets channels of noise beside its picture."""
+    """A translator that gets channels of noise beside its image."""
 
     def __init__(self, translator: Callable[..., Translator], in_channels: int, out_channels: int, noise: int) -> None:
         super().__init__()
@@ -55,7 +55,7 @@ class DualGAN(TwoWayTranslation, name="dualgan"):
     """Two generators with noise, and a Wasserstein critic in each domain.
 
     Args:
-        data: the shape of the pictures.
+        data: the shape of the images.
         generator: builds both generators.
         discriminator: builds both critics.
         critic_steps: updates of both critics, each on a new batch, for one of the generators.
@@ -63,7 +63,7 @@ class DualGAN(TwoWayTranslation, name="dualgan"):
         gradient_penalty: weight of the penalty; 0 for none.
         reconstruction_a: weight of the reconstruction of domain A (the paper's lambda_U, 100 to 1000).
         reconstruction_b: weight of that of domain B (lambda_V).
-        noise_channels: channels of noise beside each picture.
+        noise_channels: channels of noise beside each image.
     """
 
     def __init__(

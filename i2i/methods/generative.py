@@ -1,4 +1,4 @@
-"""The base of noise-to-image methods: latents, and pictures drawn from them."""
+"""The base of noise-to-image methods: latents, and images drawn from them."""
 
 from __future__ import annotations
 
@@ -57,9 +57,9 @@ class GenerativeMethod(Method):
         return drawn_for_all(self.draw_latents, len(batch.a))
 
     def generate(self, z: Tensor, label: Tensor | None = None) -> Tensor:
-        """Draws pictures (N, C, H, W) in [-1, 1] from latents (N, latent) and labels (N,)."""
-        pictures: Tensor = self.generator(z, label)
-        return pictures.float()
+        """Draws images (N, C, H, W) in [-1, 1] from latents (N, latent) and labels (N,)."""
+        images: Tensor = self.generator(z, label)
+        return images.float()
 
     def averaged(self) -> dict[str, nn.Module]:
         return {"generator": self.generator}
@@ -71,7 +71,7 @@ class GenerativeMethod(Method):
         return {"discriminator": Judge(self.discriminator, ("A",))}
 
     def preview(self, batch: Batch) -> dict[str, Tensor]:
-        """Pictures of fixed latents; with labels, a row for each label and a column for each latent."""
+        """Images of fixed latents; with labels, a row for each label and a column for each latent."""
         if self.data.image_size == 1:
             return {"samples": scatter(batch.a.flatten(1), self._fixed(PREVIEW_POINTS, None).flatten(1))}
         if not self.data.classes:
@@ -82,7 +82,7 @@ class GenerativeMethod(Method):
         return {"samples": side_by_side(*rows)}
 
     def _fixed(self, count: int, label: Tensor | None, *, first: int = 0, same: bool = False) -> Tensor:
-        """Pictures of latents that are always the same; ``same`` gives all of them one latent."""
+        """Images of latents that are always the same; ``same`` gives all of them one latent."""
         z = self.draw_latents(1 if same else count, torch.Generator().manual_seed(first)).expand(count, -1)
         return self.generate(z.to(self._device), None if label is None else label.to(self._device))
 

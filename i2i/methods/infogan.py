@@ -1,13 +1,13 @@
 """InfoGAN: codes whose meaning is learnt without labels (Chen et al. 2016, arXiv:1606.03657).
 
-The latent is noise, categorical codes and continuous codes. Q reads the codes off a picture; it shares the
+The latent is noise, categorical codes and continuous codes. Q reads the codes off a image; it shares the
 discriminator's trunk and has its own small head. Both players minimise -weight * L_I beside the vanilla objective, and
 Q's head steps with the discriminator, as in the authors' released training (the paper's equation 6 writes min over G
-and Q). The discriminator sees real and generated pictures in separate batches.
+and Q). The discriminator sees real and generated images in separate batches.
 
 Q of the continuous codes is a Gaussian. The paper learns its deviation; the authors' released training fixes it at 1.
 A learnt deviation rewards ever finer readings, and a continuous code may then take over what tells two digits apart,
-or, at the weight of 1, fill the picture with a texture that only Q reads.
+or, at the weight of 1, fill the image with a texture that only Q reads.
 
 The bound L_I itself is a curve for each kind of code, as in the paper's figure 1, whatever its weight is. The control
 of that figure is ``maximize_information=False``: a GAN whose Q learns to read while the generator is not told.
@@ -70,7 +70,7 @@ class InfoGAN(GenerativeMethod, name="infogan"):
     """A generator from noise and codes, a discriminator, and Q.
 
     Args:
-        data: the shape of the pictures.
+        data: the shape of the images.
         generator: builds the generator.
         discriminator: builds the discriminator.
         objective: the adversarial part.
@@ -161,9 +161,9 @@ class InfoGAN(GenerativeMethod, name="infogan"):
             changed[:, place] = -TRAVERSED + 2 * TRAVERSED * column / max(1, columns - 1)
         return changed
 
-    def recognise(self, pictures: Tensor) -> tuple[list[Tensor], Tensor, Tensor]:
-        """Q's reading of pictures (N, C, H, W): logits of categorical codes, mean and log variance of the others."""
-        logits, mean, log_variance = self.recognition(self.discriminator.trunk(pictures))
+    def recognise(self, images: Tensor) -> tuple[list[Tensor], Tensor, Tensor]:
+        """Q's reading of images (N, C, H, W): logits of categorical codes, mean and log variance of the others."""
+        logits, mean, log_variance = self.recognition(self.discriminator.trunk(images))
         return logits, mean, log_variance
 
     def updates(self, batches: Iterator[Batch]) -> Iterator[Update]:
@@ -212,10 +212,10 @@ class InfoGAN(GenerativeMethod, name="infogan"):
         return {f"information_{name}": entropies[name] - value.detach() for name, value in unread.items()}
 
     def preview(self, batch: Batch) -> dict[str, Tensor]:
-        """Samples, and a picture for each code in which only that code changes along a row."""
-        pictures = super().preview(batch)
+        """Samples, and a image for each code in which only that code changes along a row."""
+        images = super().preview(batch)
         z = self.draw_latents(PREVIEW_ROWS, torch.Generator().manual_seed(0)).to(self._device)
         for name in self.code_names():
             columns = [self.with_code(z, name, column, PREVIEW_COLUMNS) for column in range(PREVIEW_COLUMNS)]
-            pictures[name] = side_by_side(*(self.generate(column) for column in columns))
-        return pictures
+            images[name] = side_by_side(*(self.generate(column) for column in columns))
+        return images

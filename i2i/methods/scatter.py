@@ -1,4 +1,4 @@
-"""Points in the plane or on the line as a picture, for previews of the theory experiments."""
+"""Points in the plane or on the line as a image, for previews of the theory experiments."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ def scatter(real: Tensor, fake: Tensor) -> Tensor:
     Returns:
         (1, 3, 128, 128) in [-1, 1], of the square [-3, 3] x [-3, 3].
     """
-    picture = torch.ones(3, SIDE, SIDE)
+    image = torch.ones(3, SIDE, SIDE)
     for points, colour in ((real, (-0.6, 0.4, -0.6)), (fake, (0.8, -0.8, -0.8))):
         xy = points.detach().float().cpu()
         if xy.shape[1] == 1:
             xy = torch.cat([xy, torch.linspace(-REACH, REACH, len(xy))[:, None]], 1)
         cells = ((xy + REACH) / (2 * REACH) * SIDE).long()
         x, y = cells[((cells >= 0) & (cells < SIDE)).all(1)].T
-        picture[:, SIDE - 1 - y, x] = torch.tensor(colour)[:, None]
-    return picture[None]
+        image[:, SIDE - 1 - y, x] = torch.tensor(colour)[:, None]
+    return image[None]

@@ -1,7 +1,7 @@
 """What batch norm, dropout and noise do at inference: a stated choice of the recipe, and never of who calls ``eval``.
 
-pix2pix keeps dropout and the statistics of the test picture itself (Isola et al. 2017, section 3.3), DualGAN its
-dropout noise. Here both are functions of the picture and a seed: pictures of one batch do not touch each other.
+pix2pix keeps dropout and the statistics of the test image itself (Isola et al. 2017, section 3.3), DualGAN its
+dropout noise. Here both are functions of the image and a seed: images of one batch do not touch each other.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from i2i.networks.layers import NoiseInput
 from i2i.networks.recompute import frozen_statistics
 from i2i.seeding import derive_seed
 
-Statistics = Literal["running", "picture", "standing"]
-"""Batch norm with the running statistics of training, with those of each picture alone, or with standing ones, which
+Statistics = Literal["running", "image", "standing"]
+"""Batch norm with the running statistics of training, with those of each image alone, or with standing ones, which
 whoever samples puts in the place of the running ones (``inference/standing.py``)."""
 
 
-class PictureNorm(nn.Module):
-    """Batch norm as it is on a batch of one: each picture by its own mean and variance."""
+class ImageNorm(nn.Module):
+    """Batch norm as it is on a batch of one: each image by its own mean and variance."""
 
     def __init__(self, norm: nn.BatchNorm2d) -> None:
         super().__init__()
@@ -36,7 +36,7 @@ class PictureNorm(nn.Module):
 
 
 class SeededLayer(nn.Module):
-    """A random layer whose draw is a function of a seed and its place in the network: the same for every picture.
+    """A random layer whose draw is a function of a seed and its place in the network: the same for every image.
 
     Attributes:
         seed: may be changed between two calls.
@@ -52,7 +52,7 @@ class SeededLayer(nn.Module):
 
 
 class SeededDropout(SeededLayer):
-    """Dropout with one mask for every picture of a size."""
+    """Dropout with one mask for every image of a size."""
 
     def __init__(self, rate: float, seed: int, path: str) -> None:
         super().__init__(seed, path)
@@ -65,7 +65,7 @@ class SeededDropout(SeededLayer):
 
 
 class SeededNoise(SeededLayer):
-    """Noise channels, the same for every picture of a size."""
+    """Noise channels, the same for every image of a size."""
 
     def __init__(self, channels: int, seed: int, path: str) -> None:
         super().__init__(seed, path)
@@ -138,8 +138,8 @@ def _layers(module: nn.Module) -> list[tuple[nn.Module, str, nn.Module, str]]:
 
 
 def _replacement(layer: nn.Module, statistics: Statistics, dropout: bool, seed: int, path: str) -> nn.Module:
-    if isinstance(layer, nn.BatchNorm2d) and statistics == "picture":
-        return PictureNorm(layer)
+    if isinstance(layer, nn.BatchNorm2d) and statistics == "image":
+        return ImageNorm(layer)
     if isinstance(layer, nn.Dropout) and dropout:
         return SeededDropout(layer.p, seed, path)
     if isinstance(layer, NoiseInput):

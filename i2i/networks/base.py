@@ -1,7 +1,7 @@
 """The bases of all networks: a name for configurations, named stages, what sizes they take, and four families.
 
-A family is a calling convention: ``Translator`` and ``PatchDiscriminator`` map pictures, ``Generator`` makes pictures
-from latents, ``Discriminator`` gives one score for each picture.
+A family is a calling convention: ``Translator`` and ``PatchDiscriminator`` map images, ``Generator`` makes images
+from latents, ``Discriminator`` gives one score for each image.
 """
 
 from __future__ import annotations
@@ -64,26 +64,26 @@ class ChainNetwork(Network):
 
 
 class Translator(Network, family="translator"):
-    """Maps pictures to pictures of the same size; called with the channels of both."""
+    """Maps images to images of the same size; called with the channels of both."""
 
 
 class PatchDiscriminator(Network, family="patch discriminator"):
-    """Maps pictures to a map of scores; called with the pictures' channels."""
+    """Maps images to a map of scores; called with the images' channels."""
 
 
 class Generator(Network, family="generator"):
-    """Maps latents z: (N, latent) and labels (N,) to pictures (N, C, H, W); built from a ``DataSpec`` and ``latent``.
+    """Maps latents z: (N, latent) and labels (N,) to images (N, C, H, W); built from a ``DataSpec`` and ``latent``.
 
     Labels are ignored where the ``DataSpec`` has no classes.
     """
 
     @abstractmethod
     def forward(self, z: Tensor, label: Tensor | None = None) -> Tensor:
-        """Draws the pictures of ``z``."""
+        """Draws the images of ``z``."""
 
 
 class Discriminator(Network, family="discriminator"):
-    """Gives each picture (N, C, H, W) one score (N,), higher for real; built from a ``DataSpec``.
+    """Gives each image (N, C, H, W) one score (N,), higher for real; built from a ``DataSpec``.
 
     The score is ``score`` of ``trunk``, so that other heads can share the trunk.
 

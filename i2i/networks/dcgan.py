@@ -83,14 +83,14 @@ class DCGANGenerator(Generator, name="dcgan"):
         count, base = halvings(data.image_size)
         channels = width * 2 ** (count - 1)
         bias = needs_bias(norm)
-        entering = latent + data.classes
+        in_channels = latent + data.classes
         dense: list[nn.Module] = []
         if hidden:
-            dense = [nn.Linear(entering, hidden, bias=bias), _norm_of_units(norm, hidden), nn.ReLU(inplace=True)]
+            dense = [nn.Linear(in_channels, hidden, bias=bias), _norm_of_units(norm, hidden), nn.ReLU(inplace=True)]
         self.project = nn.Sequential(
             *dense,
-            nn.Unflatten(1, (hidden or entering, 1, 1)),
-            nn.ConvTranspose2d(hidden or entering, channels, base, bias=bias),
+            nn.Unflatten(1, (hidden or in_channels, 1, 1)),
+            nn.ConvTranspose2d(hidden or in_channels, channels, base, bias=bias),
             normalization(norm, channels),
             nn.ReLU(inplace=True),
         )
@@ -138,21 +138,21 @@ class DCGANDiscriminator(Discriminator, name="dcgan"):
         count, base = halvings(data.image_size)
         self.classes = data.classes if labels == "concatenate" else 0
         self.count = count
-        entering = data.channels_a + self.classes
+        in_channels = data.channels_a + self.classes
         for i in range(count):
-            leaving = width * 2**i
+            out_channels = width * 2**i
             layer_norm: Norm = norm if i else "none"
             self.add_module(
                 f"layer{i + 1}",
                 nn.Sequential(
-                    nn.Conv2d(entering, leaving, kernel, 2, (kernel - 1) // 2, bias=needs_bias(layer_norm)),
-                    normalization(layer_norm, leaving),
+                    nn.Conv2d(in_channels, out_channels, kernel, 2, (kernel - 1) // 2, bias=needs_bias(layer_norm)),
+                    normalization(layer_norm, out_channels),
                     nn.LeakyReLU(slope, inplace=True),
                 ),
             )
-            entering = leaving
+            in_channels = out_channels
         pool: nn.Module = nn.AdaptiveAvgPool2d(1) if pooling == "average" else nn.Identity()
-        flat = entering if pooling == "average" else entering * base**2
+        flat = in_channels if pooling == "average" else in_channels * base**2
         dense: list[nn.Module] = []
         if hidden:
             dense = [nn.Linear(flat, hidden, bias=needs_bias(norm)), _norm_of_units(norm, hidden), nn.LeakyReLU(slope)]
@@ -178,9 +178,10 @@ class DCGANDiscriminator(Discriminator, name="dcgan"):
         return {f"layer{i}": self.get_submodule(f"layer{i}") for i in range(1, self.count + 1)}
 
 
-def _doubling(entering: int, leaving: int, kernel: Kernel, *, bias: bool) -> nn.ConvTranspose2d:
+def _doubling(in_channels: int, out_channels: int, kernel: Kernel, *, bias: bool) -> nn.ConvTranspose2d:
     """A transposed convolution that doubles the side exactly, with an even or an odd kernel."""
-    return nn.ConvTranspose2d(entering, leaving, kernel, 2, (kernel - 1) // 2, output_padding=kernel % 2, bias=bias)
+    padding = (kernel - 1) // 2
+    return nn.ConvTranspose2d(in_channels, out_channels, kernel, 2, padding, output_padding=kernel % 2, bias=bias)
 
 
 def _norm_of_units(norm: Norm, units: int) -> nn.Module:

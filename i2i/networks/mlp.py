@@ -2,7 +2,7 @@
 
 Differs from the first GAN: its discriminator has maxout layers and dropout on its input as well, and its generator ends
 with a sigmoid; here ReLU, LeakyReLU or tanh, dropout on the hidden layers only, and tanh or nothing at the end.
-Points in the plane are pictures of one pixel with two channels; their generator ends linearly. ``init_gain`` scales
+Points in the plane are images of one pixel with two channels; their generator ends linearly. ``init_gain`` scales
 initial weights, and ``input_scale`` the discriminator's input, as for the points of Metz et al. 2017, appendix A.
 """
 
@@ -54,8 +54,8 @@ class MLPGenerator(Generator, name="mlp"):
         sizes = [latent + data.classes] + [width] * depth
         layers = [
             layer
-            for entering, leaving in pairwise(sizes)
-            for layer in (nn.Linear(entering, leaving), activation_layer(activation))
+            for in_channels, out_channels in pairwise(sizes)
+            for layer in (nn.Linear(in_channels, out_channels), activation_layer(activation))
         ]
         self.hidden = nn.Sequential(*layers)
         self.head = nn.Linear(width, data.channels_a * data.image_size**2)
@@ -68,7 +68,7 @@ class MLPGenerator(Generator, name="mlp"):
 
 
 class MLPDiscriminator(Discriminator, name="mlp"):
-    """Maps pictures (N, C, H, W), times ``input_scale``, to scores by ``depth`` hidden layers of ``width`` units."""
+    """Maps images (N, C, H, W), times ``input_scale``, to scores by ``depth`` hidden layers of ``width`` units."""
 
     def __init__(
         self,
@@ -89,9 +89,9 @@ class MLPDiscriminator(Discriminator, name="mlp"):
         sizes = [data.channels_a * data.image_size**2 + self.classes] + [width] * depth
         layers = [
             layer
-            for entering, leaving in pairwise(sizes)
+            for in_channels, out_channels in pairwise(sizes)
             for layer in (
-                nn.Linear(entering, leaving),
+                nn.Linear(in_channels, out_channels),
                 activation_layer(activation),
                 *([Dropout(dropout)] if dropout else []),
             )

@@ -82,13 +82,13 @@ class ConditionalBatchNorm(nn.Module):
 class UpBlock(nn.Module):
     """A residual block that doubles the side: conditional batch norm and ReLU before each of two 3x3 convolutions."""
 
-    def __init__(self, entering: int, leaving: int, condition: int) -> None:
+    def __init__(self, in_channels: int, out_channels: int, condition: int) -> None:
         super().__init__()
-        self.norm1 = ConditionalBatchNorm(entering, condition)
-        self.conv1 = nn.Conv2d(entering, leaving, 3, padding=1)
-        self.norm2 = ConditionalBatchNorm(leaving, condition)
-        self.conv2 = nn.Conv2d(leaving, leaving, 3, padding=1)
-        self.skip = nn.Conv2d(entering, leaving, 1)
+        self.norm1 = ConditionalBatchNorm(in_channels, condition)
+        self.conv1 = nn.Conv2d(in_channels, out_channels, 3, padding=1)
+        self.norm2 = ConditionalBatchNorm(out_channels, condition)
+        self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding=1)
+        self.skip = nn.Conv2d(in_channels, out_channels, 1)
 
     def forward(self, x: Tensor, condition: Tensor) -> Tensor:
         """Maps x: (N, C, H, W) and condition: (N, length) to (N, C', 2H, 2W)."""
@@ -101,15 +101,15 @@ class UpBlock(nn.Module):
 class DownBlock(nn.Module):
     """A residual block of two 3x3 convolutions, ReLU before each; ``down`` halves the side by average pooling.
 
-    The first block of a network has no ReLU at its start: its input is a picture.
+    The first block of a network has no ReLU at its start: its input is a image.
     """
 
-    def __init__(self, entering: int, leaving: int, *, down: bool, first: bool) -> None:
+    def __init__(self, in_channels: int, out_channels: int, *, down: bool, first: bool) -> None:
         super().__init__()
         self.down, self.first = down, first
-        self.conv1 = nn.Conv2d(entering, leaving, 3, padding=1)
-        self.conv2 = nn.Conv2d(leaving, leaving, 3, padding=1)
-        self.skip = nn.Conv2d(entering, leaving, 1) if down or entering != leaving else nn.Identity()
+        self.conv1 = nn.Conv2d(in_channels, out_channels, 3, padding=1)
+        self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding=1)
+        self.skip = nn.Conv2d(in_channels, out_channels, 1) if down or in_channels != out_channels else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
         """Maps x: (N, C, H, W) to (N, C', H / 2, W / 2), or to (N, C', H, W)."""
@@ -163,10 +163,10 @@ class ResidualGenerator(Generator, name="residual"):
         )
         sides = [FIRST_SIDE * 2**i for i in range(1, self.blocks + 1)]
         _require_side("generator", attention, sides)
-        for i, (side, (entering, leaving)) in enumerate(zip(sides, pairwise(channels), strict=True), 1):
-            self.add_module(f"up{i}", UpBlock(entering, leaving, condition))
+        for i, (side, (in_channels, out_channels)) in enumerate(zip(sides, pairwise(channels), strict=True), 1):
+            self.add_module(f"up{i}", UpBlock(in_channels, out_channels, condition))
             if side == attention:
-                self.attention = SelfAttention(leaving)
+                self.attention = SelfAttention(out_channels)
         self.head = nn.Sequential(
             BatchNorm2d(channels[-1]),
             nn.ReLU(inplace=True),
@@ -187,8 +187,8 @@ class ResidualGenerator(Generator, name="residual"):
         conditions = iter([torch.cat([code, piece], dim=1) for piece in pieces] or [code] * self.blocks)
         for stage in self.stages().values():
             x = stage(x, next(conditions)) if isinstance(stage, UpBlock) else stage(x)
-        pictures: Tensor = self.head(x)
-        return pictures
+        images: Tensor = self.head(x)
+        return images
 
     def stages(self) -> dict[str, nn.Module]:
         return {name: stage for name, stage in self.named_children() if name not in ("embedding", "head")}
@@ -201,14 +201,14 @@ class ResidualGenerator(Generator, name="residual"):
 
     @classmethod
     def settings_for(cls, image_size: int) -> dict[str, Any]:
-        """Self-attention at 32x32, SAGAN's best; in smaller pictures at half their side, which both players have."""
+        """Self-attention at 32x32, SAGAN's best; in smaller images at half their side, which both players have."""
         return {"attention": min(32, image_size // 2)}
 
 
 class ResidualDiscriminator(Discriminator, name="residual"):
     """Maps (N, C, S, S) to scores; S is a power of two from 16 to 512. Labels enter by projection only.
 
-    Blocks halve the side to 4x4 (to 8x8 in pictures of 32 pixels or fewer, as in SNGAN), those after them keep it; the
+    Blocks halve the side to 4x4 (to 8x8 in images of 32 pixels or fewer, as in SNGAN), those after them keep it; the
     features are the sum of the last maps after ReLU. ``attention``: as in the generator. Stages: ``block1`` and so on,
     ``attention``.
     """
@@ -227,14 +227,14 @@ class ResidualDiscriminator(Discriminator, name="residual"):
         channels = [data.channels_a, *_channels(DISCRIMINATOR_CHANNELS, data.image_size, width)]
         side, last_side = data.image_size, 8 if data.image_size <= 32 else 4
         sides: list[int] = []
-        for i, (entering, leaving) in enumerate(pairwise(channels), 1):
+        for i, (in_channels, out_channels) in enumerate(pairwise(channels), 1):
             down = side > last_side
-            self.add_module(f"block{i}", DownBlock(entering, leaving, down=down, first=i == 1))
+            self.add_module(f"block{i}", DownBlock(in_channels, out_channels, down=down, first=i == 1))
             if down:
                 side //= 2
                 sides.append(side)
                 if side == attention:
-                    self.attention = SelfAttention(leaving)
+                    self.attention = SelfAttention(out_channels)
         _require_side("discriminator", attention, sides)
         self.feature_count = channels[-1]
         self.head = ScoreHead(self.feature_count, data.classes)

@@ -70,16 +70,16 @@ class UNetGenerator(Translator, name="unet"):
             self.add_module(f"down{level}", nn.Sequential(*down))
 
             up: list[nn.Module] = [nn.ReLU()]
-            entering = inner if innermost or not skips else 2 * inner
-            leaving = out_channels if outermost else outer
+            in_channels = inner if innermost or not skips else 2 * inner
+            out_channels = out_channels if outermost else outer
             if upsample == "resize":
-                up.append(ResizeConv2d(entering, leaving, bias=bias or outermost))
+                up.append(ResizeConv2d(in_channels, out_channels, bias=bias or outermost))
             else:
-                up.append(nn.ConvTranspose2d(entering, leaving, 4, 2, 1, bias=bias or outermost))
+                up.append(nn.ConvTranspose2d(in_channels, out_channels, 4, 2, 1, bias=bias or outermost))
             if outermost:
                 up.append(nn.Tanh())
             else:
-                up.append(normalization(norm, leaving))
+                up.append(normalization(norm, out_channels))
                 drops = level > depth - 3 if dropout_in == "first" else 4 < level < depth
                 if dropout and drops:
                     up.append(Dropout(dropout))

@@ -2,13 +2,13 @@
 
 Radford, Metz, Chintala 2016 (DCGAN, arXiv:1511.06434), section 5: the maps of every convolutional stage are max-pooled
 to a 4x4 grid, flattened and joined, and a regularised linear L2-SVM reads them. The paper trains on one set and reads
-the labels of another (ImageNet-1k and CIFAR-10, section 5.1), also from 100 training pictures of each label (SVHN,
+the labels of another (ImageNet-1k and CIFAR-10, section 5.1), also from 100 training images of each label (SVHN,
 section 5.2); here too the labelled set may be any other, brought to the size and channels that the model takes. The
 yardsticks are the same classifier on raw pixels, and on the features of the same network before training: random
 convolutions alone tell much.
 
-As in the code that the authors released, batch norm takes its statistics from real training pictures. Differs from it:
-inputs are standardised, and C is chosen by cross-validation on the training pictures; for all alike.
+As in the code that the authors released, batch norm takes its statistics from real training images. Differs from it:
+inputs are standardised, and C is chosen by cross-validation on the training images; for all alike.
 """
 
 from __future__ import annotations
@@ -41,10 +41,10 @@ GRID = 4
 
 @dataclass(frozen=True)
 class Reading:
-    """How well a linear classifier reads the labels of held-out pictures.
+    """How well a linear classifier reads the labels of held-out images.
 
     Attributes:
-        inputs: how many numbers it gets of each picture.
+        inputs: how many numbers it gets of each image.
         c: the C that cross-validation chose.
         accuracy: the share that it reads right.
     """
@@ -66,14 +66,14 @@ class FeatureReport:
         stages: where the features come from; none for those of the trunk.
         trained_with_labels: whether the model's own training used labels.
         labels: how many labels there are.
-        per_label: how many training pictures of each were drawn; None for all.
+        per_label: how many training images of each were drawn; None for all.
         seed: what drew them.
-        training: how many training pictures that is.
-        held_out: how many held-out pictures were read.
+        training: how many training images that is.
+        held_out: how many held-out images were read.
         features: the classifier of the features.
         untrained: that of the features of an untrained network.
         pixels: that of the raw pixels.
-        skipped: pictures that cannot be opened.
+        skipped: images that cannot be opened.
     """
 
     arch: str
@@ -99,8 +99,8 @@ class FeatureReport:
         used = ", with labels" if self.trained_with_labels else ""
         return [
             f"trained on  {self.trained_on}: {self.arch} ({self.step:,} steps){used}",
-            f"evaluated   on {self.data}: {self.labels} labels, a linear SVM of {self.training:,} training pictures "
-            f"({drawn}), tried on {self.held_out:,} held-out pictures",
+            f"evaluated   on {self.data}: {self.labels} labels, a linear SVM of {self.training:,} training images "
+            f"({drawn}), tried on {self.held_out:,} held-out images",
             f"features    {self.features.accuracy:.2%} right, from {self.features.inputs:,} numbers of the "
             f"discriminator's {layers} (C {self.features.c:g})",
             f"untrained   {self.untrained.accuracy:.2%} right, from as many of the same network before training "
@@ -118,28 +118,28 @@ class FeatureReport:
 
 
 def measure_features(sampler: Sampler, data: str, *, per_label: int | None = 100, seed: int = 0) -> FeatureReport:
-    """Reads the labels of held-out pictures from the discriminator's features, from untrained ones, and from pixels.
+    """Reads the labels of held-out images from the discriminator's features, from untrained ones, and from pixels.
 
     Args:
         sampler: the trained model.
-        data: a labelled set with held-out pictures, as ``find_collection`` takes it.
-        per_label: training pictures of each label; all for None.
+        data: a labelled set with held-out images, as ``find_collection`` takes it.
+        per_label: training images of each label; all for None.
         seed: decides which, the folds of the cross-validation, and the untrained weights.
 
     Raises:
-        ConfigError: scikit-learn is missing, or the discriminator is given labels beside the pictures.
-        DataError: no labels, no held-out pictures, or too few of a label.
+        ConfigError: scikit-learn is missing, or the discriminator is given labels beside the images.
+        DataError: no labels, no held-out images, or too few of a label.
     """
     require_packages("i2i features", "sklearn")
     probed = discriminator_of(sampler)
     if takes_labels(probed):
         raise ConfigError(
-            f"the discriminator of this {sampler.config.arch} is given the label beside the picture, and its features "
+            f"the discriminator of this {sampler.config.arch} is given the label beside the image, and its features "
             "would repeat it: measure a model trained without labels, or with networks.discriminator.labels=project"
         )
     collection = collection_for(probed, data)
-    chosen = draw_training_pictures(_with_labels(collection), per_label, seed)
-    images, tests = (Images(collection.root, [part.pictures], probed) for part in (chosen, collection.test))
+    chosen = draw_training_images(_with_labels(collection), per_label, seed)
+    images, tests = (Images(collection.root, [part.images], probed) for part in (chosen, collection.test))
     labels, truths = _labels_of(chosen, images), _labels_of(collection.test, tests)
     kinds: list[Callable[[Tensor], Tensor]] = [
         partial(pooled_features, with_statistics_of(network, images.mixed_batches()))
@@ -184,13 +184,13 @@ def _with_labels(collection: Collection) -> Collection:
             f"{root} has no labels: give a folder with train/<label>/ and test/<label>/, IDX files, or the built-in "
             "set digits"
         )
-    if not collection.test.pictures:
-        raise DataError(f"{root} has no held-out pictures: give test/<label>/ folders, or the t10k files of IDX sets")
+    if not collection.test.images:
+        raise DataError(f"{root} has no held-out images: give test/<label>/ folders, or the t10k files of IDX sets")
     return collection
 
 
-def draw_training_pictures(collection: Collection, per_label: int | None, seed: int) -> Part:
-    """``per_label`` training pictures of each label, or all.
+def draw_training_images(collection: Collection, per_label: int | None, seed: int) -> Part:
+    """``per_label`` training images of each label, or all.
 
     Raises:
         DataError: a label has fewer.
@@ -201,12 +201,12 @@ def draw_training_pictures(collection: Collection, per_label: int | None, seed: 
         if per_label is not None:
             if len(own) < per_label:
                 raise DataError(
-                    f"label {name!r} of {collection.root} has {len(own)} training pictures, and {per_label} of each "
+                    f"label {name!r} of {collection.root} has {len(own)} training images, and {per_label} of each "
                     "are asked for: ask for fewer with --per-label, or add some"
                 )
             own = numpy_rng(seed, "features", name).choice(own, per_label, replace=False)
         places = np.concatenate([places, own])
-    return Part([train.pictures[i] for i in places], [train.labels[i] for i in places])
+    return Part([train.images[i] for i in places], [train.labels[i] for i in places])
 
 
 def _labels_of(part: Part, images: Images) -> Labels:
@@ -225,7 +225,7 @@ def _read_labels(
     truths: Labels,
     seed: int,
 ) -> Reading:
-    """Fits the classifier to what ``kind`` makes of the training pictures, and tries it on the held-out ones."""
+    """Fits the classifier to what ``kind`` makes of the training images, and tries it on the held-out ones."""
     inputs = np.concatenate([kind(x).cpu().numpy() for x, _ in images.batches()])
     classifier = LinearSVM(inputs, labels, seed)
     guesses = [classifier.predict(kind(x).cpu().numpy()) for x, _ in tests.batches()]

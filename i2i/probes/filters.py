@@ -1,11 +1,11 @@
-"""What the units of a discriminator respond to: guided backpropagation from the pictures that excite them most.
+"""What the units of a discriminator respond to: guided backpropagation from the images that excite them most.
 
 Springenberg, Dosovitskiy, Brox, Riedmiller 2015 (arXiv:1412.6806), section 3.4; DCGAN's figure 5 shows the same. On the
 way back every rectifier passes what is positive where its own input was positive. LeakyReLU goes back by that rule too,
 and forward with its slope: the rule is about what excites a unit, and a negative input never does.
 
 As in DCGAN's figure 5, random filters on the left are the baseline of the trained ones on the right: the same units of
-the same discriminator before training, each at the pictures that excite it most. The figure there shows six units of
+the same discriminator before training, each at the images that excite it most. The figure there shows six units of
 the last convolutional layer; stage and units can be chosen here.
 """
 
@@ -35,32 +35,32 @@ from i2i.tiles import tile
 
 RELU = (relu, torch.relu, Tensor.relu)
 COLUMNS, GAP, CELL, CAPTION = 8, 4, 64, 16
-"""The sheet: pictures for each unit; then in pixels, between them, the least side of one, the height of a title."""
+"""The sheet: images for each unit; then in pixels, between them, the least side of one, the height of a title."""
 
 
 @dataclass(frozen=True)
 class Excitation:
-    """The pictures that excite each unit of a network most, strongest first, and what in them excites it.
+    """The images that excite each unit of a network most, strongest first, and what in them excites it.
 
     Attributes:
-        responses: (U, K), each unit's largest response over the positions of a picture.
-        pictures: (U, K, C, H, W) in [-1, 1].
+        responses: (U, K), each unit's largest response over the positions of a image.
+        images: (U, K, C, H, W) in [-1, 1].
         gradients: (U, K, C, H, W), the guided gradients of ``responses``.
         channels: those of each domain, which are joined to C.
     """
 
     responses: Tensor
-    pictures: Tensor
+    images: Tensor
     gradients: Tensor
     channels: tuple[int, ...]
 
-    def sheet(self, *, pictures: bool = False) -> Pixels:
-        """A row for each unit, its guided gradients in columns; with ``pictures``, each beside its picture.
+    def sheet(self, *, images: bool = False) -> Pixels:
+        """A row for each unit, its guided gradients in columns; with ``images``, each beside its image.
 
         Every gradient is scaled by its own largest value; grey is zero. What is judged as a pair is shown side by side.
         """
         largest = self.gradients.flatten(2).abs().amax(2)[..., None, None, None].clamp_min(1e-12)
-        shown = [self.pictures, self.gradients / largest] if pictures else [self.gradients / largest]
+        shown = [self.images, self.gradients / largest] if images else [self.gradients / largest]
         parts = [part[:, :, :3] for joined in shown for part in torch.split(joined, list(self.channels), dim=2)]
         if len(self.channels) > 1:  # one of a pair may be grey
             parts = [part.expand(-1, -1, 3, -1, -1) for part in parts]
@@ -76,17 +76,17 @@ class Filters:
         arch: the recipe of the model.
         step: how long it was trained.
         trained_on: the name of the set that it was trained on.
-        data: the set whose pictures were searched.
+        data: the set whose images were searched.
         discriminator: which of the method's discriminators was looked into.
-        domains: those of the pictures that it judges, one or a pair.
+        domains: those of the images that it judges, one or a pair.
         stage: where the units are.
         units: their numbers.
-        searched: among how many pictures was looked.
-        held_out: whether these were held-out pictures; else training pictures.
+        searched: among how many images was looked.
+        held_out: whether these were held-out images; else training images.
         seed: what drew the untrained weights.
         trained: what excites the units of the trained discriminator.
         untrained: the same of one with random weights.
-        skipped: pictures that cannot be read.
+        skipped: images that cannot be read.
     """
 
     arch: str
@@ -104,17 +104,17 @@ class Filters:
     untrained: Excitation
     skipped: tuple[str, ...]
 
-    def sheet(self, *, pictures: bool = False) -> Pixels:
+    def sheet(self, *, images: bool = False) -> Pixels:
         """The sheets of the untrained discriminator (left) and the trained one (right), each under its title."""
-        left = _titled(f"untrained, seed {self.seed}", self.untrained.sheet(pictures=pictures))
-        right = _titled(f"trained, {self.step:,} steps", self.trained.sheet(pictures=pictures))
+        left = _titled(f"untrained, seed {self.seed}", self.untrained.sheet(images=images))
+        right = _titled(f"trained, {self.step:,} steps", self.trained.sheet(images=images))
         return tile([left, right], 2)
 
     def line(self, path: Path) -> str:
         """What is shown, in words."""
         kind, columns = "held-out" if self.held_out else "training", self.trained.responses.shape[1]
         units = ", ".join(map(str, self.units[:20])) + (", ..." if len(self.units) > 20 else "")
-        judged = "pictures" if len(self.domains) == 1 else f"pairs of {' and '.join(self.domains)}"
+        judged = "images" if len(self.domains) == 1 else f"pairs of {' and '.join(self.domains)}"
         return (
             f"guided gradients of {self.discriminator}'s {self.stage}, units {units}, at the {columns} of "
             f"{self.searched:,} {kind} {judged} that excite each most: {path}\n"
@@ -137,20 +137,20 @@ class Filters:
         write_atomically(path, (json.dumps(report, indent=1) + "\n").encode())
 
 
-def require_picture_name(path: Path) -> None:
+def require_image_name(path: Path) -> None:
     """Raises DataError for a name that says no format."""
     if not is_image(path):
-        raise DataError(f"{path} is no picture's name: end it with one of {', '.join(sorted(SUFFIXES))}")
+        raise DataError(f"{path} is no image's name: end it with one of {', '.join(sorted(SUFFIXES))}")
 
 
-def write_sheet(path: Path, filters: Filters, *, pictures: bool = False) -> None:
+def write_sheet(path: Path, filters: Filters, *, images: bool = False) -> None:
     """Writes the sheet of ``filters``.
 
     Raises:
         DataError: the file cannot be written.
     """
-    require_picture_name(path)
-    write_image(path, filters.sheet(pictures=pictures))
+    require_image_name(path)
+    write_image(path, filters.sheet(images=images))
 
 
 def find_filters(
@@ -162,27 +162,27 @@ def find_filters(
     columns: int = COLUMNS,
     seed: int = 0,
 ) -> Filters:
-    """Searches the held-out pictures of ``data`` (all, where none are held out) for what excites units most.
+    """Searches the held-out images of ``data`` (all, where none are held out) for what excites units most.
 
     The units of the trained discriminator, and the same ones of an untrained discriminator of the same configuration.
 
-    A discriminator that takes labels gets each picture's own.
+    A discriminator that takes labels gets each image's own.
 
     Args:
         probed: the trained discriminator.
         data: a folder or built-in set, as ``find_source`` takes it.
         stage: a stage of the discriminator; the last by default.
         units: numbers of channels, or how many, from the first on.
-        columns: how many pictures of each unit.
+        columns: how many images of each unit.
         seed: draws the untrained weights.
 
     Raises:
         ConfigError: no such stage or unit, or a model without stages.
-        DataError: no pictures that can be read, or none with the model's labels.
+        DataError: no images that can be read, or none with the model's labels.
     """
     stage, chosen = _check_units(probed, stage, units)
     source = find_source(probed, data)
-    images = Images(source.root, source.pictures, probed)
+    images = Images(source.root, source.images, probed)
     label = _labels_for(probed, source, images) if takes_labels(probed) else None
     trained, random = (
         _most_exciting(
@@ -217,7 +217,7 @@ def _most_exciting(
     units: Sequence[int],
     columns: int,
 ) -> Excitation:
-    """Searches all pictures, and goes back from those that excite each unit most."""
+    """Searches all images, and goes back from those that excite each unit most."""
     found = torch.cat([_strongest(network, stage, x, own) for x, own in images.batches(label)])
     rows = []
     for unit in units:
@@ -313,7 +313,7 @@ def _check_units(probed: Probed, stage: str | None, units: int | Sequence[int]) 
 
 
 def _labels_for(probed: Probed, source: Source, images: Images) -> Tensor:
-    """The model's own numbers (N,) of the pictures' labels, by their names."""
+    """The model's own numbers (N,) of the images' labels, by their names."""
     if not source.labels:
         raise DataError(f"{source.root} has no labels, and the discriminator of this model takes them: add some")
     numbers = {name: number for number, name in enumerate(probed.labels)}

@@ -13,7 +13,7 @@ from torch import Tensor
 from i2i.data.batches import to_unit
 from i2i.data.builtin import BUILTIN, load_layout
 from i2i.data.collection import Collection, find_collection
-from i2i.data.store import Picture, PictureStore
+from i2i.data.store import ImageLike, ImageStore
 from i2i.data.training_set import centre
 from i2i.data.transforms import stack
 from i2i.display import tracked
@@ -31,13 +31,13 @@ class Source:
 
     Attributes:
         root: the data.
-        pictures: those of each domain that the discriminator judges; of pairs, item by item.
+        images: those of each domain that the discriminator judges; of pairs, item by item.
         held_out: whether they are held-out images; else training images.
         labels: the name of each one's label; none where the data has no labels.
     """
 
     root: Path
-    pictures: tuple[Sequence[Picture], ...]
+    images: tuple[Sequence[ImageLike], ...]
     held_out: bool
     labels: tuple[str, ...]
 
@@ -56,9 +56,9 @@ def find_source(probed: Probed, data: str) -> Source:
     """
     if not probed.paired and not (probed.translates and _has_two_domains(data)):
         collection = collection_for(probed, data)
-        part = collection.test if collection.test.pictures else collection.train
+        part = collection.test if collection.test.images else collection.train
         labels = tuple(collection.labels[number] for number in part.labels) if collection.labels else ()
-        return Source(collection.root, (part.pictures,), part is collection.test, labels)
+        return Source(collection.root, (part.images,), part is collection.test, labels)
     layout = load_layout(data, size=probed.config.image_size, paired=probed.paired)
     splits = [{"A": split.a, "B": split.b} for split in (layout.test, layout.train)]
     held_out = all(splits[0][domain] for domain in probed.domains)
@@ -79,7 +79,7 @@ def collection_for(probed: Probed, data: str) -> Collection:
         DataError: as ``find_collection``.
     """
     if probed.config.image_size == 1:
-        raise ConfigError("this model was trained on points and sees no pictures: give --model another one")
+        raise ConfigError("this model was trained on points and sees no images: give --model another one")
     return find_collection(data, size=probed.config.image_size)
 
 
@@ -91,12 +91,12 @@ class Images:
         skipped: why the others cannot be read.
     """
 
-    def __init__(self, root: Path, pictures: Sequence[Sequence[Picture]], probed: Probed) -> None:
+    def __init__(self, root: Path, images: Sequence[Sequence[ImageLike]], probed: Probed) -> None:
         """Reads every image once.
 
         Args:
             root: the data, for messages.
-            pictures: those of each of the discriminator's domains, item by item.
+            images: those of each of the discriminator's domains, item by item.
             probed: whom they are shown.
 
         Raises:
@@ -104,15 +104,15 @@ class Images:
         """
         self._probed = probed
         self._stores = [
-            PictureStore(own, loading, BUDGET, tracked("reading", len(own)))
-            for own, loading in zip(pictures, probed.loadings, strict=True)
+            ImageStore(own, loading, BUDGET, tracked("reading", len(own)))
+            for own, loading in zip(images, probed.loadings, strict=True)
         ]
         self.skipped = [error for store in self._stores for error in store.skipped]
         self.numbers = sorted(set.intersection(*(set(store.numbers) for store in self._stores)))
         self._places = [dict(zip(store.numbers, range(len(store)), strict=True)) for store in self._stores]
         if len(self) < 2:
             first = f"; first: {self.skipped[0]}" if self.skipped else ""
-            raise DataError(f"{root}: {len(self)} pictures of a part can be read, and two are needed{first}")
+            raise DataError(f"{root}: {len(self)} images of a part can be read, and two are needed{first}")
 
     def __len__(self) -> int:
         return len(self.numbers)

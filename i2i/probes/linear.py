@@ -27,7 +27,7 @@ class LinearSVM:
         seed: decides the folds.
 
     Raises:
-        DataError: fewer than two labels, or fewer than two pictures of one.
+        DataError: fewer than two labels, or fewer than two images of one.
     """
 
     def __init__(self, inputs: Features, labels: Labels, seed: int) -> None:
@@ -38,11 +38,11 @@ class LinearSVM:
 
         counts = np.unique(labels, return_counts=True)[1]
         if len(counts) < 2 or counts.min() < 2:
-            raise DataError("a classifier needs two labels with two readable training pictures each: add pictures")
+            raise DataError("a classifier needs two labels with two readable training images each: add images")
         self.inputs = inputs.shape[1]
         self._scaler = StandardScaler().fit(inputs)
         scaled = self._scale(inputs)
-        # The solution lies in the span of the pictures: in coordinates of it the same fit takes a fraction of the time.
+        # The solution lies in the span of the images: in coordinates of it the same fit takes a fraction of the time.
         self._span = np.linalg.qr(scaled.T)[0] if self.inputs > len(inputs) else None
         chance = derive_seed(seed, "folds") % 2**32
         folds = StratifiedKFold(min(FOLDS, int(counts.min())), shuffle=True, random_state=chance)

@@ -51,7 +51,7 @@ class RunFolder:
 
     @property
     def samples(self) -> Path:
-        """The folder of preview pictures."""
+        """The folder of preview images."""
         return self.root / "samples"
 
     @property

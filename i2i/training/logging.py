@@ -1,4 +1,4 @@
-"""What a run writes for people: TensorBoard files, metrics.jsonl and preview pictures. None is fatal to the run."""
+"""What a run writes for people: TensorBoard files, metrics.jsonl and preview images. None is fatal to the run."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class Meters:
 
 
 class RunLog:
-    """Writes a run's curves and pictures; on resume, what lies beyond ``step`` is taken back first."""
+    """Writes a run's curves and images; on resume, what lies beyond ``step`` is taken back first."""
 
     def __init__(self, run: RunFolder, step: int) -> None:
         self._run = run
@@ -116,7 +116,7 @@ class RunLog:
         self._write(lambda writer: writer.add_scalar("speed/images_per_second", images_per_second, step))
 
     def images(self, step: int, previews: Mapping[str, Tensor]) -> None:
-        """Previews (N, 3, H, W) in [-1, 1] as one picture each, a row for each item: to TensorBoard and samples/."""
+        """Previews (N, 3, H, W) in [-1, 1] as one image each, a row for each item: to TensorBoard and samples/."""
         for name, rows in previews.items():
             self._image(step, name, tile(to_pixels(rows), 1))
 

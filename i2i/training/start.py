@@ -57,7 +57,7 @@ def train(
         return _fit(trainer, RunFolder(wanted or RUNS), callbacks)
     for root in trainer.data.roots:
         if wanted is not None and root.resolve() in wanted.resolve().parents:
-            raise DataError(f"the run {wanted} would lie in the data {root}, and its previews among the pictures")
+            raise DataError(f"the run {wanted} would lie in the data {root}, and its previews among the images")
     folder = new_run(name or config.arch, wanted)
     try:
         with folder.held():

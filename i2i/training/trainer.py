@@ -219,7 +219,7 @@ class Trainer:
         Raises:
             ConfigError: it was written with other settings.
             WeightsError: it does not fit this configuration.
-            DataError: the pictures have changed since.
+            DataError: the images have changed since.
         """
         before = Config.model_validate(header["config"])
         changed = differing_keys(before, self.config, ignoring=MAY_CHANGE)
@@ -227,7 +227,7 @@ class Trainer:
             raise ConfigError(f"config.yaml was changed after the run was started: set back {', '.join(changed)}")
         if header["data"] != self.data.fingerprint():
             raise DataError(
-                f"{self.config.data.title}: the pictures have changed since the run was started "
+                f"{self.config.data.title}: the images have changed since the run was started "
                 f"({header['data']}; now {self.data.fingerprint()}): restore them or start a new run"
             )
         processes = header.get("world_size", 1)
@@ -275,7 +275,7 @@ class Trainer:
         wanted = self.config.data.workers
         if wanted != "auto":
             return wanted
-        # Decoded pictures cost less than handing batches between processes.
+        # Decoded images cost less than handing batches between processes.
         return (
             0 if self.data.in_memory and not capabilities(self.device).asynchronous else min(4, torch.get_num_threads())
         )

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 @click.option(
     "--units", type=Units(), default="6", show_default=True, help="Number of units, or their indices like 0,5,9."
 )
-@click.option("--pictures", is_flag=True, help="Show each image beside its gradient.")
+@click.option("--images", is_flag=True, help="Show each image beside its gradient.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Random seed of the untrained weights.")
 @click.option("--json", "report_file", type=FileName(), help="Write the report to this file as well.")
 @overwrite_option
@@ -42,7 +42,7 @@ def filters(
     network: str | None,
     stage: str | None,
     units: int | list[int],
-    pictures: bool,
+    images: bool,
     seed: int,
     report_file: Path | None,
     overwrite: bool,
@@ -57,13 +57,13 @@ def filters(
     for pix2pix, which judges pairs, a set of pairs.
     """
     from i2i.probes.discriminators import load_discriminator
-    from i2i.probes.filters import find_filters, require_picture_name, write_sheet
+    from i2i.probes.filters import find_filters, require_image_name, write_sheet
 
-    require_picture_name(output)
+    require_image_name(output)
     require_free(output, *([report_file] if report_file else []), overwrite=overwrite)
     probed = load_discriminator(model, name=network, device=device)
     found = find_filters(probed, path, stage=stage, units=units, seed=seed)
-    write_sheet(output, found, pictures=pictures)
+    write_sheet(output, found, images=images)
     if report_file is not None:
         found.write(report_file)
     for problem in found.skipped:

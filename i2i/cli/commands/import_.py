@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 @click.option("--as", "wanted", metavar="NETWORK", help="Expected network, like resnet-9 or unet-256.")
 @click.option(
     "--statistics",
-    type=click.Choice(["running", "picture"]),
-    help="Statistics of batch norm.  [default: picture, as the original code tests]",
+    type=click.Choice(["running", "image"]),
+    help="Statistics of batch norm.  [default: image, as the original code tests]",
 )
 @click.option(
     "--dropout/--no-dropout", default=None, help="Dropout at inference.  [default: as the original code tests]"

@@ -81,10 +81,10 @@ def sample(
         require_free(output, *gif, overwrite=overwrite)
     require_model(model)
     from i2i.inference.load import load_sampler
-    from i2i.inference.views import require_pictures
+    from i2i.inference.views import require_images
 
     sampler = load_sampler(model, device=device)
-    require_pictures(sampler)
+    require_images(sampler)
     request = Request(sampler, output, count, label, seed, overwrite)
     said = VIEWS[chosen[0]](request, views[chosen[0]]) if chosen else _draw(request, truncation)
     if is_first_process():
@@ -98,7 +98,7 @@ def _refuse_together(views: list[str], output: Path, truncation: float | None) -
     if options and truncation is not None:
         raise click.UsageError(f"--truncation is for sheets and folders; leave it out with {options[0]}")
     if options and output.suffix != ".png":
-        raise click.UsageError(f"-o {output}: {options[0]} writes one picture; end the name in .png")
+        raise click.UsageError(f"-o {output}: {options[0]} writes one image; end the name in .png")
 
 
 def _draw(request: Request, truncation: float | None) -> str:
@@ -113,26 +113,26 @@ def _draw(request: Request, truncation: float | None) -> str:
         with together() as processes:
             processes.told(lambda: views.require_empty(request.output, overwrite=request.overwrite))
             numbers = processes.share(range(request.count))
-            views.write_pictures(request.output, request.sampler.sample_numbers(numbers, **given), numbers)
+            views.write_images(request.output, request.sampler.sample_numbers(numbers, **given), numbers)
             if not processes.wait():
                 raise DataError(f"another process ended before its part of {request.output} was done")
-    return f"drew {request.count} pictures with {model_line(request.sampler)}: {request.output}"
+    return f"drew {request.count} images with {model_line(request.sampler)}: {request.output}"
 
 
 def _walk(request: Request, stops: int) -> str:
     from i2i.inference import views
 
-    pictures = views.walk(request.sampler, stops, label=request.label, seed=request.seed)
-    strip = views.write_walk(request.output, pictures)
-    return f"walked between {stops} pictures of {model_line(request.sampler)}: {request.output} and {strip}"
+    images = views.walk(request.sampler, stops, label=request.label, seed=request.seed)
+    strip = views.write_walk(request.output, images)
+    return f"walked between {stops} images of {model_line(request.sampler)}: {request.output} and {strip}"
 
 
 def _arithmetic(request: Request, expression: str) -> str:
     from i2i.data.images import write_image
     from i2i.inference import views
 
-    pictures = views.arithmetic(request.sampler, expression, label=request.label, seed=request.seed)
-    write_image(request.output, views.sheet(pictures, len(pictures)))
+    images = views.arithmetic(request.sampler, expression, label=request.label, seed=request.seed)
+    write_image(request.output, views.sheet(images, len(images)))
     return f"terms, result and 8 neighbours of {expression} with {model_line(request.sampler)}: {request.output}"
 
 
