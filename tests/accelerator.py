@@ -2,8 +2,8 @@
 
 torch registers a device in Python, and its tensors are fake: they carry shapes, types and devices, and no numbers.
 Tensors on the host stay real, so that draws, data, images and files are what they always are. Every operator on the
-device is written down with its shapes, and so is whatever crosses between host and device. What would ask for a number
-on the device gets a 0.
+device is written down with its shapes, and so is whatever crosses between host and device. Who asks for a number on the
+device gets a 1, and a 0 inside of steps: nothing has overflowed.
 
 Registering is for good, and from then on torch reports this device: only ``on_the_device`` does so, in a process of its
 own.
@@ -12,15 +12,20 @@ What it is not: it has no allocator and no streams, and autocast casts a weight 
 keeps the cast one.
 """
 
+# mypy: disallow-untyped-calls=False
+
 from __future__ import annotations
 
+import gc
 import re
+import sys
 import threading
-import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
+from types import FrameType
 from typing import Any, Literal
 
 import torch
@@ -30,7 +35,10 @@ from torch.utils import backend_registration
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
+import i2i
+
 NAME = "fakegpu"
+PACKAGE = str(Path(i2i.__file__).parent)
 Crossing = Literal["read", "copy", "host", "mixed"]
 """A number or tensor read back; a tensor copied to the device; an operator on the host alone; a tensor of the host
 (without dimensions) among the operands of a kernel."""
@@ -45,8 +53,8 @@ class Event:
     functions: tuple[str, ...]
 
     def within(self, function: str) -> bool:
-        """Whether ``function`` (``engine.step`` is that of ``engine.py``) or another thread of autograd asked."""
-        return not self.functions or any(each.rpartition(":")[0] == function for each in self.functions)
+        """Whether ``function`` (``engine.step`` is that of ``engine.py``) is among those that asked."""
+        return any(each.rpartition(":")[0] == function for each in self.functions)
 
     def __str__(self) -> str:
         return f"{self.kind}: {self.operator} in {' > '.join(self.functions)}"
@@ -54,10 +62,17 @@ class Event:
 
 @dataclass
 class Log:
-    """What happened on the device: operators with the shapes and types of their operands, and what crossed."""
+    """What happened on the device.
+
+    Attributes:
+        operators: each with the shapes and types of its operands and results.
+        events: what crossed between host and device.
+        free: operators that ran outside of torch's deterministic mode.
+    """
 
     operators: list[str] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
+    free: list[str] = field(default_factory=list)
 
     def of(self, *kinds: Crossing) -> list[Event]:
         """The events of these kinds."""
@@ -90,17 +105,17 @@ class Accelerator(TorchDispatchMode):
         super().__init__()
         self.log = Log()
         self._fake = FakeTensorMode(allow_non_fake_inputs=True)
-        self._paused = False
+        self._paused = self._watched = False
         self._lock = threading.Lock()
 
     @contextmanager
-    def recorded(self) -> Iterator[Log]:
-        """A log of its own for the time of the context."""
-        before, self.log = self.log, Log()
+    def recorded(self, *, host: bool = False) -> Iterator[Log]:
+        """A log of its own for the time of the context; with ``host``, what happens on the host alone is in it too."""
+        before, self.log, self._watched = self.log, Log(), host
         try:
             yield self.log
         finally:
-            self.log = before
+            self.log, self._watched = before, False
 
     @contextmanager
     def paused(self) -> Iterator[None]:
@@ -112,21 +127,24 @@ class Accelerator(TorchDispatchMode):
             self._paused = False
 
     def __torch_dispatch__(self, operator: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if operator is torch.ops.prim.device.default and is_fake(args[0]):
+            return args[0].fake_device
         kwargs = kwargs or {}
-        tensors = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
-        fakes, reals = [x for x in tensors if is_fake(x)], [x for x in tensors if not is_fake(x)]
         wanted = kwargs.get("device")
         makes = wanted is not None and torch.device(wanted).type == NAME
-        if not fakes and not makes:
-            if operator.namespace != "profiler":
+        if is_composite(operator):  # as in inference mode, where autograd has not taken them apart
+            with self:
+                return operator.decompose(*args, **kwargs)
+        if FakeTensor not in types and not makes:
+            if self._watched and operator.namespace != "profiler":
                 self._event("host", operator)
             return operator(*args, **kwargs)
+        tensors = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
+        fakes, reals = [x for x in tensors if is_fake(x)], [x for x in tensors if not is_fake(x)]
         name = operator.overloadpacket.__name__
-        if operator is torch.ops.prim.device.default:
-            return args[0].fake_device
         if name in ("_local_scalar_dense", "equal", "is_nonzero"):
             self._event("read", operator)
-            return torch.zeros((), dtype=fakes[0].dtype).item() if name == "_local_scalar_dense" else True
+            return 0.0 if self._watched else 1.0
         if fakes and wanted is not None and not makes:
             self._event("read", operator)
             return torch.zeros(fakes[0].shape, dtype=kwargs.get("dtype") or fakes[0].dtype)
@@ -139,8 +157,10 @@ class Accelerator(TorchDispatchMode):
             if any(x.ndim for x in reals):
                 raise RuntimeError(f"{operator}: expected all tensors to be on one device, found {NAME} and cpu")
             self._event("mixed", operator)
+        if reals:
+            args, kwargs = tree_map(self._as_fake, args), tree_map(self._as_fake, kwargs)
         with self._fake:
-            out = operator(*tree_map(self._as_fake, args), **tree_map(self._as_fake, kwargs))
+            out = operator(*args, **kwargs)
         if not self._paused:
             self._write(operator, tensors, out)
         return out
@@ -153,11 +173,19 @@ class Accelerator(TorchDispatchMode):
         line = f"{operator}: {', '.join(map(shape_of, tensors))} -> {', '.join(map(shape_of, made))}"
         with self._lock:
             self.log.operators.append(line)
+            if not torch.are_deterministic_algorithms_enabled():
+                self.log.free.append(line)
 
     def _event(self, kind: Crossing, operator: Any) -> None:
         if not self._paused:
             with self._lock:
                 self.log.events.append(Event(kind, str(operator), callers()))
+
+
+@cache
+def is_composite(operator: Any) -> bool:
+    """Whether an operator is nothing but others."""
+    return bool(operator.namespace == "aten" and operator._can_decompose())
 
 
 def is_fake(tensor: Tensor) -> bool:
@@ -173,11 +201,14 @@ def shape_of(tensor: Tensor) -> str:
 
 def callers() -> tuple[str, ...]:
     """The functions of i2i on the stack as ``file.function:line``, the innermost last."""
-    return tuple(
-        f"{Path(frame.filename).stem}.{frame.name}:{frame.lineno}"
-        for frame in traceback.extract_stack()
-        if "/i2i/" in frame.filename
-    )
+    found: list[str] = []
+    frame: FrameType | None = sys._getframe()
+    while frame is not None:
+        code = frame.f_code
+        if code.co_filename.startswith(PACKAGE):
+            found.insert(0, f"{Path(code.co_filename).stem}.{code.co_name}:{frame.f_lineno}")
+        frame = frame.f_back
+    return tuple(found)
 
 
 DEVICE: Accelerator | None = None
@@ -201,6 +232,7 @@ def register() -> None:
     torch._C._set_only_lift_cpu_tensors(True)  # torch.tensor(..., device=...) copies by an operator that is seen
     DEVICE = Accelerator()
     DEVICE.__enter__()
+    gc.set_threshold(100_000)  # fake tensors are many and small
 
 
 LIBRARIES: list[Any] = []  # a library that is dropped takes its kernels along
@@ -230,7 +262,9 @@ def cast_as_cuda_does() -> None:
 
 def without_autocast(kernel: Callable[..., Any]) -> Callable[..., Any]:
     """The kernel, below which autocast is over."""
-    keys = torch._C.DispatchKeySet(torch._C.DispatchKey.AutocastPrivateUse1)
+    key = torch._C._parse_dispatch_key("AutocastPrivateUse1")
+    assert key is not None
+    keys = torch._C.DispatchKeySet(key)
 
     def run(*args: Any, **kwargs: Any) -> Any:
         with torch._C._ExcludeDispatchKeyGuard(keys):

@@ -1,4 +1,4 @@
-"""Every recipe on an accelerator, played by a device without arithmetic (``accelerator.py``) in a process of its own."""
+"""Every recipe on an accelerator: one without arithmetic (``accelerator.py``), in a process of its own."""
 
 from __future__ import annotations
 
@@ -9,15 +9,20 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
 import pytest
 import torch
 
 from i2i.batch import Batch
 from i2i.config.resolve import read_recipe, recipe_names
+from i2i.inference.load import load
+from i2i.inference.translator import Translator
 from i2i.training.engine import Engine
+from i2i.training.start import resume, train
 
 from .accelerator import NAME, Event, Log, device, is_fake, register
-from .toys import prepare, stream_of
+from .conftest import small_config
+from .toys import TRANSLATORS, prepare, stream_of
 
 DataFor = Callable[[str], Path]
 Result = TypeVar("Result")
@@ -52,8 +57,9 @@ def on_the_device(elsewhere: ProcessPoolExecutor) -> Callable[..., Any]:
 
 def engine_on_the_device(arch: str, data: Path, *settings: str) -> tuple[Engine, Iterator[Batch]]:
     """A recipe that is built on the device, and its batches; a history of two images is soon full."""
-    history = ["method.history=2"] if "history" in read_recipe(arch)["method"] else []
-    config, training_data = prepare(arch, data, *history, *settings)
+    fewer = {"history": "method.history=2", "unrolled_steps": "method.unrolled_steps=2"}
+    known = [setting for name, setting in fewer.items() if name in read_recipe(arch)["method"]]
+    config, training_data = prepare(arch, data, *known, *settings)
     return Engine(config, torch.device(NAME, 0)), batches_on_the_device(stream_of(config, training_data))
 
 
@@ -73,7 +79,7 @@ def steps_of(arch: str, data: Path, count: int, *settings: str) -> list[Log]:
     engine.method.augmentation = lambda images: images * (0.9 + 0.2 * torch.rand_like(images[:, :1, :1, :1]))
     logs = []
     for step in range(count):
-        with device().recorded() as log:
+        with device().recorded(host=True) as log:
             values = engine.step(batches, step / count)
         assert all(map(is_fake, values.values()))
         logs.append(log)
@@ -82,52 +88,181 @@ def steps_of(arch: str, data: Path, count: int, *settings: str) -> list[Log]:
 
 
 SETTINGS = {
-    "fp32": [],
-    "bf16": ["training.accumulate=2"],
-    "fp16": ["training.clip_norm=1", "training.ema.half_life=10", "training.ema.start=0"],
+    "bf16": (1, ["training.accumulate=2"]),
+    "fp16": (3, ["training.clip_norm=1", "training.ema.half_life=10", "training.ema.start=0"]),
 }
+"""For each precision how many steps, and what is tried with it; whole runs are in float32."""
+Steps = Callable[[str, str], list[Log]]
+
+
+@pytest.fixture(scope="module")
+def known() -> dict[tuple[str, str], list[Log]]:
+    """What was found out about steps, by recipe and precision."""
+    return {}
+
+
+@pytest.fixture
+def steps(known: dict[tuple[str, str], list[Log]], data_for: DataFor, on_the_device: Callable[..., list[Log]]) -> Steps:
+    """The steps of a recipe in a precision, as ``SETTINGS`` has them."""
+
+    def find(arch: str, precision: str) -> list[Log]:
+        if (arch, precision) not in known:
+            count, settings = SETTINGS[precision]
+            named = [f"training.precision={precision}", *settings]
+            known[arch, precision] = on_the_device(steps_of, arch, data_for(arch), count, *named)
+        return known[arch, precision]
+
+    return find
 
 
 @every_recipe
 @pytest.mark.parametrize("precision", SETTINGS)
-def test_a_step_stays_on_the_device(
-    arch: str, precision: str, data_for: DataFor, on_the_device: Callable[..., list[Log]]
-) -> None:
-    settings = [f"training.precision={precision}", *SETTINGS[precision]]
-    logs = on_the_device(steps_of, arch, data_for(arch), 4, *settings)
-    for log in logs:
-        assert_stays(arch, log, precision)
-    if arch not in CHANGES_FROM_STEP_TO_STEP:
-        assert logs[2].operators == logs[3].operators
-    elif precision == "fp32":
-        assert len({tuple(log.operators) for log in on_the_device(steps_of, arch, data_for(arch), 12)[2:]}) > 1
-    low = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}[precision]
-    products = [line for line in logs[0].operators if re.match(r"aten\.(convolution|addmm|mm|bmm)\.", line)]
-    assert any(f"-> {low}[" in line for line in products)
-
-
-def assert_stays(arch: str, log: Log, precision: str) -> None:
-    assert log.operators
-    asked = log.of("read")
-    if arch in ASKING_RMSPROP and precision == "fp16":
-        assert {event.functions[-1].rpartition(":")[0] for event in asked} == {"engine._apply"}
-        assert len(asked) == optimizer_steps(arch)
-        asked = []
-    assert not asked, "\n".join(map(str, asked))
-    crossed = [event for event in log.of("copy", "mixed", "host") if not is_expected(arch, event)]
-    assert not crossed, "\n".join(map(str, crossed))
+def test_a_step_stays_on_the_device(arch: str, precision: str, steps: Steps) -> None:
+    for log in steps(arch, precision):
+        assert log.operators
+        asked = log.of("read")
+        if arch in ASKING_RMSPROP and precision == "fp16":
+            assert {event.functions[-1].rpartition(":")[0] for event in asked} == {"engine._apply"}
+            assert len(asked) == optimizer_steps(arch)
+            asked = []
+        crossed = [event for event in log.of("copy", "mixed", "host") if not is_expected(arch, event)]
+        assert not asked + crossed, "\n".join(map(str, asked + crossed))
 
 
 def optimizer_steps(arch: str) -> int:
-    """Of a small step of a recipe with several for the critic."""
+    """Of one step of a recipe with a critic."""
     method = read_recipe(arch)["method"]
     return int(method.get("critic_steps", method.get("discriminator_steps", 1))) + 1
 
 
 def is_expected(arch: str, event: Event) -> bool:
     """What may stay on the host: draws of a single number, and RMSprop's count of steps."""
-    if event.kind != "host" or not event.functions:
-        return False
-    where = event.functions[-1].rpartition(":")[0]
+    where = event.functions[-1].rpartition(":")[0] if event.functions else ""
     drawing = arch in DRAWS_ON_HOST and where in ("history.exchange", "cut.updates")
-    return drawing or (arch in ASKING_RMSPROP and where == "engine._apply")
+    return event.kind == "host" and (drawing or (arch in ASKING_RMSPROP and where == "engine._apply"))
+
+
+@every_recipe
+def test_steps_are_alike(arch: str, steps: Steps) -> None:
+    # Those after the first, in which optimisers and the loss scaling make their state.
+    _, second, third = steps(arch, "fp16")
+    if arch not in CHANGES_FROM_STEP_TO_STEP:
+        assert second.operators == third.operators
+
+
+@pytest.mark.parametrize("arch", ["cyclegan", "fastcut"])
+def test_steps_that_draw_what_they_do_are_of_few_kinds(
+    arch: str, data_for: DataFor, on_the_device: Callable[..., list[Log]]
+) -> None:
+    logs = on_the_device(steps_of, arch, data_for(arch), 7, "training.batch_size=1")
+    kinds = {tuple(log.operators) for log in logs[2:]}  # the history is full
+    most = {"cyclegan": 4, "fastcut": 2}  # exchanged or not in each domain; mirrored or not
+    assert 1 < len(kinds) <= most[arch]
+
+
+@every_recipe
+@pytest.mark.parametrize("precision", SETTINGS)
+def test_products_are_computed_in_the_precision(arch: str, precision: str, steps: Steps) -> None:
+    # But for those that are kept in float32: gradient penalties, spectral norm, similarities.
+    name = {"bf16": "bfloat16", "fp16": "float16"}[precision]
+    assert any(PRODUCT.match(line) and f"-> {name}[" in line for line in steps(arch, precision)[0].operators)
+
+
+PRODUCT = re.compile(r"aten\.(convolution|addmm|mm|bmm)\.")
+
+
+def run_of(arch: str, data: Path, root: Path) -> tuple[Log, Log, Log, list[Any]]:
+    """Two steps, one more after a resume, and what the model then makes, with what each of the three does."""
+    settings = ["data.workers=0", "training.sample_every=9", "training.ema.half_life=10"]
+    config = small_config(arch, data, *settings, **{"training.device": NAME, "training.steps": 2})
+    with device().recorded() as trained:
+        train(config, root)
+    with device().recorded() as resumed:
+        resume(root, 3)
+    with device().recorded() as used:
+        model = load(root, device=NAME)
+        if isinstance(model, Translator):
+            image = np.zeros((17, 33, 3), np.uint8)
+            outputs = [model(image, direction).shape for direction in model.directions]
+        else:
+            outputs = [image.shape for image in model.sample(3)]
+    return trained, resumed, used, outputs
+
+
+MAY_ASK = ("trainer._log", "trainer._save", "trainer.write_previews")
+
+
+@every_recipe
+def test_a_run_asks_the_device_once_for_each_logging_interval(
+    arch: str, data_for: DataFor, tmp_path: Path, on_the_device: Callable[..., tuple[Log, Log, Log, list[Any]]]
+) -> None:
+    trained, resumed, used, outputs = on_the_device(run_of, arch, data_for(arch), tmp_path / "run")
+    for log in (trained, resumed):
+        asked = log.of("read")
+        assert all("float16[" not in line for line in log.operators)
+        assert sum(event.within("trainer._log") for event in asked) == 1
+        others = [event for event in asked if event.within("engine.step") or not any(map(event.within, MAY_ASK))]
+        assert not others, "\n".join(map(str, others))
+        moved = [e for e in log.of("copy", "mixed") if e.within("engine.step") and not e.within("batches.batches_from")]
+        assert not moved, "\n".join(map(str, moved))
+        # The mode is on before the device starts, and until it is done; a checkpoint is put back in between.
+        assert not [line for line in log.free if not line.startswith(("aten.copy_.", "aten._to_copy."))]
+    assert used.operators
+    assert outputs == ([(17, 33, 3)] * len(outputs) if arch in TRANSLATORS else [(16, 16, 3)] * 3)
+
+
+THROWING = {
+    "torch.nn.AvgPool3d": r"avg_pool3d_backward",
+    "torch.nn.AdaptiveAvgPool2d": r"_adaptive_avg_pool2d_backward",
+    "torch.nn.AdaptiveAvgPool3d": r"_adaptive_avg_pool3d_backward",
+    "torch.nn.AdaptiveMaxPool2d": r"adaptive_max_pool2d_backward",
+    "torch.nn.FractionalMaxPool2d": r"fractional_max_pool2d_backward",
+    "torch.nn.FractionalMaxPool3d": r"fractional_max_pool3d_backward",
+    "torch.nn.MaxUnpool1d": r"max_unpool2d",
+    "torch.nn.MaxUnpool2d": r"max_unpool2d",
+    "torch.nn.MaxUnpool3d": r"max_unpool3d",
+    "torch.nn.functional.interpolate": r"_?upsample_(linear1d|bilinear2d|bicubic2d|trilinear3d)\w*_backward",
+    "torch.nn.ReflectionPad1d": r"reflection_pad1d_backward",
+    "torch.nn.ReflectionPad2d": r"reflection_pad2d_backward",
+    "torch.nn.ReflectionPad3d": r"reflection_pad3d_backward",
+    # Of maps alone: their kernel adds up by atomics, and that of (N, C), which the recipes call, in one block.
+    "torch.nn.NLLLoss": r"nll_loss2d_forward",
+    "torch.nn.CTCLoss": r"(_cudnn|_)ctc_loss\w*_backward",
+    "torch.nn.EmbeddingBag": r"_embedding_bag\w*_backward",
+    "torch.Tensor.put_": r"put_?",
+    "torch.histc": r"histc",
+    "torch.bincount": r"bincount",
+    "torch.median": r"median",
+    "torch.nn.functional.grid_sample": r"(_?grid_sampler_[23]d|cudnn_grid_sampler)\w*_backward",
+    "torch.Tensor.scatter_reduce": r"scatter_reduce_?",
+    "torch.Tensor.resize_": r"_?resize_",
+}
+"""What torch names as having no deterministic form on CUDA, and the operator that it means. Max pooling in the plane is
+not named: its backward pass gathers."""
+
+
+def test_torch_names_the_operators_that_are_known_here() -> None:
+    assert set(throwing_by_torch()) == set(THROWING)
+
+
+def throwing_by_torch() -> list[str]:
+    """What torch's documentation says would raise in deterministic mode; the list before it has what would not."""
+    text = torch.use_deterministic_algorithms.__doc__ or ""
+    heading = r"will throw a\s+:class:`RuntimeError` when ``mode=True``:"
+    _, found = re.split(heading, text)
+    return re.findall(r"^ +\* :\w+:`([\w.]+)`", found.partition("In addition,")[0], re.MULTILINE)
+
+
+@every_recipe
+def test_every_operator_has_a_deterministic_form(arch: str, steps: Steps) -> None:
+    ran = {line.partition(":")[0].removeprefix("aten.").partition(".")[0] for line in steps(arch, "bf16")[0].operators}
+    assert any(name.endswith("_backward") for name in ran)
+    without = {name for name in ran for pattern in THROWING.values() if re.fullmatch(pattern, name)}
+    assert not without
+
+
+@pytest.mark.parametrize("arch", ["cyclegan", "cyclegan-fast", "cut", "fastcut"])
+def test_accelerators_reflect_by_flips(arch: str, steps: Steps) -> None:
+    ran = " ".join(steps(arch, "bf16")[0].operators)
+    assert "aten.flip." in ran
+    assert "reflection_pad" not in ran

@@ -448,7 +448,7 @@ def test_filters_are_drawn_for_models_with_and_without_labels(
     dcgan: Path, cgan: Path, tmp_path: Path, i2i: Run
 ) -> None:
     for run in (dcgan, cgan):
-        arguments = ("--units", "0,5", "--json", tmp_path / "out/sheet.json")
+        arguments = ("--units", "0,5", "--json", tmp_path / "out/sheet.json", "--overwrite")
         result = i2i("filters", "digits", "--model", run, "-o", tmp_path / "out/sheet.png", *arguments)
         assert result.code == 0, result.err
         assert "layer2, units 0, 5, at the 8 of 266 held-out images" in result.out

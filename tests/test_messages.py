@@ -91,7 +91,7 @@ def test_only_the_first_of_several_processes_speaks(
     tmp_path: Path, damaged_set: Path, i2i: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = package.train(small_config("cyclegan", damaged_set, "training.steps=1"), tmp_path / "run").run.root
-    command = ("translate", damaged_set / "trainB/image00.png", "--model", run, "--seed", 3)
+    command = ("translate", damaged_set / "trainB/image00.png", "--model", run, "--seed", 3, "--overwrite")
     assert i2i(*command).err.startswith("warning: --seed changes nothing")
     monkeypatch.setenv("RANK", "1")
     assert i2i(*command).err == ""
