@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from i2i.errors import ConfigError, DataError, TrainingStopped, UserError, WeightsError
+from i2i.version import __version__
 
-__version__ = "0.1.0"
 __all__ = [
     "Callback",
     "Config",

@@ -15,9 +15,9 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from i2i import __version__
 from i2i.config.schema import Device, Precision
 from i2i.errors import ConfigError
+from i2i.version import __version__
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 

@@ -10,11 +10,11 @@ from typing import NoReturn
 
 import click
 
-from i2i import __version__
 from i2i.cli import commands
 from i2i.cli.ending import DONE, INTERRUPTED, WRONG_INPUT, fail
 from i2i.display import on_terminal
 from i2i.errors import UserError
+from i2i.version import __version__
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

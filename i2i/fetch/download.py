@@ -19,10 +19,10 @@ from typing import IO
 from urllib import request
 from urllib.error import HTTPError, URLError
 
-from i2i import __version__
 from i2i.display import say, tracked
 from i2i.errors import DataError
 from i2i.storage.files import write_atomically
+from i2i.version import __version__
 
 PIECE = 2**16
 MEGABYTE = 10**6
