@@ -16,6 +16,7 @@ from i2i.cli.commands.train import train as train_command
 from i2i.cli.options import Setting
 from i2i.config.explain import leaves
 from i2i.config.resolve import recipe_names, resolve_config
+from i2i.storage.runs import RunFolder
 from i2i.training.start import train
 
 from .conftest import Run, draw, make_set, small_arguments, small_config
@@ -148,11 +149,11 @@ def test_every_option_for_a_setting_names_one_of_the_configuration() -> None:
     assert {"data.path", "image_size", "training.steps", "training.seed"} <= options.keys()
 
 
-def test_resuming_names_every_setting_that_it_cannot_change(i2i: Run) -> None:
-    given = ("--seed", 3, "--arch", "cyclegan", "--data", "d", "--set", "training.log_every=1", "--steps", 9)
-    assert_refused(
-        i2i("train", "--resume", "r", *given), "leave out data.path, training.seed, arch, training.log_every (only"
-    )
+def test_resuming_names_every_setting_that_it_cannot_change(i2i: Run, toy_set: Path, tmp_path: Path) -> None:
+    RunFolder(tmp_path).write_config(small_config("cyclegan", toy_set))
+    changed = ("--data", "d", "--set", "training.log_every=1", "--steps", 9)
+    given = ("--seed", 3, "--arch", "cyclegan", "--set", "data.flip=false", *changed)
+    assert_refused(i2i("train", "--resume", tmp_path, *given), "leave out training.seed, --arch, data.flip (what may")
 
 
 def test_channels_that_images_do_not_have_are_refused(tmp_path: Path, toy_set: Path, i2i: Run) -> None:
