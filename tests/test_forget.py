@@ -129,7 +129,7 @@ def test_what_the_boxes_show_is_forgotten_in_new_samples(
     for part in ("6 on 6 samples: 96 locations of up1 inside, 96", "100.0% right", "(50.0% by chance)", "2 of 4 maps"):
         assert part in result.out
     again = (tmp_path / "forgot.png").read_bytes()
-    assert i2i(*arguments, "--drop-feature", f"up1:{file}").out == result.out
+    assert i2i(*arguments, "--overwrite", "--drop-feature", f"up1:{file}").out == result.out
     assert (tmp_path / "forgot.png").read_bytes() == again
     # What it prints is the other form of the option.
     assert "up1:1,3" in result.out
