@@ -16,7 +16,7 @@ class ConfigError(UserError):
 
 
 class DataError(UserError):
-    """A data set or a image cannot be used."""
+    """A data set or an image cannot be used."""
 
 
 class WeightsError(UserError):

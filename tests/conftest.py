@@ -64,7 +64,7 @@ def i2i(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
 
 
 def draw(path: Path, seed: int, size: tuple[int, int] = (24, 20), mode: str = "RGB") -> Path:
-    """A image of a coloured disc on white; ``size`` is width and height."""
+    """An image of a coloured disc on white; ``size`` is width and height."""
     path.parent.mkdir(parents=True, exist_ok=True)
     random = np.random.default_rng(seed)
     y, x = np.mgrid[: size[1], : size[0]]

@@ -89,7 +89,7 @@ def bad_sets(root: Path) -> dict[str, Path]:
     make_set(root / "one-domain", trainA=2)
     make_set(root / "corrupt", trainA=2, trainB=2)
     for path in (root / "corrupt/trainB").iterdir():
-        path.write_text("not a image")
+        path.write_text("not an image")
     (root / "empty").mkdir()
     draw(root / "file.png", 0)
     names = ("one-domain", "corrupt", "empty", "file.png", "missing")
@@ -268,7 +268,7 @@ def test_data_check_finds_what_would_spoil_training(tmp_path: Path, i2i: Run) ->
     (data / "testB/image00.png").write_bytes(leaked)
     result = i2i("data", "check", data)
     assert result.code == 1
-    assert "image00.png: not a image" in result.err
+    assert "image00.png: not an image" in result.err
     assert "train: 1 in A and 0 in B without a partner of the same name, first image03" in result.err
     assert "partner" not in i2i("data", "check", data, "--unpaired").err
     assert "testB/image00.png: the same image as" in result.err

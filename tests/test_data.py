@@ -289,7 +289,7 @@ def test_unreadable_images_drop_both_sides_of_a_pair(tmp_path: Path) -> None:
     config = small_config("cyclegan", root, "training.batch_size=4", "data.flip=false", "data.load_size=16")
     paired = two_domains(config, paired=True)
     assert len(paired.problems()) == 1
-    assert "image01.png: not a image" in paired.problems()[0]
+    assert "image01.png: not an image" in paired.problems()[0]
     left = store([root / f"trainA/image0{number}.png" for number in (0, 3)])
     expected = {left[number].tobytes() for number in range(2)}
     shown = from_unit(batches(paired, config, count=1)[0].a).permute(0, 2, 3, 1).contiguous().numpy()

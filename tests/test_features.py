@@ -315,12 +315,12 @@ def test_an_unreadable_image_is_named(dcgan: Path, tmp_path: Path, i2i: Run) -> 
         result = i2i(command[0], tmp_path, "--model", dcgan, *command[1:])
         assert result.code == 1
         assert "left out" in result.err
-        assert "1.png: not a image" in result.err
+        assert "1.png: not an image" in result.err
         assert "3 held-out images" in result.out
 
 
 class TwoLayers(Discriminator):
-    """A image of one pixel, two units on it, and one on these."""
+    """An image of one pixel, two units on it, and one on these."""
 
     feature_count = 1
 
@@ -407,7 +407,7 @@ def test_filters_show_the_most_exciting_images_first(sampler: Sampler, halves: P
 
 
 def test_filters_see_each_image_with_its_own_label(cgan: Path, halves: Path, tmp_path: Path) -> None:
-    """By the labels' names, which have other numbers in the model, and behind a image that cannot be read."""
+    """By the labels' names, which have other numbers in the model, and behind an image that cannot be read."""
     for name, label in (("left", "7"), ("right", "3")):
         shutil.copytree(halves / "test" / name, tmp_path / "train" / label)
     (tmp_path / "train/3/0.png").write_text("no image")

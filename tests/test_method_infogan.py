@@ -111,7 +111,7 @@ def test_the_control_reads_codes_and_does_not_tell_the_generator() -> None:
 
 
 class Writer(Generator):
-    """Writes the latents (N, 20) into the first pixels of a image."""
+    """Writes the latents (N, 20) into the first pixels of an image."""
 
     def __init__(self, data: DataSpec, latent: int) -> None:
         super().__init__()

@@ -96,7 +96,7 @@ def test_the_discriminator_does_not_reach_the_generator() -> None:
     assert all(parameter.grad is None for parameter in method.generator.parameters())
 
 
-def test_statistics_of_a_image_are_batch_norm_on_a_batch_of_one() -> None:
+def test_statistics_of_an_image_are_batch_norm_on_a_batch_of_one() -> None:
     torch.manual_seed(0)
     network = UNetGenerator(1, 3, width=4, depth=3).train()
     images = torch.rand(3, 1, 16, 16) * 2 - 1

@@ -48,7 +48,7 @@ def test_labels_come_from_folders_in_order_of_their_names(labelled_set: Path) ->
 
 @pytest.mark.parametrize("broken", [False, True])
 def test_a_batch_has_the_label_of_each_image(labelled_set: Path, tmp_path: Path, broken: bool) -> None:
-    """Also where a image cannot be read, and another takes its place."""
+    """Also where an image cannot be read, and another takes its place."""
     train = Path(shutil.copytree(labelled_set, tmp_path / "set"), "train")
     if broken:
         (train / "green/image00.png").write_text("no image")
@@ -206,7 +206,7 @@ def test_data_check_counts_labels_and_finds_leaks(labelled_set: Path, tmp_path: 
     result = i2i("data", "check", data)
     assert result.code == 1
     assert "leaked.png: the same image as" in result.err
-    assert "broken.png: not a image" in result.err
+    assert "broken.png: not an image" in result.err
 
 
 def test_data_check_tells_strips_from_single_images(tmp_path: Path, i2i: Run) -> None:

@@ -80,7 +80,7 @@ def test_a_report_of_somebody_opens_no_folder(tmp_path: Path, run: Path, i2i: Ru
         own = tmp_path / f"own{number}"
         image = draw(own / "000.png", 9)
         (own / "report.json").write_text(text)
-        for _ in ("with a image", "with the report alone"):
+        for _ in ("with an image", "with the report alone"):
             before = {path.name: path.read_bytes() for path in own.iterdir()}
             result = i2i("translate", source, "-o", own, "--model", run)
             assert_refused(result, "report.json exists and is no report of a translation", "--overwrite")
@@ -90,7 +90,7 @@ def test_a_report_of_somebody_opens_no_folder(tmp_path: Path, run: Path, i2i: Ru
     assert report_of(own)["translated"] == 2
 
 
-def test_a_image_put_among_outputs_is_not_replaced(tmp_path: Path, run: Path, i2i: Run) -> None:
+def test_an_image_put_among_outputs_is_not_replaced(tmp_path: Path, run: Path, i2i: Run) -> None:
     out = tmp_path / "out"
     assert i2i("translate", photos(tmp_path / "in", 2), "-o", out, "--model", run).code == 0
     mine = draw(out / "mine.png", 7)

@@ -25,7 +25,7 @@ from .conftest import small_arguments, small_config
 
 
 def test_two_processes_equal_one(toy_set: Path, tmp_path: Path) -> None:
-    """Also where one of them meets a image that cannot be read: it is replaced in both, and all know of it."""
+    """Also where one of them meets an image that cannot be read: it is replaced in both, and all know of it."""
     data = Path(shutil.copytree(toy_set, tmp_path / "data"))
     rank_1 = data / f"trainA/image{draw(0, 'A', 8, 1):02}.png"
     rank_1.write_bytes(rank_1.read_bytes()[:60])

@@ -39,7 +39,7 @@ def test_a_tree_is_translated_with_names_and_sizes_kept(tmp_path: Path, run: Pat
     sizes = {"a.png": (1, 1), "deep/er/b.JPG": (37, 5), "deep/c.webp": (16, 16), "d.png": (16, 16), "e.bmp": (64, 3)}
     for number, (name, size) in enumerate(sizes.items()):
         draw(tmp_path / "in" / name, number, size)
-    (tmp_path / "in/notes.txt").write_text("not a image")
+    (tmp_path / "in/notes.txt").write_text("not an image")
     result = i2i("translate", tmp_path / "in", "--model", run)
     assert result.code == 0, result.err
     output = tmp_path / "in-translated"

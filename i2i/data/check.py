@@ -195,7 +195,7 @@ def _stems(images: Sequence[ImageFile], folder: Path) -> set[str]:
 
 
 def _check_leaks(domain: Domain, facts: dict[Path, Facts], report: CheckReport) -> None:
-    """A image of the test split that training has seen makes every figure on it too good."""
+    """An image of the test split that training has seen makes every figure on it too good."""
     seen: dict[str, list[Path]] = defaultdict(list)
     for image in domain.train:
         if facts[image.name].error is None:

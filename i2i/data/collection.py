@@ -28,7 +28,7 @@ IDX_FILES = {
 
 @dataclass(frozen=True)
 class ArrayImage:
-    """A image, grey (H, W) or RGB (H, W, 3), that came as a part of a larger file."""
+    """An image, grey (H, W) or RGB (H, W, 3), that came as a part of a larger file."""
 
     name: Path
     pixels: Pixels

@@ -30,7 +30,7 @@ ENCODING: dict[str, dict[str, Any]] = {".jpg": {"quality": 95}, ".jpeg": {"quali
 
 
 def is_image(path: Path) -> bool:
-    """Whether the name says that this is a image; hidden files are not."""
+    """Whether the name says that this is an image; hidden files are not."""
     return path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
 
 
@@ -66,10 +66,10 @@ def list_images(folder: Path, denied: list[str] | None = None) -> list[Path]:
 
 
 def read_image(path: Path, channels: int = 3, background: tuple[int, int, int] = WHITE) -> Pixels:
-    """Decodes a image to (H, W, channels), uint8.
+    """Decodes an image to (H, W, channels), uint8.
 
     Raises:
-        DataError: the file is missing, truncated, not a image, or in a mode without a known range.
+        DataError: the file is missing, truncated, not an image, or in a mode without a known range.
     """
     with opened(path) as file:
         return from_pil(file, channels, background)
@@ -80,7 +80,7 @@ def opened(path: Path) -> Iterator[Image.Image]:
     """The image at ``path``, whose header has been read; whatever is wrong with it becomes an error that names it.
 
     Raises:
-        DataError: the file is missing or not a image, or what the context reads of it is damaged.
+        DataError: the file is missing or not an image, or what the context reads of it is damaged.
     """
     try:
         with Image.open(path) as file:
@@ -90,7 +90,7 @@ def opened(path: Path) -> Iterator[Image.Image]:
     except FileNotFoundError:
         raise DataError(f"{path}: no such file") from None
     except UnidentifiedImageError:
-        raise DataError(f"{path}: not a image that can be read") from None
+        raise DataError(f"{path}: not an image that can be read") from None
     except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise DataError(f"{path}: unreadable image ({reason})") from None

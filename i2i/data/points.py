@@ -2,7 +2,7 @@
 
 ``ring2d``: eight Gaussians on a ring of radius 2 with standard deviation 0.02 (Metz et al. 2017, section 3.1).
 ``line1d``: one Gaussian on the line, mean 3 and standard deviation 0.5.
-A point is a image of one pixel: (C, 1, 1) with C coordinates.
+A point is an image of one pixel: (C, 1, 1) with C coordinates.
 """
 
 from __future__ import annotations

@@ -35,7 +35,7 @@ class ImageLike(Identified, Protocol):
 
 @dataclass(frozen=True)
 class Loading:
-    """How a image is decoded: its channels, and the size it is brought to.
+    """How an image is decoded: its channels, and the size it is brought to.
 
     ``fit``: "square" squeezes it to load_size x load_size as the papers do; "shorter" keeps the aspect ratio and
     brings the shorter side to load_size.
@@ -68,7 +68,7 @@ class Loading:
         return resized(image.read(self.channels, self.background), self.load_size, self.fit)
 
     def size_of(self, head: Head) -> int:
-        """How many bytes a image with this header takes once it is decoded; exact but for EXIF orientation."""
+        """How many bytes an image with this header takes once it is decoded; exact but for EXIF orientation."""
         width, height = _target(head.width, head.height, self.load_size, self.fit)
         return width * height * self.channels
 

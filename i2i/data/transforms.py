@@ -46,7 +46,7 @@ class Augmenter:
         self._extra = [_named_transform(settings) for settings in extra]
         for transform in self._extra:
             (photometry if isinstance(transform, A.ImageOnlyTransform) else geometry).append(transform)
-        # A image that already has the size is its only crop.
+        # An image that already has the size is its only crop.
         self._size_alone = (image_size, image_size) if len(geometry) == 1 else None
         self._geometry = A.Compose(geometry, additional_targets={"other": "image"})
         self._photometry = A.Compose(photometry) if photometry else None

@@ -1,4 +1,4 @@
-"""Translating files: a image or a folder of any depth; decoding, inference and encoding overlap.
+"""Translating files: an image or a folder of any depth; decoding, inference and encoding overlap.
 
 Everything that is translated, skipped or failed is in ``report.json``, with the seed of the noise where the
 model has some; names and tree are kept. Outputs are renamed into place and not flushed to the disk: after a power cut
@@ -43,9 +43,9 @@ def plan(
     """Decides the name of every output before anything is written.
 
     Args:
-        source: a image or a folder.
+        source: an image or a folder.
         output: where to; by default ``<source>-translated`` beside the source.
-        image_format: the format of the outputs, where ``output`` is not itself a image's name.
+        image_format: the format of the outputs, where ``output`` is not itself an image's name.
         overwrite: whether files that no earlier translation wrote may be replaced.
 
     Returns:

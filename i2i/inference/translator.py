@@ -100,14 +100,14 @@ class Translator:
         channels = self.channels(direction)[0]
         if isinstance(image, Image.Image):
             if 0 in image.size:
-                raise DataError(f"a image of {image.size} is empty")
+                raise DataError(f"an image of {image.size} is empty")
             pixels = from_pil(image, channels, self.config.images.background)
             return to_pil(self.translate_pixels([pixels], direction, seed=seed)[0])
         if isinstance(image, Tensor):
             if image.ndim not in (3, 4) or image.shape[-3] != channels or not image.is_floating_point():
                 raise DataError(f"a float tensor ({channels}, H, W) in [-1, 1] is needed, not {tuple(image.shape)}")
             if 0 in image.shape:
-                raise DataError(f"a image of {tuple(image.shape)} is empty")
+                raise DataError(f"an image of {tuple(image.shape)} is empty")
             batch = (image if image.ndim == 4 else image[None]).float()
             translated = self.translate(batch, direction, seed=seed).to(image.device)
             return translated if image.ndim == 4 else translated[0]
@@ -126,7 +126,7 @@ def _is_image(array: Pixels) -> bool:
 def pad_to(images: Tensor, multiple: int, minimum: int) -> Tensor:
     """Extends images: (N, C, H, W) at the bottom and right to a multiple, by reflection where they are large enough.
 
-    Where a image is smaller than the padding that it needs, its edge is repeated.
+    Where an image is smaller than the padding that it needs, its edge is repeated.
     """
     height, width = images.shape[2:]
     bottom, right = ((-(side // -multiple) * multiple) for side in (height, width))

@@ -1,6 +1,6 @@
 """What ``i2i sample`` writes: images, sheets, walks between latents, latent arithmetic and codes.
 
-A sheet has ten columns, so that the number of a image, which arithmetic asks for, is its row and column.
+A sheet has ten columns, so that the number of an image, which arithmetic asks for, is its row and column.
 """
 
 from __future__ import annotations

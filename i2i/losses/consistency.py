@@ -1,4 +1,4 @@
-"""Consistency losses of translators: L1 between a image and what should equal it."""
+"""Consistency losses of translators: L1 between an image and what should equal it."""
 
 from __future__ import annotations
 

@@ -205,7 +205,7 @@ class CUT(TranslationMethod, name="cut"):
         return {A_TO_B: Direction(self.generator, self.data.channels_a, self.data.channels_b)}
 
     def preview(self, batch: Batch) -> dict[str, Tensor]:
-        """Rows of input | translated, and beside them what becomes of a image of the target domain."""
+        """Rows of input | translated, and beside them what becomes of an image of the target domain."""
         real_a, real_b = batch.a, batch.other()
         return {A_TO_B: side_by_side(real_a, self.generator(real_a), real_b, self.generator(real_b))}
 

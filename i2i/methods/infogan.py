@@ -1,6 +1,6 @@
 """InfoGAN: codes whose meaning is learnt without labels (Chen et al. 2016, arXiv:1606.03657).
 
-The latent is noise, categorical codes and continuous codes. Q reads the codes off a image; it shares the
+The latent is noise, categorical codes and continuous codes. Q reads the codes off an image; it shares the
 discriminator's trunk and has its own small head. Both players minimise -weight * L_I beside the vanilla objective, and
 Q's head steps with the discriminator, as in the authors' released training (the paper's equation 6 writes min over G
 and Q). The discriminator sees real and generated images in separate batches.
@@ -212,7 +212,7 @@ class InfoGAN(GenerativeMethod, name="infogan"):
         return {f"information_{name}": entropies[name] - value.detach() for name, value in unread.items()}
 
     def preview(self, batch: Batch) -> dict[str, Tensor]:
-        """Samples, and a image for each code in which only that code changes along a row."""
+        """Samples, and an image for each code in which only that code changes along a row."""
         images = super().preview(batch)
         z = self.draw_latents(PREVIEW_ROWS, torch.Generator().manual_seed(0)).to(self._device)
         for name in self.code_names():

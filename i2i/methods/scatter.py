@@ -1,4 +1,4 @@
-"""Points in the plane or on the line as a image, for previews of the theory experiments."""
+"""Points in the plane or on the line as an image, for previews of the theory experiments."""
 
 from __future__ import annotations
 

@@ -101,7 +101,7 @@ class UpBlock(nn.Module):
 class DownBlock(nn.Module):
     """A residual block of two 3x3 convolutions, ReLU before each; ``down`` halves the side by average pooling.
 
-    The first block of a network has no ReLU at its start: its input is a image.
+    The first block of a network has no ReLU at its start: its input is an image.
     """
 
     def __init__(self, in_channels: int, out_channels: int, *, down: bool, first: bool) -> None:

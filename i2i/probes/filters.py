@@ -43,7 +43,7 @@ class Excitation:
     """The images that excite each unit of a network most, strongest first, and what in them excites it.
 
     Attributes:
-        responses: (U, K), each unit's largest response over the positions of a image.
+        responses: (U, K), each unit's largest response over the positions of an image.
         images: (U, K, C, H, W) in [-1, 1].
         gradients: (U, K, C, H, W), the guided gradients of ``responses``.
         channels: those of each domain, which are joined to C.
