@@ -11,6 +11,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: the tests run side by side, each process on a core
+
 import torch
 from PIL import Image
 
