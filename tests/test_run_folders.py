@@ -14,6 +14,7 @@ from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -28,21 +29,42 @@ from .conftest import Run, no_space_beyond, small_arguments, small_config
 from .toys import assert_refused
 
 
-def claim(folder: str) -> str:
-    os.chdir(folder)
-    return str(new_run("cyclegan", None).root)
+def claim(start: Any, claimed: Any) -> None:
+    for _ in range(30):
+        start.wait()
+        claimed.put(str(new_run("cyclegan", None).root))
 
 
-def test_runs_that_start_in_the_same_second_get_folders_of_their_own(
+def test_runs_that_start_at_once_get_folders_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    fork = get_context("fork")
+    start, claimed = fork.Barrier(2), fork.Queue()
+    processes = [fork.Process(target=claim, args=(start, claimed)) for _ in range(2)]
+    for process in processes:
+        process.start()
+    names = {claimed.get() for _ in range(60)}
+    for process in processes:
+        process.join()
+    assert len(names) == 60
+
+
+def test_a_folder_that_another_process_has_just_made_is_left_to_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    with ThreadPoolExecutor(8) as threads:
-        claimed = list(threads.map(lambda _: str(new_run("cyclegan", None).root), range(30)))
-    with ProcessPoolExecutor(2, mp_context=get_context("fork")) as processes:
-        claimed += list(processes.map(claim, [str(tmp_path)] * 30))
-    assert len(set(claimed)) == 60
-    assert len(list((tmp_path / "runs").iterdir())) == 60
+    (tmp_path / "runs").mkdir()
+    mkdir = Path.mkdir
+    taken: list[Path] = []
+
+    def too_late(path: Path, *arguments: Any, **named: Any) -> None:
+        if path.parent.name == "runs" and not taken:
+            taken.append(path)
+            mkdir(path)
+        mkdir(path, *arguments, **named)
+
+    monkeypatch.setattr(Path, "mkdir", too_late)
+    assert new_run("cyclegan", None).root not in taken
+    assert len(list((tmp_path / "runs").iterdir())) == 2
 
 
 def test_one_thread_at_a_time_holds_a_lock(tmp_path: Path) -> None:
@@ -63,6 +85,23 @@ def test_one_thread_at_a_time_holds_a_lock(tmp_path: Path) -> None:
     assert most == [1]
     assert refused[0] > 0
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_lock_that_is_released_while_it_is_looked_at_is_taken_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lock, looks = tmp_path / "lock", iter((lock_is_gone, nothing_happens))
+    monkeypatch.setattr("i2i.storage.lock._lock_until_closed", lambda _: next(looks)(lock))
+    with locked(lock, "it"):
+        assert lock.exists()
+
+
+def lock_is_gone(lock: Path) -> None:
+    lock.unlink()
+
+
+def nothing_happens(lock: Path) -> None:
+    pass
 
 
 def take_once(path: str) -> bool:
