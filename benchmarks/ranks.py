@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+
+from tests.toys import joined
 
 
 def trained_on(processes: int, steps: int, path: Path) -> dict[str, Any]:
@@ -27,17 +28,13 @@ def trained_on(processes: int, steps: int, path: Path) -> dict[str, Any]:
 
 def distance(one: dict[str, Any], other: dict[str, Any]) -> str:
     """Of the weights, and of the logged values, as two cells."""
-    left, right = (_flat(each["weights"]) for each in (one, other))
+    left, right = (joined(each["weights"]) for each in (one, other))
     values = [
         abs(float(b[name] - a[name])) / max(1e-3, abs(float(a[name])))
         for a, b in zip(one["losses"][:5], other["losses"][:5], strict=True)
         for name in a
     ]
     return f"{float((right - left).norm() / left.norm()):.0e} | {max(values):.0e}"
-
-
-def _flat(weights: dict[str, Tensor]) -> Tensor:
-    return torch.cat([weights[name].flatten() for name in sorted(weights)])
 
 
 def main() -> None:

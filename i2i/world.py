@@ -69,10 +69,15 @@ def as_rank(rank: int, size: int) -> Iterator[None]:
         _as_if = before
 
 
+def own_part(whole: Tensor) -> Tensor:
+    """The items of the whole batch that are this rank's."""
+    here = world()
+    return whole[here.rank :: here.size]
+
+
 def drawn_for_all(draw: Callable[[int], Tensor], count: int) -> Tensor:
     """This rank's part of ``draw(n)``, for n items of the whole batch of which ``count`` are here: (count, ...)."""
-    here = world()
-    return draw(count * here.size)[here.rank :: here.size]
+    return own_part(draw(count * world().size))
 
 
 def mean_over_ranks(x: Tensor) -> Tensor:

@@ -21,7 +21,7 @@ from i2i.config.schema import Config
 from i2i.methods.base import Method
 from i2i.training.engine import Engine
 from i2i.training.start import leave_processes
-from i2i.world import world
+from i2i.world import own_part, world
 
 from .conftest import needs_of, small_config
 
@@ -40,7 +40,7 @@ def config_of(arch: str, *settings: str) -> Config:
 
 def batches(config: Config) -> Iterator[Batch]:
     """This rank's part of batches that are the same for every world size."""
-    images, (rank, size) = config.data.images, (world().rank, world().size)
+    images = config.data.images
     random = torch.Generator().manual_seed(5)
     while True:
         a, b = (
@@ -48,7 +48,7 @@ def batches(config: Config) -> Iterator[Batch]:
             for channels in (images.channels_a, images.channels_b)
         )
         label = torch.randint(len(CLASSES), (BATCH,), generator=random) if images.labels else None
-        yield Batch(a[rank::size], b[rank::size], None if label is None else label[rank::size])
+        yield Batch(own_part(a), own_part(b), None if label is None else own_part(label))
 
 
 def trained(config: Config, steps: int) -> dict[str, Any]:

@@ -14,7 +14,6 @@ from pathlib import Path
 import psutil
 import pytest
 import torch
-from torch import Tensor
 
 from i2i.data.batches import draw
 from i2i.storage.runs import RunFolder
@@ -22,6 +21,7 @@ from i2i.storage.weights import load_weights
 from i2i.training.engine import Engine
 
 from .conftest import small_arguments, small_config
+from .toys import joined
 
 
 def test_two_processes_equal_one(toy_set: Path, tmp_path: Path) -> None:
@@ -42,8 +42,8 @@ def test_two_processes_equal_one(toy_set: Path, tmp_path: Path) -> None:
         assert result.returncode == 1, result.stderr
         assert result.stderr.count(f"replaced: {rank_1}") == 1
         assert result.stdout.count("trained 2 steps") == 1
-    one, two = (flat(load_weights(tmp_path / name / "model.safetensors")[2]) for name in ("one", "two"))
-    initial = flat(Engine(small_config("cyclegan", toy_set), torch.device("cpu")).inference_weights())
+    one, two = (joined(load_weights(tmp_path / name / "model.safetensors")[2]) for name in ("one", "two"))
+    initial = joined(Engine(small_config("cyclegan", toy_set), torch.device("cpu")).inference_weights())
     assert (two - one).norm() < 0.01 * (one - initial).norm()
     lines = [(tmp_path / name / "metrics.jsonl").read_text().splitlines() for name in ("one", "two")]
     for left, right in zip(*lines, strict=True):
@@ -97,7 +97,3 @@ def rank_1(launcher: int) -> int:
         if child.environ().get("RANK") == "1" and "train" in child.cmdline():
             return int(child.pid)
     raise AssertionError("no process of rank 1")
-
-
-def flat(weights: dict[str, Tensor]) -> Tensor:
-    return torch.cat([weights[name].flatten() for name in sorted(weights)])

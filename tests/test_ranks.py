@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
 
 from i2i.config.resolve import recipe_names
+
+from .toys import joined
 
 STEPS = 4
 Results = dict[str, dict[str, Any]]
@@ -33,12 +34,8 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> tuple[Results, Results]
 @pytest.mark.parametrize("arch", recipe_names())
 def test_two_processes_train_as_one(results: tuple[Results, Results], arch: str, optimizer: str) -> None:
     one, two = (each[arch][optimizer] for each in results)
-    assert (flat(two["weights"]) - flat(one["weights"])).norm() < 1e-7 * flat(one["weights"]).norm()
+    assert (joined(two["weights"]) - joined(one["weights"])).norm() < 1e-7 * joined(one["weights"]).norm()
     for left, right in zip(one["losses"], two["losses"], strict=True):
         assert {name: value.item() for name, value in right.items()} == pytest.approx(
             {name: value.item() for name, value in left.items()}, rel=1e-7, abs=1e-7
         )
-
-
-def flat(weights: dict[str, Tensor]) -> Tensor:
-    return torch.cat([weights[name].flatten() for name in sorted(weights)])

@@ -73,3 +73,8 @@ def assert_refused(result: Result, *named: str, code: int = 2) -> None:
 
 def two_domains(config: Config, *, paired: bool) -> TwoDomains:
     return TwoDomains.read(config.data, config.image_size, paired=paired)
+
+
+def joined(weights: dict[str, Tensor]) -> Tensor:
+    """All weights in one row, by their names."""
+    return torch.cat([weights[name].flatten() for name in sorted(weights)])

@@ -93,10 +93,30 @@ class ItemStream(Generic[Item]):
 
 
 class NumberedBatches(Dataset[Raw]):
-    """The n-th batch of a run, whatever other batches were asked for."""
+    """The n-th batch of a run, whatever other batches were asked for.
+
+    Args:
+        images: those that it reads.
+        batch_size: items of a batch, over all processes.
+        seed: decides order and augmentation.
+        rank: the number of this process, which loads its part of every batch.
+        world_size: how many processes there are.
+    """
+
+    def __init__(self, *images: Images, batch_size: int, seed: int, rank: int = 0, world_size: int = 1) -> None:
+        self._images, self._batch_size, self._seed = images, batch_size, seed
+        self._rank, self._world_size = rank, world_size
 
     def expect_new_workers(self) -> None:
         """Forgets what loader workers that have died may have left behind."""
+        for images in self._images:
+            if isinstance(images, ImageSource):
+                images.memory.renew_lock()
+
+    def _positions(self, number: int) -> range:
+        """The positions in the stream that batch ``number`` has for this process."""
+        whole = range(number * self._batch_size, (number + 1) * self._batch_size)
+        return whole[self._rank :: self._world_size]
 
 
 class BatchDataset(NumberedBatches):
@@ -108,9 +128,9 @@ class BatchDataset(NumberedBatches):
         paired: draw the same item from both domains, with the same geometry.
         augmenter: applied to every drawn image.
         batch_size: images per domain in a batch, over all processes.
-        seed: decides order and augmentation.
-        rank: the number of this process, which loads its part of every batch.
-        world_size: how many processes there are.
+        seed: as in ``NumberedBatches``.
+        rank: as in ``NumberedBatches``.
+        world_size: as in ``NumberedBatches``.
         unreadable: items that are replaced without being read.
     """
 
@@ -127,21 +147,16 @@ class BatchDataset(NumberedBatches):
         world_size: int = 1,
         unreadable: UnreadableItems,
     ) -> None:
-        self._a, self._b, self._paired = a, b, paired
-        self._augmenter, self._batch_size, self._seed = augmenter, batch_size, seed
-        self._rank, self._world_size = rank, world_size
+        super().__init__(a, b, batch_size=batch_size, seed=seed, rank=rank, world_size=world_size)
+        self._a, self._b, self._paired, self._augmenter = a, b, paired, augmenter
         self._pairs = ItemStream("pair", len(a), self._pair, seed=seed, known=unreadable)
         self._singles = [
             ItemStream(name, len(images), images.__getitem__, seed=seed, known=unreadable)
             for name, images in (("A", a), ("B", b))
         ]
 
-    def expect_new_workers(self) -> None:
-        for images in (self._a, self._b):
-            _renew_lock(images)
-
     def __getitem__(self, number: int) -> Raw:
-        positions, met = positions_of(number, self._batch_size, self._rank, self._world_size), list[Unreadable]()
+        positions, met = self._positions(number), list[Unreadable]()
         if self._paired:
             pairs = [self._augmented_pair(position, met) for position in positions]
             return Raw(_tensor([a for a, _ in pairs]), _tensor([b for _, b in pairs]), unreadable=tuple(met))
@@ -173,10 +188,10 @@ class LabelledDataset(NumberedBatches):
         images: the domain.
         labels: the label of each image, or None.
         augmenter: applied to every drawn image.
-        batch_size: images in a batch, over all processes.
-        seed: decides order and augmentation.
-        rank: as in ``BatchDataset``.
-        world_size: as in ``BatchDataset``.
+        batch_size: as in ``NumberedBatches``.
+        seed: as in ``NumberedBatches``.
+        rank: as in ``NumberedBatches``.
+        world_size: as in ``NumberedBatches``.
         unreadable: as in ``BatchDataset``.
     """
 
@@ -192,15 +207,12 @@ class LabelledDataset(NumberedBatches):
         world_size: int = 1,
         unreadable: UnreadableItems,
     ) -> None:
-        self._labels, self._augmenter, self._batch_size, self._seed = labels, augmenter, batch_size, seed
-        self._rank, self._world_size, self._images = rank, world_size, images
+        super().__init__(images, batch_size=batch_size, seed=seed, rank=rank, world_size=world_size)
+        self._labels, self._augmenter = labels, augmenter
         self._stream = ItemStream("A", len(images), images.__getitem__, seed=seed, known=unreadable)
 
-    def expect_new_workers(self) -> None:
-        _renew_lock(self._images)
-
     def __getitem__(self, number: int) -> Raw:
-        positions, met = positions_of(number, self._batch_size, self._rank, self._world_size), list[Unreadable]()
+        positions, met = self._positions(number), list[Unreadable]()
         items = [self._stream.at(position, met) for position in positions]
         seeds = [derive_seed(self._seed, "augment", "A", position) for position in positions]
         drawn = [self._augmenter.single(pixels, seed) for (_, pixels), seed in zip(items, seeds, strict=True)]
@@ -214,11 +226,6 @@ def different_shapes(name: Path, pixels: Pixels, partner: Path, other: Pixels) -
         f"{name} and {partner} are a pair of different shapes, {pixels.shape[1]}x{pixels.shape[0]} and "
         f"{other.shape[1]}x{other.shape[0]} at the load size: use data.fit=square or correct the files"
     )
-
-
-def positions_of(number: int, batch_size: int, rank: int, world_size: int) -> range:
-    """The positions in the stream that batch ``number`` has for process ``rank``."""
-    return range(number * batch_size, (number + 1) * batch_size)[rank::world_size]
 
 
 def draw(seed: int, stream: str, length: int, position: int) -> int:
@@ -307,11 +314,6 @@ def _loaded(dataset: NumberedBatches, start: int, workers: int, device: torch.de
     finally:
         if workers:  # an error's traceback would keep them until it is collected
             batches._shutdown_workers()  # type: ignore[attr-defined]
-
-
-def _renew_lock(images: Images) -> None:
-    if isinstance(images, ImageSource):
-        images.memory.renew_lock()
 
 
 def to_unit(pixels: Tensor, device: torch.device) -> Tensor:

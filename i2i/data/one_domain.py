@@ -41,7 +41,7 @@ class OneDomain(TrainingData):
     source: ImageSource
     unreadable: UnreadableItems
     contents: Contents
-    fits_in_memory: bool
+    in_memory: bool
 
     @classmethod
     def read(
@@ -79,10 +79,6 @@ class OneDomain(TrainingData):
     def size(self) -> int:
         return len(self.source)
 
-    @property
-    def in_memory(self) -> bool:
-        return self.fits_in_memory
-
     def describe(self) -> str:
         labels = f" with {len(self.collection.labels)} labels" if self.collection.labels else ""
         return f"{len(self.source):,} images{labels}"
@@ -97,10 +93,6 @@ class OneDomain(TrainingData):
 
     def fingerprint(self) -> str:
         return f"{len(self.source)} images, names {self._digest}"
-
-    @cached_property
-    def _digest(self) -> str:
-        return self.images.digest()
 
     @property
     def sources(self) -> Mapping[str, ImageSource]:

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from i2i.batch import Batch
 from i2i.config.schema import DataConfig
-from i2i.data.batches import NumberedBatches, Raw, positions_of
+from i2i.data.batches import NumberedBatches, Raw
 from i2i.data.identity import Contents, ImageList
 from i2i.data.training_set import TrainingData
 from i2i.data.unreadable import UnreadableItems
@@ -49,9 +49,9 @@ def sample_points(name: str, count: int, random: np.random.Generator) -> NDArray
 class PointDataset(NumberedBatches):
     """The n-th batch of points, a function of (seed, batch number)."""
 
-    def __init__(self, name: str, batch_size: int, seed: int, rank: int, world_size: int) -> None:
-        self._name, self._batch_size, self._seed = name, batch_size, seed
-        self._own = list(positions_of(0, batch_size, rank, world_size))
+    def __init__(self, name: str, *, batch_size: int, seed: int, rank: int, world_size: int) -> None:
+        super().__init__(batch_size=batch_size, seed=seed, rank=rank, world_size=world_size)
+        self._name, self._own = name, list(self._positions(0))
 
     def __getitem__(self, number: int) -> Raw:
         points = sample_points(self._name, self._batch_size, numpy_rng(self._seed, "points", number))
@@ -66,6 +66,7 @@ class Points(TrainingData):
     image_size: int
     unreadable: UnreadableItems = field(default_factory=lambda: UnreadableItems(EPOCH))
     contents: Contents = field(default_factory=lambda: Contents([]))
+    in_memory: bool = True
 
     @classmethod
     def named(cls, config: DataConfig, image_size: int) -> Points:
@@ -90,10 +91,6 @@ class Points(TrainingData):
     def size(self) -> int:
         return EPOCH
 
-    @property
-    def in_memory(self) -> bool:
-        return True
-
     def describe(self) -> str:
         return f"points of {self.config.path}"
 
@@ -108,7 +105,7 @@ class Points(TrainingData):
         return self.config.path
 
     def dataset(self, *, batch_size: int, seed: int, rank: int = 0, world_size: int = 1) -> PointDataset:
-        return PointDataset(self.config.path, batch_size, seed, rank, world_size)
+        return PointDataset(self.config.path, batch_size=batch_size, seed=seed, rank=rank, world_size=world_size)
 
     def preview(self, count: int) -> Batch:
         """A thousand points whatever ``count``: a few would show no distribution."""

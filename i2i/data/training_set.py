@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
 
@@ -37,12 +38,14 @@ class TrainingData(ABC):
         image_size: side of a training crop, in pixels.
         unreadable: the items that could not be read so far.
         contents: size and digest of every image.
+        in_memory: whether all images fit in memory once they are decoded, so that only the first epoch costs decoding.
     """
 
     config: DataConfig
     image_size: int
     unreadable: UnreadableItems
     contents: Contents
+    in_memory: bool
 
     @property
     @abstractmethod
@@ -57,11 +60,6 @@ class TrainingData(ABC):
     @abstractmethod
     def size(self) -> int:
         """How many items an epoch shows: those of the larger domain where there are two."""
-
-    @property
-    @abstractmethod
-    def in_memory(self) -> bool:
-        """Whether all images fit in memory once they are decoded, so that only the first epoch costs decoding."""
 
     @abstractmethod
     def describe(self) -> str:
@@ -79,6 +77,10 @@ class TrainingData(ABC):
     @abstractmethod
     def fingerprint(self) -> str:
         """A hash of the names in order: a run can be continued exactly only on the same images."""
+
+    @cached_property
+    def _digest(self) -> str:
+        return self.images.digest()
 
     @property
     def sources(self) -> Mapping[str, ImageSource]:

@@ -46,7 +46,7 @@ class TwoDomains(TrainingData):
     b: ImageSource
     unreadable: UnreadableItems
     contents: Contents
-    fits_in_memory: bool
+    in_memory: bool
 
     @classmethod
     def read(cls, config: DataConfig, image_size: int, *, paired: bool, listed: ImageList | None = None) -> TwoDomains:
@@ -92,10 +92,6 @@ class TwoDomains(TrainingData):
     def size(self) -> int:
         return max(len(self.a), len(self.b))
 
-    @property
-    def in_memory(self) -> bool:
-        return self.fits_in_memory
-
     def describe(self) -> str:
         return f"{len(self.a):,} images in A and {len(self.b):,} in B"
 
@@ -118,10 +114,6 @@ class TwoDomains(TrainingData):
 
     def fingerprint(self) -> str:
         return f"{len(self.a)} in A, {len(self.b)} in B, names {self._digest}"
-
-    @cached_property
-    def _digest(self) -> str:
-        return self.images.digest()
 
     @property
     def sources(self) -> Mapping[str, ImageSource]:

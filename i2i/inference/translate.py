@@ -75,9 +75,8 @@ def plan(
         place = path.resolve()
         if place in inputs or whole in (place, *place.parents):
             raise DataError(f"the output {path} would lie in or over the input: choose an output outside of {source}")
-    existing = [
-        job.target for job in jobs if os.path.lexists(job.target)
-    ]  # asked first: what is there now is in a report
+    # Asked before the report is read: what is there now is in it.
+    existing = [job.target for job in jobs if os.path.lexists(job.target)]
     Outputs(folder, overwrite=overwrite).require_ours(existing)
     return jobs, folder
 
