@@ -10,14 +10,18 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
 from pydantic import BaseModel, ValidationError
 
+from i2i.config import yaml_text
 from i2i.config.components import Component, without
-from i2i.config.explain import explain
+from i2i.config.explain import explain, shown
 from i2i.config.schema import Config, DataConfig, ModelConfig, OptimizerConfig, Section
-from i2i.errors import ConfigError, did_you_mean
+from i2i.errors import ConfigError, DataError, did_you_mean
 from i2i.shipped import shipped
+from i2i.storage.files import read_text
+
+LARGEST_FILE = 2**20
+"""Bytes of a file of settings."""
 
 Parsed = TypeVar("Parsed", bound=Section)
 Described = TypeVar("Described", Config, ModelConfig)
@@ -44,14 +48,15 @@ def read_config(path: Path) -> dict[str, Any]:
     """A YAML file of settings.
 
     Raises:
-        ConfigError: the file is missing or not a YAML mapping.
+        ConfigError: the file is missing, no regular file, too large or not a YAML mapping.
     """
     try:
-        return _parse_yaml(path.read_text(encoding="utf-8"), str(path))
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(
-            f"cannot read the configuration {path}: {getattr(error, 'strerror', None) or error}"
-        ) from None
+        text = read_text(path, LARGEST_FILE)
+    except DataError as error:
+        raise ConfigError(f"cannot read the configuration {error}") from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"cannot read the configuration {path}: {error}") from None
+    return _parse_yaml(text, str(path))
 
 
 def resolve_config(
@@ -83,7 +88,7 @@ def resolve_config(
     if not isinstance(arch, str):
         raise ConfigError(f"no recipe is named: use --arch with one of {', '.join(recipe_names())}")
     if named not in (None, arch):
-        raise ConfigError(f"--arch {arch} and arch {named!r} name two recipes; give one")
+        raise ConfigError(f"--arch {arch} and arch {shown(named)} name two recipes; give one")
     recipe = read_recipe(arch)
     _drop_length(recipe, overrides)
     _drop_path(recipe, overrides)
@@ -100,7 +105,7 @@ def assigned(assignment: str) -> tuple[str, Any]:
     """
     path, equals, text = assignment.partition("=")
     if not equals or not all(part.strip() for part in path.split(".")):
-        raise ConfigError(f"--set {assignment!r}: write it as key=value, for example training.batch_size=4")
+        raise ConfigError(f"--set {shown(assignment)}: write it as key=value, for example training.batch_size=4")
     return path.strip(), _parse_value(text, assignment)
 
 
@@ -249,9 +254,9 @@ def _validate_component(component: type[Component], settings: Mapping[str, Any],
 
 def _parse_yaml(text: str, name: str) -> dict[str, Any]:
     try:
-        tree = yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise ConfigError(f"{name} is not valid YAML: {' '.join(str(error).split())[:200]}") from None
+        tree = yaml_text.parse(text)
+    except yaml_text.NotSettings as error:
+        raise ConfigError(f"{name} is not valid YAML: {error}") from None
     if not isinstance(tree, dict):
         raise ConfigError(f"{name} is not a mapping of settings")
     return tree
@@ -259,9 +264,9 @@ def _parse_yaml(text: str, name: str) -> dict[str, Any]:
 
 def _parse_value(text: str, assignment: str) -> Any:
     try:
-        return yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError, RecursionError):
-        raise ConfigError(f"--set {assignment[:80]!r}: the value is not valid YAML; quote it") from None
+        return yaml_text.parse(text)
+    except yaml_text.NotSettings as error:
+        raise ConfigError(f"--set {shown(assignment)}: the value is not valid YAML; quote it ({error})") from None
 
 
 def _nested(path: str, value: Any) -> dict[str, Any]:
@@ -278,7 +283,7 @@ def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
         if not isinstance(value, Mapping) or known is None:
             merged[key] = value
         elif not isinstance(known, Mapping):
-            raise ConfigError(f"{key} must be a mapping of settings, not {known!r}")
+            raise ConfigError(f"{key} must be a mapping of settings, not {shown(known)}")
         elif "name" in known and value.get("name", known["name"]) != known["name"]:
             merged[key] = dict(value)
         else:

@@ -8,9 +8,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from i2i.config import yaml_text
 from i2i.config.components import Count, Weight
 from i2i.errors import ConfigError, DataError
 from i2i.needs import is_built_in
@@ -293,4 +293,4 @@ class Config(Section):
 
 def to_yaml(config: Config) -> str:
     """The resolved configuration as YAML, in the order of the schema."""
-    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, width=100)
+    return yaml_text.dump(config.model_dump(mode="json"))
