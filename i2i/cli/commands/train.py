@@ -38,6 +38,12 @@ if TYPE_CHECKING:
 @click.option(
     "--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Any setting, e.g. training.log_every=10."
 )
+@setting(
+    "--from",
+    "training.start_from",
+    type=FileName(),
+    help="Start with the networks of this run or weight file; without --arch, also with the settings of the run.",
+)
 @click.option("--run", type=FileName(), help="Run folder to create.  [default: a new one in runs/]")
 @click.option(
     "--resume",
@@ -75,8 +81,9 @@ def train(
     if resume is not None:
         others = {"--arch": arch, "--config": config_file, "--run": run}
         _finish(_resume(resume, settings | others, assignments, dry_run))
-    if arch is None and config_file is None:
-        raise click.UsageError("give --arch (see i2i archs), or --resume to continue a run")
+    source = settings["training.start_from"]
+    if arch is None and config_file is None and not (source is not None and source.is_dir()):
+        raise click.UsageError("give --arch (see i2i archs), --from RUN, or --resume to continue a run")
     config = _configure(arch, config_file, settings, assignments)
     if dry_run:
         from i2i.training.dry_run import describe_run
@@ -96,12 +103,18 @@ def _configure(
     if named is not None:
         require_data(named)
     from i2i.config.resolve import read_config, resolve_config
+    from i2i.storage.runs import RunFolder, weight_file
 
     file = None if config_file is None else read_config(config_file)
-    config = resolve_config(arch, file=file, options=settings, assignments=assignments)
+    source = settings["training.start_from"]
+    if source is not None:
+        weight_file(source)
+        settings = settings | {"training.start_from": str(source)}
+    run = RunFolder(source).read_config() if arch is None and file is None else None
+    config = resolve_config(arch, run=run, file=file, options=settings, assignments=assignments)
     if config.data.a is None:
         require_data(config.data.path)
-    if named is None and is_built_in(config.data.path):
+    if named is None and run is None and is_built_in(config.data.path):
         say(f"no --data given: using the built-in set {config.data.path}")
     return config
 
