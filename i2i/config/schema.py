@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from i2i.config import yaml_text
 from i2i.config.components import Count, Weight
+from i2i.data.bounds import MAX_PIXELS
 from i2i.errors import ConfigError, DataError
 from i2i.needs import is_built_in
 
@@ -58,7 +59,8 @@ class DataConfig(Section):
 
     One-domain sets have only A. Their ``channels_a`` "auto" (1 where no image of a fixed sample has colours) and
     their ``labels`` None are filled in from the data when a run starts; empty ``labels`` leave labels unused that a
-    method could use. ``memory_gib`` is for the decoded images of all domains together, in each process.
+    method could use. Images with more than ``max_pixels`` are not decoded. ``memory_gib`` is for the decoded images of
+    all domains together, in each process.
 
     Two domains may also be two folders of any name, ``a`` and ``b``; ``path`` is empty then. Held-out images come
     from ``test_a`` and ``test_b``, or are the fraction ``held_out`` of each folder, by a hash of the file's name.
@@ -78,6 +80,7 @@ class DataConfig(Section):
     channels_b: Channels = 3
     labels: tuple[str, ...] | None = None
     background: Background = (255, 255, 255)
+    max_pixels: Annotated[int, Field(ge=1, le=2**40, strict=True)] = MAX_PIXELS
     memory_gib: Annotated[float, Field(ge=0, le=1e6)] = 2.0
     workers: Annotated[int, Field(ge=0, le=64, strict=True)] | Literal["auto"] = "auto"
 

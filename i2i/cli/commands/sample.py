@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from i2i.cli.ending import DONE, model_line
+from i2i.cli.ending import DONE, model_line, tell
 from i2i.cli.options import FileName, device_option, example, model_option, overwrite_option, require_model
 from i2i.errors import DataError
 from i2i.launched import launched
@@ -88,7 +88,7 @@ def sample(
     request = Request(sampler, output, count, label, seed, overwrite)
     said = VIEWS[chosen[0]](request, views[chosen[0]]) if chosen else _draw(request, truncation)
     if launched().rank == 0:
-        click.echo(said)
+        tell(*said.split("\n"))
 
 
 def _refuse_together(views: list[str], output: Path, truncation: float | None) -> None:
