@@ -97,6 +97,16 @@ def read_text(path: Path, largest: int) -> str:
         raise DataError(f"{path}: {error.strerror or error}") from None
 
 
+def flush_appended(path: Path) -> None:
+    """Brings the lines of ``append_line`` to the disk, if there are any.
+
+    Raises:
+        OSError: the disk does not take them.
+    """
+    if path.exists():
+        _flush(path, os.O_RDWR)
+
+
 def require_writable(path: Path) -> None:
     """Finds out whether ``path`` could be written now, without touching it; errors as ``replacing``."""
     _require_regular(path)

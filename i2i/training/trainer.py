@@ -356,8 +356,18 @@ class Trainer:
         }
         save_tree(run.checkpoint(self.engine.step_count), state, header, kind="checkpoint")
         save_weights(run.model, self.engine.inference_weights(), self.config.model, self.engine.step_count)
-        for old in run.checkpoints()[: -self.config.training.keep_checkpoints]:
-            old.unlink()
+        self._remove_old_checkpoints(run)
+
+    def _remove_old_checkpoints(self, run: RunFolder) -> None:
+        """Keeps the newest; those beyond this step could not be read when the run went on, and are in no one's way."""
+        there, this = run.checkpoints(), run.checkpoint(self.engine.step_count)
+        kept = [path for path in there if path <= this][-self.config.training.keep_checkpoints :]
+        for old in there:
+            if old not in kept:
+                try:
+                    old.unlink(missing_ok=True)
+                except OSError as error:
+                    warn(f"cannot remove the old checkpoint {old} ({error.strerror or error}); training goes on")
 
     def _seconds(self) -> float:
         return self._seconds_before + time.perf_counter() - self._started

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from i2i.cli.ending import DONE, INTERRUPTED, SKIPPED, as_called, tell
+from i2i.cli.ending import DONE, INTERRUPTED, SKIPPED, as_called, stoppable, tell
 from i2i.cli.options import DEVICE, DEVICE_HELP, Duration, FileName, FilledText, example, pass_settings, setting
 from i2i.display import say
 from i2i.needs import is_built_in, require_data
@@ -79,21 +79,23 @@ def train(
     """Train a translator, or continue a run."""
     if settings["training.steps"] is not None and settings["training.epochs"] is not None:
         raise click.UsageError("give --steps or --epochs, not both")
-    if resume is not None:
-        others = {"--arch": arch, "--config": config_file, "--run": run}
-        _finish(_resume(resume, settings | others, assignments, dry_run))
     source = settings["training.start_from"]
-    if arch is None and config_file is None and not (source is not None and source.is_dir()):
+    if arch is None and config_file is None and resume is None and not (source is not None and source.is_dir()):
         raise click.UsageError("give --arch (see i2i archs), --from RUN, or --resume to continue a run")
-    config = _configure(arch, config_file, settings, assignments)
-    if dry_run:
-        from i2i.training.dry_run import describe_run
+    root = shlex.quote(str(resume or run or "RUN"))
+    with stoppable(f"what has been saved goes on with: {as_called('i2i')} train --resume {root}"):
+        if resume is not None:
+            others = {"--arch": arch, "--config": config_file, "--run": run}
+            _finish(_resume(resume, settings | others, assignments, dry_run))
+        config = _configure(arch, config_file, settings, assignments)
+        if dry_run:
+            from i2i.training.dry_run import describe_run
 
-        tell(*describe_run(config))
-        return
-    from i2i.training.start import train as train_run
+            tell(*describe_run(config))
+            return
+        from i2i.training.start import train as train_run
 
-    _finish(train_run(config, run))
+        _finish(train_run(config, run))
 
 
 def _configure(
