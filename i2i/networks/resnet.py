@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from i2i.config.components import Count
+from i2i.config.components import Repeats, Width
 from i2i.networks.base import ChainNetwork, Translator
 from i2i.networks.layers import (
     BlurDown,
@@ -68,8 +68,8 @@ class ResNetGenerator(ChainNetwork, Translator, name="resnet"):
         in_channels: int,
         out_channels: int,
         *,
-        width: Count = 64,
-        blocks: Count = 9,
+        width: Width = 64,
+        blocks: Repeats = 9,
         norm: Norm = "instance",
         upsample: Upsampling = "transposed",
         downsample: Downsampling = "strided",
