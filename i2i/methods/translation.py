@@ -54,7 +54,7 @@ class TranslationMethod(Method):
     def translate(self, images: Tensor, direction: str) -> Tensor:
         """Translates images: (N, C, H, W) in [-1, 1] to (N, C', H, W) in [-1, 1]."""
         translated: Tensor = self.directions()[direction].generator(images)
-        return translated.float()
+        return translated.float().clamp(-1, 1)
 
     def averaged(self) -> dict[str, nn.Module]:
         generators: dict[str, nn.Module] = {}

@@ -1,4 +1,4 @@
-"""``i2i train``: options become settings; a new run is started, described or continued."""
+"""``i2i train``: turns options into settings; starts, describes or continues a run."""
 
 from __future__ import annotations
 
@@ -26,16 +26,14 @@ if TYPE_CHECKING:
         "i2i train --resume runs/NAME",
     )
 )
-@click.option("--arch", help="Recipe; i2i archs lists them.")
+@click.option("--arch", help="Recipe to train; i2i archs lists them.")
 @setting(
     "--data", "data.path", type=FilledText(), help="Data folder or built-in set.  [default: the recipe's built-in set]"
 )
-@setting("--a", "data.a", type=FilledText(), help="Folder of domain A, of any name; with --b, instead of --data.")
+@setting("--a", "data.a", type=FilledText(), help="Folder of domain A; use with --b instead of --data.")
 @setting("--b", "data.b", type=FilledText(), help="Folder of domain B.")
-@setting(
-    "--test-a", "data.test_a", type=FilledText(), help="Held-out images of A.  [default: a tenth of A, by file name]"
-)
-@setting("--test-b", "data.test_b", type=FilledText(), help="Held-out images of B.")
+@setting("--test-a", "data.test_a", type=FilledText(), help="Folder of held-out images of A.  [default: a tenth of A]")
+@setting("--test-b", "data.test_b", type=FilledText(), help="Folder of held-out images of B.  [default: a tenth of B]")
 @click.option("--config", "config_file", type=FileName(), help="YAML file of settings.")
 @click.option(
     "--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Any setting, e.g. training.log_every=10."
@@ -44,13 +42,13 @@ if TYPE_CHECKING:
 @click.option(
     "--resume",
     type=FileName(),
-    help="Continue this run; its length, cadences, device, threads and the place of its data may change.",
+    help="Run folder to continue; length, logging, device, threads and data location may change.",
 )
-@setting("--steps", "training.steps", type=click.IntRange(1), help="Length in training steps.")
-@setting("--epochs", "training.epochs", type=click.IntRange(1), help="Length in epochs of the larger domain.")
+@setting("--steps", "training.steps", type=click.IntRange(1), help="Number of training steps.")
+@setting("--epochs", "training.epochs", type=click.IntRange(1), help="Number of epochs, counted on the larger domain.")
 @setting("--max-time", "training.max_time", type=Duration(), help="Stop after this time, e.g. 10m.")
 @setting("--image-size", "image_size", type=int, help="Side of the training crops, in pixels.")
-@setting("--batch-size", "training.batch_size", type=int, help="Images of each domain in a batch.")
+@setting("--batch-size", "training.batch_size", type=int, help="Images per domain in a batch, over all processes.")
 @setting("--seed", "training.seed", type=int, help="Random seed.")
 @setting("--device", "training.device", type=DEVICE, help=DEVICE_HELP)
 @setting(
@@ -60,7 +58,7 @@ if TYPE_CHECKING:
     help="Precision of the computation.",
 )
 @setting("--threads", "training.threads", type=click.IntRange(1), help="Number of CPU threads.  [default: torch's]")
-@click.option("--dry-run", is_flag=True, help="Show settings, data, schedule, memory and time; train nothing.")
+@click.option("--dry-run", is_flag=True, help="Show settings, data, schedule, memory and time without training.")
 @pass_settings
 def train(
     settings: dict[str, Any],
@@ -93,7 +91,7 @@ def train(
 def _configure(
     arch: str | None, config_file: Path | None, settings: dict[str, Any], assignments: tuple[str, ...]
 ) -> Config:
-    """The configuration of a new run, whose data is there."""
+    """The configuration of a new run; refuses missing data."""
     named = settings["data.path"]
     if named is not None:
         require_data(named)
