@@ -26,7 +26,7 @@ def explain(error: ValidationError, prefix: str, schema: type[BaseModel]) -> str
     first = problems[0]
     # A union's members appear as parts of the location that are no keys.
     parts = [str(part)[:80] for part in first["loc"] if part not in ("constrained-int", "literal['auto']")]
-    path = prefix + ".".join(parts)
+    path = prefix + ".".join(parts) or "the configuration"
     if first["type"] == "extra_forbidden":
         known = [prefix + key for key in _known_keys(schema)]
         message = f"unknown key {path}{did_you_mean(path, known)}"

@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 from torch import Tensor, nn
 
-from i2i.config.components import Count
+from i2i.config.components import Repeats, Width
 from i2i.errors import ConfigError
 from i2i.networks.base import ChainNetwork, Translator
 from i2i.networks.layers import (
@@ -77,8 +77,8 @@ class ResNetGenerator(ChainNetwork, Translator, name="resnet"):
         in_channels: int,
         out_channels: int,
         *,
-        width: Count = 64,
-        blocks: Count = 9,
+        width: Width = 64,
+        blocks: Repeats = 9,
         halvings: Halvings = 2,
         skips: bool = False,
         outer_kernel: OuterKernel = 7,

@@ -119,15 +119,27 @@ def require_writable(path: Path) -> None:
         raise DataError(f"cannot write {path}: {error.strerror or error}") from None
 
 
-def require_free(*paths: Path, overwrite: bool = False) -> None:
+def require_free(
+    *paths: Path,
+    overwrite: bool = False,
+    folders: bool = False,
+    way_out: str = "choose another name, or replace it with --overwrite",
+) -> None:
     """Refuses names that are taken: no command replaces a file that it cannot know to be its own.
 
+    Args:
+        paths: the names.
+        overwrite: whether somebody asked for it.
+        folders: whether an empty folder counts as free.
+        way_out: what to do where one is taken.
+
     Raises:
-        DataError: one of ``paths`` exists and ``overwrite`` was not asked for.
+        DataError: one of ``paths`` exists.
     """
     for path in paths:
-        if os.path.lexists(path) and not overwrite:
-            raise DataError(f"{path} exists: choose another name, or replace it with --overwrite")
+        empty = folders and path.is_dir() and not path.is_symlink() and not any(path.iterdir())
+        if os.path.lexists(path) and not empty and not overwrite:
+            raise DataError(f"{path} exists: {way_out}")
 
 
 def remove_temporaries(folders: Iterable[Path]) -> None:

@@ -45,6 +45,7 @@ from i2i.training.agreement import Agreement, Told
 from i2i.training.callbacks import Callback, EverySeconds, Position, always, every
 from i2i.training.engine import Engine, require_finite
 from i2i.training.interrupt import StopRequest, catch_stop_requests
+from i2i.training.least_memory import require_memory_for
 from i2i.training.logging import Meters, RunLog
 from i2i.world import rejoin, world
 
@@ -124,7 +125,7 @@ class Trainer:
                 f"training.batch_size {config.training.batch_size} is not a multiple of the "
                 f"{processes.num_processes} processes that share it"
             )
-        check_buildable(config)
+        require_memory_for(config, check_buildable(config), self.device, processes.num_processes)
         self.is_main = processes.is_main_process
         method = Method.named(config.method["name"])
         with processes.main_process_first():
