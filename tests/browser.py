@@ -132,6 +132,7 @@ class Browser:
         for kind, share in zip(kinds, [*shares, shares[-1]], strict=True):
             x, y = left + share * width, top + height / 2
             self.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", buttons=1, clickCount=1)
+        self._settle()
 
     def click(self, selector: str) -> None:
         """Clicks on the middle of an element."""
@@ -143,6 +144,11 @@ class Browser:
         text = {"text": key} if len(key) == 1 else {}
         self.call("Input.dispatchKeyEvent", type="keyDown", key=key, windowsVirtualKeyCode=code, **text)
         self.call("Input.dispatchKeyEvent", type="keyUp", key=key, windowsVirtualKeyCode=code)
+        self._settle()
+
+    def _settle(self) -> None:
+        """Waits for the next frame: what was put in is answered before it."""
+        self.ask("new Promise(done => requestAnimationFrame(() => setTimeout(done)))")
 
     def choose(self, selector: str, value: str) -> None:
         """Chooses an option of a select, as its list would: headless, no list is drawn."""
