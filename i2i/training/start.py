@@ -18,13 +18,14 @@ from i2i.data.identity import ImageList
 from i2i.device import environment, raise_if_out_of_memory
 from i2i.display import say, warn
 from i2i.errors import ConfigError, DataError, TrainingStopped, UserError, WeightsError
+from i2i.launched import launched
 from i2i.storage.files import write_atomically
 from i2i.storage.runs import RUNS, RunFolder, new_run
 from i2i.storage.weights import load_newest
 from i2i.training.callbacks import Callback
 from i2i.training.schedule import describe
 from i2i.training.trainer import Outcome, Trainer
-from i2i.world import launched, world
+from i2i.world import world
 
 Rest = ParamSpec("Rest")
 _PEER_LOST = re.compile("closed by peer|reset by peer|remote process exited|NCCL", re.IGNORECASE)

@@ -12,8 +12,8 @@ import click
 
 from i2i.cli.ending import DONE, model_line
 from i2i.cli.options import FileName, device_option, example, model_option, overwrite_option, require_model
-from i2i.display import is_first_process
 from i2i.errors import DataError
+from i2i.launched import launched
 from i2i.storage.files import require_free
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def sample(
     chosen = [name for name in VIEWS if views[name] is not None]
     _refuse_together(chosen, output, truncation)
     if output.suffix == ".png":
-        if not is_first_process():
+        if launched().rank > 0:
             sys.exit(DONE)  # one sheet is one process's
         gif = [output.with_suffix(".gif")] if "walk" in chosen else []
         require_free(output, *gif, overwrite=overwrite)
@@ -87,7 +87,7 @@ def sample(
     require_images(sampler)
     request = Request(sampler, output, count, label, seed, overwrite)
     said = VIEWS[chosen[0]](request, views[chosen[0]]) if chosen else _draw(request, truncation)
-    if is_first_process():
+    if launched().rank == 0:
         click.echo(said)
 
 
