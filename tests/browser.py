@@ -7,7 +7,9 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +17,13 @@ from typing import Any
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 KEYS = {"ArrowLeft": 37, "ArrowUp": 38, "ArrowRight": 39, "ArrowDown": 40, "Escape": 27, "Enter": 13, "Tab": 9}
+AS_3_AND_4 = """
+import fcntl, os, sys
+for number, copy in enumerate([fcntl.fcntl(int(name), fcntl.F_DUPFD_CLOEXEC, 10) for name in sys.argv[1:3]], 3):
+    os.dup2(copy, number)
+os.execvp(sys.argv[3], sys.argv[3:])
+"""
+"""Starts a browser, which reads commands from descriptor 3 and writes answers to descriptor 4."""
 
 
 def find_browser() -> str | None:
@@ -98,6 +107,14 @@ class Browser:
             raise RuntimeError(f"{expression}: {answer['exceptionDetails']}")
         return answer["result"].get("value")
 
+    def until(self, expression: str) -> None:
+        """Waits until a JavaScript expression is true, for a minute at most."""
+        end = time.monotonic() + 60
+        while not self.ask(expression):
+            if time.monotonic() > end:
+                raise TimeoutError(expression)
+            time.sleep(0.01)
+
     def box(self, selector: str) -> tuple[float, float, float, float]:
         """Left, top, width and height of an element in the window, once it is scrolled into view."""
         found = self.ask(
@@ -115,6 +132,7 @@ class Browser:
         for kind, share in zip(kinds, [*shares, shares[-1]], strict=True):
             x, y = left + share * width, top + height / 2
             self.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", buttons=1, clickCount=1)
+        self._settle()
 
     def click(self, selector: str) -> None:
         """Clicks on the middle of an element."""
@@ -126,6 +144,11 @@ class Browser:
         text = {"text": key} if len(key) == 1 else {}
         self.call("Input.dispatchKeyEvent", type="keyDown", key=key, windowsVirtualKeyCode=code, **text)
         self.call("Input.dispatchKeyEvent", type="keyUp", key=key, windowsVirtualKeyCode=code)
+        self._settle()
+
+    def _settle(self) -> None:
+        """Waits for the next frame: what was put in is answered before it."""
+        self.ask("new Promise(done => requestAnimationFrame(() => setTimeout(done)))")
 
     def choose(self, selector: str, value: str) -> None:
         """Chooses an option of a select, as its list would: headless, no list is drawn."""
@@ -147,10 +170,9 @@ def browsing(program: str) -> Iterator[Browser]:
         theirs, commands = os.pipe()
         answers, ours = os.pipe()
         arguments = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run"]
-        # The browser reads descriptor 3 and writes descriptor 4.
-        shell = f'exec 3<&{theirs} 4>&{ours}; exec "$0" "$@"'
+        arguments += [f"--user-data-dir={profile}", "--remote-debugging-pipe"]
         process = subprocess.Popen(
-            ["sh", "-c", shell, program, *arguments, f"--user-data-dir={profile}", "--remote-debugging-pipe"],
+            [sys.executable, "-c", AS_3_AND_4, str(theirs), str(ours), program, *arguments],
             pass_fds=(theirs, ours),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

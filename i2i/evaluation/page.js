@@ -185,6 +185,7 @@ addEventListener("DOMContentLoaded", () => {
       const source = shots[view.item][column].querySelector("img");
       image.src = source.src;
       image.alt = source.alt;
+      image.classList.toggle("clear", source.classList.contains("clear"));
       find(tag).textContent = label(column);
     }
     right.hidden = !sliding;
