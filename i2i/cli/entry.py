@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import pkgutil
 import sys
+import warnings
 from collections.abc import Iterator
 from typing import NoReturn
 
@@ -26,7 +27,9 @@ def cli() -> None:
 def main() -> NoReturn:
     """Runs the command. Errors that a user can cause become one line and an exit code, never a traceback."""
     try:
-        with on_terminal():
+        with on_terminal(), warnings.catch_warnings():
+            # Of what is odd in the metadata of an image, which is read or refused all the same.
+            warnings.filterwarnings("ignore", module=r"PIL\.")
             result = cli.main(standalone_mode=False)
     except click.exceptions.Abort:
         fail("interrupted", INTERRUPTED)
