@@ -1,7 +1,7 @@
 """The ResNet generator of CycleGAN (Zhu et al. 2017, appendix 7.2), after Johnson et al. 2016 (perceptual losses).
 
 c7s1-64, d128, d256, R256 x blocks, u128, u64, c7s1-3 with reflection padding, instance norm and a final tanh.
-Differs from the paper only by option: ``upsample="resize"`` replaces the transposed convolutions, and "blurred" down-
+Differs from the paper only by options: ``upsample="resize"`` replaces the transposed convolutions, and "blurred" down-
 and upsampling are the anti-aliased layers of CUT's released networks (Zhang 2019).
 """
 
@@ -56,8 +56,8 @@ class ResidualBlock(nn.Module):
 class ResNetGenerator(ChainNetwork, Translator, name="resnet"):
     """Maps (N, in_channels, H, W) to (N, out_channels, H, W) in [-1, 1]; H and W are multiples of 4, at least 8.
 
-    Stages: ``stem``, ``down1``, ``down2``, ``block1`` to ``block<blocks>``, ``up1``, ``up2``; ``<stage>_conv`` of those
-    that are a convolution with norm and activation.
+    Stages: ``stem``, ``down1``, ``down2``, ``block1`` to ``block<blocks>``, ``up1``, ``up2``; ``<stage>_conv`` for
+    stages that are a convolution with norm and activation.
     """
 
     multiple = 4
