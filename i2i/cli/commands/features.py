@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING
 import click
 
 from i2i.cli.ending import DONE, SKIPPED
-from i2i.cli.options import FileName, FilledText, device_option, example, model_option, overwrite_option, require_model
+from i2i.cli.options import (
+    SEED,
+    FileName,
+    FilledText,
+    device_option,
+    example,
+    model_option,
+    overwrite_option,
+    require_model,
+)
 from i2i.display import warn
 from i2i.needs import require_data, require_packages
 from i2i.storage.files import require_free
@@ -28,7 +37,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="Number of training images per label.",
 )
-@click.option("--seed", type=int, default=0, show_default=True, help="Random seed of the image choice.")
+@click.option("--seed", type=SEED, default=0, show_default=True, help="Random seed of the image choice.")
 @click.option("--json", "report_file", type=FileName(), help="Also write the report to this JSON file.")
 @overwrite_option
 @device_option
