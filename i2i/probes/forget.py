@@ -127,9 +127,9 @@ def drop_features(sampler: Sampler, chosen: str, *, count: int, label: str | int
     if stage not in stages or not what:
         known = ", ".join(stages) or "none"
         raise ConfigError(f"feature {chosen!r}: write STAGE:3,17 or STAGE:BOXES.yaml with a stage of {known}")
-    first, maps = 0, tuple(map(int, re.findall(r"\d+", what)))
+    first, maps = 0, tuple(map(int, re.findall(r"\d{1,9}", what)))
     lines: tuple[str, ...] = ()
-    if not re.fullmatch(r"\d+(,\d+)*", what):
+    if not re.fullmatch(r"\d{1,9}(,\d{1,9})*", what):
         require_packages("--drop-feature with boxes", "sklearn")
         boxes = read_boxes(Path(what), sampler.config.image_size)
         found = find_maps(sampler, stage, boxes, label=label, seed=seed)
