@@ -1,4 +1,4 @@
-"""What several commands share: types of values, ``--model`` and ``--device``, settings by their paths, examples."""
+"""Shared by several commands: value types, ``--model`` and ``--device``, options for settings, examples."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 class FilledText(click.ParamType[str]):
-    """Any text but none: an empty one is most often a script's variable that was not set."""
+    """Non-empty text: an empty value is usually an unset variable in a script."""
 
     name = "text"
 
@@ -26,7 +26,7 @@ class FilledText(click.ParamType[str]):
 
 
 class FileName(click.ParamType[Path]):
-    """A file or folder, which may not be there yet."""
+    """A file or folder, which need not exist."""
 
     name = "path"
 
@@ -49,15 +49,15 @@ class Duration(click.ParamType[float]):
 
 
 class Units(click.ParamType[int | list[int]]):
-    """How many, like 6, or which, like 0,5,9; a comma alone makes a number a list."""
+    """A number of units, e.g. 6, or their indices, e.g. 0,5,9; with a comma, a single number is an index."""
 
     name = "units"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | list[int]:
-        """The count, or the numbers."""
+        """The count, or the indices."""
         text = str(value).replace(" ", "")
         if re.fullmatch(r"\d{1,9}(,\d{1,9})*,?", text) is None:
-            self.fail(f"{value!r}: write how many, like 6, or numbers like 0,5,9")
+            self.fail(f"{value!r}: give a number of units, e.g. 6, or their indices, e.g. 0,5,9")
         return [int(number) for number in text.split(",") if number] if "," in text else int(text)
 
 
@@ -70,7 +70,7 @@ model_option = click.option("--model", type=FileName(), help="Run folder or weig
 
 
 def require_model(model: Path | None) -> None:
-    """Refuses a model that is not there, before torch is imported."""
+    """Refuses a model that does not exist, before torch is imported."""
     from i2i.storage.runs import weight_file
 
     weight_file(model)
@@ -80,7 +80,7 @@ class Setting(click.Option):
     """An option for one setting of the configuration.
 
     Attributes:
-        path: of the setting, like training.steps.
+        path: the dotted path of the setting, e.g. training.steps.
     """
 
     def __init__(self, declarations: list[str], *, path: str, **attributes: Any) -> None:
@@ -94,7 +94,7 @@ def setting(option: str, path: str, **attributes: Any) -> Callable[[Command], Co
 
 
 def pass_settings(command: Callable[..., None]) -> Callable[..., None]:
-    """Gives ``command`` its settings as one dictionary, ``settings``: values by path, None where none was given."""
+    """Passes ``settings`` to ``command``: the values of all ``Setting`` options by path, None if not given."""
 
     @wraps(command)
     def call(**values: Any) -> None:
@@ -106,5 +106,5 @@ def pass_settings(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def example(*lines: str) -> str:
-    """The end of a command's help: lines that can be run as they are."""
+    """Examples for the end of a command's help."""
     return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)

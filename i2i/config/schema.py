@@ -8,9 +8,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from i2i.config import yaml_text
 from i2i.config.components import Count, Weight
 from i2i.errors import ConfigError, DataError
 from i2i.needs import is_built_in
@@ -193,8 +193,12 @@ class TrainingConfig(Section):
     and DRAGAN's penalty see each micro-batch alone. ``deterministic``: only operations that give the same bits each
     time are used; without it, an accelerator is faster and a resumed run on it is no longer exact. ``threads`` of the
     CPU: "auto" is what torch takes here; a run keeps the number that it started with, on which its sums depend.
+    ``start_from``: a run folder or weight file whose networks this run starts with, and ``start_weights``: their moving
+    "average", or the "last" weights.
     """
 
+    start_from: str | None = None
+    start_weights: Literal["average", "last"] = "average"
     epochs: Count | None = None
     steps: Count | None = None
     max_time: Annotated[float, Field(gt=0)] | None = None
@@ -218,6 +222,12 @@ class TrainingConfig(Section):
     def _one_length(self) -> Self:
         if (self.epochs is None) == (self.steps is None):
             raise ValueError("give one of training.steps and training.epochs, and not both")
+        return self
+
+    @model_validator(mode="after")
+    def _something_to_start_from(self) -> Self:
+        if self.start_from is None and self.start_weights != "average":
+            raise ValueError("training.start_weights would have no effect; give training.start_from (--from)")
         return self
 
 
@@ -293,4 +303,4 @@ class Config(Section):
 
 def to_yaml(config: Config) -> str:
     """The resolved configuration as YAML, in the order of the schema."""
-    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, width=100)
+    return yaml_text.dump(config.model_dump(mode="json"))

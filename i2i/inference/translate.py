@@ -62,7 +62,7 @@ def plan(
         return [job], None
     whole = source.resolve()
     if output is None and not whole.name:
-        raise DataError(f"{source}: name an output with -o")
+        raise DataError(f"{source}: give an output with -o")
     folder = output or whole.with_name(f"{whole.name}-translated")
     if folder.is_file():
         raise DataError(f"{folder} is a file; a folder of images needs an output folder")
@@ -195,7 +195,7 @@ def _translate_folder(
             Report(outputs, jobs, about).write(finished)
             outputs.forget_parts(all_of_them=False)
             if finished:
-                say(f"{len(finished):,} of {len(jobs):,} were translated before and are left as they are")
+                say(f"{len(finished):,} of {len(jobs):,} were translated before and are kept")
             return outputs, finished
 
         outputs, results = processes.told(begin)
@@ -213,7 +213,7 @@ def _translate_folder(
             processes.wait()  # the launcher would end the first one if this one left with an error before
             return list(results.values())
         if not arrived:
-            warn("another process ended before its files were done: the same command goes on with them")
+            warn("another process ended before its files were done: repeat the command to translate them")
         else:
             outputs.forget_parts(all_of_them=True)
         processes.wait()

@@ -1,4 +1,4 @@
-"""The base of translators: methods that map images to images, in one direction or in several that have names."""
+"""The base classes of translation methods: they map images to images, in one or several named directions."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class TranslationMethod(Method):
         if wanted is None:
             return next(iter(offered))
         if wanted not in offered:
-            raise ConfigError(f"direction {wanted}: this model knows {', '.join(offered)}")
+            raise ConfigError(f"direction {wanted}: this model has {', '.join(offered)}")
         return wanted
 
     def translate(self, images: Tensor, direction: str) -> Tensor:

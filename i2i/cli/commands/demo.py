@@ -18,13 +18,13 @@ from i2i.needs import require_data
 def demo(seconds: float, run: Path | None, seed: int) -> None:
     """Train a small translator and show its results.
 
-    A CycleGAN learns to colour line drawings, and colours some that it has not seen.
+    Trains a CycleGAN to colour line drawings, then colours drawings that it has not seen.
     """
     require_data("openmoji")
     from i2i.demo import run_demo
 
     shown = run_demo(seconds, run, seed)
-    click.echo(f"input | ours | truth: {shown.sheet}\nthe same as a page:   {shown.page}\n\ntry next:")
+    click.echo(f"input | translation | truth: {shown.sheet}\nHTML page:                   {shown.page}\n\ntry next:")
     for command in shown.next_commands:
         name, _, arguments = command.partition(" ")
         click.echo(f"  {as_called(name)} {arguments}")

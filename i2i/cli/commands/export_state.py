@@ -16,7 +16,7 @@ from i2i.cli.options import FileName, example
 def export_state(model: Path, output: Path, direction: str | None) -> None:
     """Export a generator for the reference PyTorch code.
 
-    MODEL is a run folder or weight file; the code of CycleGAN, pix2pix or CUT loads what is written.
+    MODEL is a run folder or weight file. The output is a state dict for the code of CycleGAN, pix2pix or CUT.
     """
     from i2i.exchange import state_files
 

@@ -26,10 +26,10 @@ if TYPE_CHECKING:
     type=click.IntRange(2),
     default=100,
     show_default=True,
-    help="Labelled training images for each class.",
+    help="Number of training images per label.",
 )
-@click.option("--seed", type=int, default=0, show_default=True, help="Random seed of the choice of images.")
-@click.option("--json", "report_file", type=FileName(), help="Write the report to this file as well.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Random seed of the image choice.")
+@click.option("--json", "report_file", type=FileName(), help="Also write the report to this JSON file.")
 @overwrite_option
 @device_option
 def features(
@@ -43,7 +43,7 @@ def features(
 ) -> None:
     """Test a discriminator's features on labelled data.
 
-    A linear classifier on the features is compared with one on an untrained network's, and on pixels.
+    Compares a linear classifier on the features with one on an untrained network's features and one on pixels.
     """
     require_data(path)
     require_free(*([report_file] if report_file else []), overwrite=overwrite)

@@ -23,16 +23,16 @@ if TYPE_CHECKING:
     )
 )
 @click.argument("path", metavar="DATA", type=FilledText())
-@click.option("-o", "--output", type=FileName(), default="filters.png", show_default=True)
+@click.option("-o", "--output", type=FileName(), default="filters.png", show_default=True, help="Image to write.")
 @model_option
-@click.option("--network", help="Discriminator of a method with two, such as discriminator_B.  [default: the first]")
-@click.option("--stage", help="Stage of the discriminator, such as layer2.  [default: the last]")
+@click.option("--network", help="Discriminator to use if there are two, e.g. discriminator_B.  [default: the first]")
+@click.option("--stage", help="Stage of the discriminator, e.g. layer2.  [default: the last]")
 @click.option(
-    "--units", type=Units(), default="6", show_default=True, help="Number of units, or their indices like 0,5,9."
+    "--units", type=Units(), default="6", show_default=True, help="Number of units, or their indices, e.g. 0,5,9."
 )
 @click.option("--images", is_flag=True, help="Show each image beside its gradient.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Random seed of the untrained weights.")
-@click.option("--json", "report_file", type=FileName(), help="Write the report to this file as well.")
+@click.option("--json", "report_file", type=FileName(), help="Also write the report to this JSON file.")
 @overwrite_option
 @device_option
 def filters(
@@ -50,11 +50,12 @@ def filters(
 ) -> None:
     """Show what a discriminator's units respond to.
 
-    Guided backpropagation on images of DATA: an untrained discriminator on the left, the model's on the right.
+    Uses guided backpropagation on images of DATA. The left half shows an untrained discriminator, the right half the
+    model's.
 
-    The discriminator of a translator comes from its run's newest checkpoint: --model takes the run folder. DATA is then
-    a set with trainA/ and trainB/, of which the images of its domain are taken, or a folder of images of that domain;
-    for pix2pix, which judges pairs, a set of pairs.
+    A translator's discriminator is read from the run's newest checkpoint, so --model must be the run folder. DATA is
+    then a set with trainA/ and trainB/, or a folder of images of the discriminator's domain; for pix2pix, whose
+    discriminator sees pairs, a set of pairs.
     """
     from i2i.probes.discriminators import load_discriminator
     from i2i.probes.filters import find_filters, require_image_name, write_sheet

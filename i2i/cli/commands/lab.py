@@ -11,7 +11,7 @@ from i2i.lab import EXPERIMENTS
 from i2i.needs import require_packages
 
 
-@click.command(epilog="\b\n" + "\n".join(f"{name:<12} {about}" for name, about in EXPERIMENTS.items()))
+@click.command(epilog="\b\nExperiments:\n" + "\n".join(f"  {name:<12} {about}" for name, about in EXPERIMENTS.items()))
 @click.argument("name", type=click.Choice(list(EXPERIMENTS)), metavar="NAME")
 @click.option("-o", "--output", type=FileName(), default="lab", show_default=True, help="Output folder.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Random seed.")

@@ -19,19 +19,30 @@ if TYPE_CHECKING:
 
 
 @click.command(
-    epilog=example("i2i translate photos -o painted", "i2i translate photo.jpg --model runs/NAME --direction BtoA")
+    epilog=example(
+        "i2i translate photos -o painted",
+        "i2i translate photo.jpg --model runs/NAME --direction BtoA",
+        "torchrun --nproc-per-node 2 -m -- i2i translate photos -o painted",
+    )
 )
 @click.argument("source", metavar="INPUT", type=FileName())
 @click.option("-o", "--output", type=FileName(), help="Output image or folder.  [default: INPUT-translated]")
 @model_option
-@click.option("--direction", metavar="NAME", help="AtoB, BtoA, ...  [default: the model's first]")
+@click.option("--direction", metavar="NAME", help="Direction: AtoB, BtoA, ...  [default: the model's first]")
 @click.option(
     "--seed",
     type=click.IntRange(0),
-    help="Random seed of a model with noise (dualgan, pix2pix): another seed, another translation.",
+    help="Random seed of a model with noise (dualgan, pix2pix); each seed gives another translation.",
 )
-@click.option("--format", "image_format", type=click.Choice(["png", "jpg", "webp", "bmp", "tiff"]), default="png")
-@click.option("--overwrite", is_flag=True, help="Replace existing files that no earlier translation wrote.")
+@click.option(
+    "--format",
+    "image_format",
+    type=click.Choice(["png", "jpg", "webp", "bmp", "tiff"]),
+    default="png",
+    show_default=True,
+    help="Format of the outputs.",
+)
+@click.option("--overwrite", is_flag=True, help="Replace existing files, even those that i2i did not write.")
 @device_option
 def translate(
     source: Path,
@@ -45,14 +56,14 @@ def translate(
 ) -> None:
     """Translate an image, or a folder of images.
 
-    A folder of translations has a report.json with the name and digest of each. What is in it and unchanged is not
-    made again, and only that is ever replaced. A single OUTPUT must not exist yet.
+    An output folder gets a report.json that lists each output with its digest. Outputs that are up to date are kept,
+    and no files but those listed are replaced. A single OUTPUT must not exist yet.
 
-    Several processes share the images of a folder: torchrun --nproc-per-node 2 -m -- i2i translate ...
+    Under torchrun, several processes share the images of a folder.
     """
     require_path(source)
     require_model(model)
-    with stoppable("the same command goes on from here"):
+    with stoppable("repeat the command to continue"):
         from i2i.inference.load import load_translator
         from i2i.inference.together import together
         from i2i.inference.translate import plan, translate_files
