@@ -139,7 +139,7 @@ def export_state(model: Path | None, output: Path, direction: str | None = None)
     except WeightsError as error:
         raise WeightsError(f"{path}: {error}") from None
     torch.save(state, content)
-    write_atomically(output, content.getvalue())
+    write_atomically(output, content.getvalue(), overwrite=False)
     return Exchanged(output, describe(config.networks["generator"]))
 
 

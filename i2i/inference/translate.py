@@ -159,9 +159,9 @@ def translate_files(
         raise ConfigError("this model writes four channels, and JPEG has no transparency: use --format png")
     own = translator.config.inference.seed
     drawn = (own if seed is None else seed) if translator.has_noise else None
-    work = Work(
-        translator, direction, seed, max_pixels, {"weights": _digest(translator), "direction": direction, "seed": drawn}
-    )
+    decisive = {"weights": _digest(translator), "direction": direction, "seed": drawn}
+    # In a folder, what may be replaced follows from its report.
+    work = Work(translator, direction, seed, max_pixels, decisive, overwrite=overwrite or folder is not None)
     processes = processes or Together()
     if folder is None:
         results: dict[Path, FileResult] = {}
@@ -173,13 +173,17 @@ def translate_files(
 
 @dataclass(frozen=True)
 class Work:
-    """How files are translated; ``decisive`` is what makes two translations of one file differ."""
+    """How files are translated; ``decisive`` is what makes two translations of one file differ.
+
+    ``overwrite``: whether a file that has come to an output's place since it was found to be free may be replaced.
+    """
 
     translator: Translator
     direction: str
     seed: int | None
     max_pixels: int
     decisive: dict[str, str | int | None]
+    overwrite: bool
 
     @property
     def request(self) -> str:
@@ -311,7 +315,7 @@ def _write(work: Work, item: Decoded, output: Pixels, record: Record | None) -> 
         )
         if record is not None:
             record.part.add(result)
-        write_atomically(target, content, flush=False)
+        write_atomically(target, content, flush=False, overwrite=work.overwrite)
         return result
     except (OSError, DataError) as error:
         reason = str(error) if isinstance(error, DataError) else f"cannot write {target}: {error.strerror or error}"
