@@ -43,7 +43,7 @@ from i2i.storage.runs import RunFolder
 from i2i.storage.weights import save_tree, save_weights
 from i2i.training.agreement import Agreement, Told
 from i2i.training.callbacks import Callback, EverySeconds, Position, always, every
-from i2i.training.engine import Engine, require_finite
+from i2i.training.engine import Engine, NotFinite, require_finite
 from i2i.training.interrupt import StopRequest, catch_stop_requests
 from i2i.training.logging import Meters, RunLog
 from i2i.world import rejoin, world
@@ -168,7 +168,7 @@ class Trainer:
             callbacks: what is done beside, after logging and previews and before a checkpoint.
 
         Raises:
-            TrainingStopped: a loss is not finite; the last checkpoint is kept.
+            NotFinite: a loss or gradient is not finite; the last checkpoint is kept.
             DataError: a checkpoint cannot be written, or too many items could not be read; the run is saved before.
             ConfigError: ``training.deterministic`` with an operation that this device has in no such form.
         """
@@ -179,6 +179,10 @@ class Trainer:
                     log.start(self.config)
                 self._loop(request, [*self._own_callbacks(log, display), *callbacks, self._checkpoints(run, log)])
             self.data.unreadable.require_few()
+        except NotFinite as stop:
+            if log is not None:
+                self._leave(run, log, stop)
+            raise
         finally:
             self._batches.close()
             if log is not None:
@@ -210,7 +214,7 @@ class Trainer:
             start = time.perf_counter()
             for _ in range(steps):
                 values = self.engine.step(self._batches, 0.0)
-            require_finite(read(values), self.engine.step_count)
+            require_finite(read(values), f"step {self.engine.step_count}")
             return (time.perf_counter() - start) / steps
 
     def restore(self, path: Path, state: Mapping[str, Any], header: Mapping[str, Any]) -> None:
@@ -321,7 +325,7 @@ class Trainer:
     def _log(self, log: RunLog | None, display: TrainingDisplay, seconds_per_step: float) -> None:
         step = self.engine.step_count
         self.metrics = values = self._meters.take()
-        require_finite(values, step)
+        require_finite(values, self._since_last_log())
         speed = self.engine.images_per_step / seconds_per_step
         if log is not None:
             log.scalars(step, values | {f"lr/{player}": rate for player, rate in self.engine.rates().items()})
@@ -335,7 +339,7 @@ class Trainer:
         display.figures(step, self._seconds_left(seconds_per_step), speed, players)
 
     def _save(self, run: RunFolder, log: RunLog | None) -> None:
-        require_finite(read(self._meters.sums()), self.engine.step_count)
+        require_finite(read(self._meters.sums()), self._since_last_log())
         if log is None:
             return
         log.flush()
@@ -358,6 +362,25 @@ class Trainer:
         save_weights(run.model, self.engine.inference_weights(), self.config.model, self.engine.step_count)
         for old in run.checkpoints()[: -self.config.training.keep_checkpoints]:
             old.unlink()
+
+    def _since_last_log(self) -> str:
+        """The steps whose values have not been read yet."""
+        step, every = self.engine.step_count, self.config.training.log_every
+        first = (step - 1) // every * every + 1
+        return f"step {step}" if first == step else f"steps {first} to {step}"
+
+    def _leave(self, run: RunFolder, log: RunLog, stop: NotFinite) -> None:
+        """What a run that stops itself leaves: a word for the doctor, and its weights where there are none yet.
+
+        The weights are good ones: the update that was not finite has not been applied. They are no checkpoint, since
+        they lie between two steps.
+        """
+        step, tag = self.engine.step_count, f"health/not_finite_{stop.player}".removesuffix("_")
+        log.scalars(step, {tag: 1.0})
+        if step and not run.model.exists():
+            weights = self.engine.inference_weights()
+            if all(weight.isfinite().all() for weight in weights.values()):
+                save_weights(run.model, weights, self.config.model, step)
 
     def _seconds(self) -> float:
         return self._seconds_before + time.perf_counter() - self._started
