@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -20,6 +20,7 @@ from i2i.batch import Batch
 from i2i.build import build_method
 from i2i.config.schema import Config
 from i2i.device import DTYPES, capabilities, raise_if_out_of_memory
+from i2i.doctor.curves import GRADIENT_NORM
 from i2i.errors import ConfigError, TrainingStopped
 from i2i.methods.base import Method, Progress, Update
 from i2i.networks.at_inference import as_at_inference
@@ -27,9 +28,6 @@ from i2i.seeding import derive_seed
 from i2i.training.average import WeightAverage
 from i2i.training.schedule import make_optimizer, rate_factor
 from i2i.world import average_over_ranks
-
-GRADIENT_NORM = "gradient_norm_"
-"""What the tag of a player's gradient begins with, under health/."""
 
 
 class Engine:
@@ -134,12 +132,17 @@ class Engine:
         with self.at_inference() as method:
             return method.preview(batch)
 
+    def autocast(self) -> AbstractContextManager[None]:
+        """Within the context networks compute in the precision of the training."""
+        dtype = DTYPES[self.config.training.precision]
+        return torch.autocast(self.device.type, dtype, enabled=dtype != torch.float32)
+
     def _update_one_player(self, streams: list[Iterator[Update]], recorded: defaultdict[str, list[Tensor]]) -> bool:
         """Takes the next update of every micro-batch, all of the same player, and steps once; False at the end."""
         players: list[str | None] = []
         values: list[tuple[str, Tensor]] = []
         for stream in streams:
-            with torch.autocast(self.device.type, self._dtype, enabled=self._dtype != torch.float32):
+            with self.autocast():
                 update = next(stream, None)
             players.append(None if update is None else update.player)
             if players[-1] != players[0]:
@@ -162,13 +165,13 @@ class Engine:
         norm = get_total_norm(gradients).detach()
         named = [(tag, number) for (tag, _), number in zip(values, numbers.unbind(), strict=True)]
         if not capabilities(self.device).asynchronous:
-            self._require_finite(player, [*named, (f"health/{GRADIENT_NORM}{player}", norm)])
+            self._require_finite(player, [*named, (f"{GRADIENT_NORM}{player}", norm)])
         self._apply(player, gradients, norm, numbers)
         if self.scaler.is_enabled():
             # The loss scaling of fp16 skips a step whose gradient overflows, which then moves nothing.
             named.append((f"health/skipped_{player}", (~norm.isfinite()).float()))
             norm = torch.nan_to_num(norm, 0.0, 0.0, 0.0)
-        for tag, number in [*named, (f"health/{GRADIENT_NORM}{player}", norm)]:
+        for tag, number in [*named, (f"{GRADIENT_NORM}{player}", norm)]:
             recorded[tag].append(number)
         return True
 
@@ -197,10 +200,6 @@ class Engine:
         """How many images of the source domain one step takes, over all processes."""
         training = self.config.training
         return training.batch_size * training.accumulate * self.method.batches_per_step
-
-    @property
-    def _dtype(self) -> torch.dtype:
-        return DTYPES[self.config.training.precision]
 
 
 def trained_parameters(players: Mapping[str, list[nn.Module]]) -> dict[str, list[nn.Parameter]]:
@@ -265,7 +264,7 @@ def require_finite(values: Mapping[str, float], when: str, player: str = "") -> 
         if kind == "loss":
             player, _, term = name.partition("/")
             raise NotFinite(f"the {player}'s loss {term} ({tag}) became {value} in {when}", player)
-        if name.startswith(GRADIENT_NORM):
-            player = name.removeprefix(GRADIENT_NORM)
+        if tag.startswith(GRADIENT_NORM):
+            player = tag.removeprefix(GRADIENT_NORM)
             raise NotFinite(f"the {player}'s gradient ({tag}) became {value} in {when}", player)
         raise NotFinite(f"{tag} became {value} in {when}", player)

@@ -44,6 +44,7 @@ from i2i.storage.weights import save_tree, save_weights
 from i2i.training.agreement import Agreement, Told
 from i2i.training.callbacks import Callback, EverySeconds, Position, always, every
 from i2i.training.engine import Engine, NotFinite, require_finite
+from i2i.training.health import health_callbacks
 from i2i.training.interrupt import StopRequest, catch_stop_requests
 from i2i.training.logging import Meters, RunLog
 from i2i.world import rejoin, world
@@ -152,6 +153,7 @@ class Trainer:
         self._batches = CountedBatches(iter(()), 0)
         self._agreement, self._too_many = Agreement(), False
         self._seconds_before = 0.0
+        self._curves: RunLog | None = None
         self.metrics: dict[str, float] = {}
         self.position = Position(0, 0.0, over=False, asked_to_stop=False)
 
@@ -172,12 +174,15 @@ class Trainer:
             DataError: a checkpoint cannot be written, or too many items could not be read; the run is saved before.
             ConfigError: ``training.deterministic`` with an operation that this device has in no such form.
         """
-        log = RunLog(run, self.engine.step_count) if self.is_main else None
+        log = self._curves = RunLog(run, self.engine.step_count) if self.is_main else None
+        health = health_callbacks(self, run)
         try:
             with self._deterministic(), catch_stop_requests() as request, training_display(self.total_steps) as display:
                 if log is not None and self.engine.step_count == 0:
                     log.start(self.config)
-                self._loop(request, [*self._own_callbacks(log, display), *callbacks, self._checkpoints(run, log)])
+                self._loop(
+                    request, [*self._own_callbacks(log, display), *health, *callbacks, self._checkpoints(run, log)]
+                )
             self.data.unreadable.require_few()
         except NotFinite as stop:
             if log is not None:
@@ -205,6 +210,14 @@ class Trainer:
                 yield Translator(method, config, step, self.device)
             elif isinstance(method, GenerativeMethod):
                 yield Sampler(method, config, step, self.device)
+
+    def record(self, values: Mapping[str, float]) -> None:
+        """Writes a callback's figures of this step, by their tags: curves in TensorBoard, a line in metrics.jsonl.
+
+        They have to be a function of the run alone, or a run that was interrupted would differ from one that was not.
+        """
+        if self._curves is not None and values:
+            self._curves.scalars(self.engine.step_count, values)
 
     def probe(self, steps: int) -> float:
         """Runs ``steps`` steps after one that warms up, and returns the mean seconds of a step."""
@@ -347,7 +360,7 @@ class Trainer:
             "engine": self.engine.state_dict(),
             "meters": self._meters.state_dict(),
             "batches": self._batches.taken,
-            "seconds": self._seconds(),
+            "seconds": self.seconds(),
             "contents": self.data.contents_state(),
         }
         config = self.config.model_dump(mode="json")
@@ -382,13 +395,14 @@ class Trainer:
             if all(weight.isfinite().all() for weight in weights.values()):
                 save_weights(run.model, weights, self.config.model, step)
 
-    def _seconds(self) -> float:
+    def seconds(self) -> float:
+        """How long the run has trained so far, over all its parts."""
         return self._seconds_before + time.perf_counter() - self._started
 
     def _position(self, request: StopRequest) -> Position:
         """Where the run is, by the clock and the stop requests that hold for all ranks."""
         training, done = self.config.training, self.engine.step_count / self.total_steps
-        spent = 0.0 if training.max_time is None else self._seconds() / training.max_time
+        spent = 0.0 if training.max_time is None else self.seconds() / training.max_time
         unreadable = self.data.unreadable
         own = Told(spent, request.made, unreadable.has_news)
         told = self._agreement.after(self.engine.step_count, own, last=done >= 1)
@@ -408,4 +422,4 @@ class Trainer:
     def _seconds_left(self, seconds_per_step: float) -> float:
         limit = self.config.training.max_time
         by_steps = (self.total_steps - self.engine.step_count) * seconds_per_step
-        return by_steps if limit is None else max(0.0, min(by_steps, limit - self._seconds()))
+        return by_steps if limit is None else max(0.0, min(by_steps, limit - self.seconds()))
