@@ -4,7 +4,7 @@ Three recipes with their built-in sets and several seeds: for every figure of th
 the second half of all runs beside its threshold, and the signs that were on. Then the seconds of a look in turns with
 those of a step, and what part of the run's time the looks take at their cadence.
 
-usage: python -m benchmarks.health [--recipe cyclegan-fast dcgan pix2pix] [--seeds 0 1 2] [--max-time 3m] [--turns 5]
+usage: python -m benchmarks.health [--recipe cyclegan-fast dcgan pix2pix] [--seeds 0 1 2] [--steps 600] [--turns 5]
 """
 
 from __future__ import annotations
@@ -18,12 +18,13 @@ from pathlib import Path
 from statistics import median
 
 from i2i import resolve_config
-from i2i.cli.options import Duration
 from i2i.config.schema import Config
+from i2i.doctor.records import read_records
+from i2i.doctor.sign import Sign
 from i2i.doctor.signs import sign_of
 from i2i.doctor.watch import Watch
 from i2i.storage.runs import RunFolder
-from i2i.training.health import HealthCheck, read_records
+from i2i.training.health import HealthCheck
 from i2i.training.start import train
 from i2i.training.trainer import Trainer
 
@@ -38,11 +39,11 @@ RECIPES = {
 }
 
 
-def config_of(arch: str, seed: int, seconds: float, more: Sequence[str]) -> Config:
-    """A small form of a recipe that trains for ``seconds``."""
-    timed = {"training.seed": seed, "training.max_time": seconds, "training.schedule.over": "budget"}
+def config_of(arch: str, seed: int, steps: int, more: Sequence[str]) -> Config:
+    """A small form of a recipe that trains for ``steps``."""
+    options = {"training.seed": seed, "training.steps": steps}
     assignments = [*RECIPES[arch].split(), "health.every=100", "training.log_every=20", *more]
-    return resolve_config(arch, options=timed, assignments=assignments)
+    return resolve_config(arch, options=options, assignments=assignments)
 
 
 def figures_of(run: RunFolder) -> tuple[int, dict[str, list[float]], list[str]]:
@@ -58,6 +59,13 @@ def figures_of(run: RunFolder) -> tuple[int, dict[str, list[float]], list[str]]:
                 if sign_of(tag) is not None:
                     figures.setdefault(tag, []).append(value)
     return last, figures, rung
+
+
+def sign_at(tag: str) -> Sign:
+    """The sign of a figure."""
+    found = sign_of(tag)
+    assert found is not None, tag
+    return found[0]
 
 
 def cost_of(arch: str, turns: int, more: Sequence[str]) -> dict[str, float]:
@@ -80,24 +88,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--recipe", nargs="+", choices=RECIPES, default=list(RECIPES))
     parser.add_argument("--seeds", nargs="*", type=int, default=[0, 1, 2])
-    parser.add_argument("--max-time", default="3m")
+    parser.add_argument("--steps", type=int, default=600)
     parser.add_argument("--turns", type=int, default=5)
     parser.add_argument("--set", dest="assignments", action="append", default=[])
     arguments = parser.parse_args()
-    seconds = Duration().convert(arguments.max_time, None, None)
     for arch in arguments.recipe:
         worst: dict[str, float] = {}
         for seed in arguments.seeds:
             with tempfile.TemporaryDirectory() as folder:
-                outcome = train(config_of(arch, seed, seconds, arguments.assignments), Path(folder) / "run")
+                outcome = train(config_of(arch, seed, arguments.steps, arguments.assignments), Path(folder) / "run")
                 steps, figures, rung = figures_of(outcome.run)
             print(json.dumps({"arch": arch, "seed": seed, "steps": steps, "signs": rung}), flush=True)
             for tag, values in figures.items():
-                (sign, _), most = sign_of(tag) or (None, ""), max if sign_of(tag)[0].side == "above" else min
-                worst[tag] = most([*values, *([worst[tag]] if tag in worst else [])])
+                known = [worst[tag]] if tag in worst else []
+                worst[tag] = (max if sign_at(tag).side == "above" else min)([*values, *known])
         for tag, value in worst.items():
-            sign = sign_of(tag)[0]
-            print(f"{arch:14} {tag:38} {value:9.4f}   {sign.side} {sign.threshold:g}")
+            print(f"{arch:14} {tag:38} {value:9.4f}   {sign_at(tag).side} {sign_at(tag).threshold:g}")
         print(json.dumps({"arch": arch} | cost_of(arch, arguments.turns, arguments.assignments)), flush=True)
 
 

@@ -155,12 +155,11 @@ def _generated(method: Method, judge: Judge, learnt: Batch, batch_size: int) -> 
         return _in_parts(method.generator, draw, len(latents), batch_size)
     if not isinstance(method, TranslationMethod):
         return None
-    for direction in method.directions().values():
-        if direction.target == judge.domains[-1]:
-            inputs = learnt.of(direction.source)
-            translate = direction.generator
-            return _in_parts(translate, lambda part: translate(inputs[part]), len(inputs), batch_size)  # noqa: B023
-    return None
+    direction = next((each for each in method.directions().values() if each.target == judge.domains[-1]), None)
+    if direction is None:
+        return None
+    inputs, translate = learnt.of(direction.source), direction.generator
+    return _in_parts(translate, lambda part: translate(inputs[part]), len(inputs), batch_size)
 
 
 def _in_parts(network: nn.Module, make: Callable[[slice], Tensor], count: int, batch_size: int) -> Tensor:

@@ -6,8 +6,6 @@ interrupted measures and says what one in a piece would.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +16,7 @@ from i2i.device import capabilities
 from i2i.display import duration, say, warn
 from i2i.doctor.curves import Curves
 from i2i.doctor.examine import images_for, look_at_judges, look_at_outputs
+from i2i.doctor.records import read_records
 from i2i.doctor.sign import Finding, tag_of
 from i2i.doctor.signs import FEW_IMAGES, FEW_STEPS, RATE_AT_ZERO
 from i2i.doctor.watch import Watch
@@ -85,7 +84,7 @@ class HealthCheck:
         with as_rank(0, 1):
             values |= self._looks(trainer)
         trainer.record(values)
-        self._tell(self._watch.add(values, over=trainer.position.over))
+        self._tell(self._watch.add(values, over=trainer.position.over and step >= FEW_STEPS.threshold))
 
     def _looks(self, trainer: Trainer) -> dict[str, float]:
         training, engine = trainer.config.training, trainer.engine
@@ -141,21 +140,6 @@ class Estimate:
         say(f"a step takes {seconds:.2g} s: {duration(limit)} will give about {expected:,} steps, {epochs:.1f} epochs")
         if expected < FEW_STEPS.threshold:
             warn(Finding(FEW_STEPS, "", expected, on=True).line())
-
-
-def read_records(metrics: Path) -> Iterator[dict[str, float]]:
-    """The lines of a metrics.jsonl, in order; what is no whole line is left out."""
-    try:
-        lines = metrics.read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return
-    for line in lines:
-        try:
-            record = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(record, dict):
-            yield record
 
 
 def _examples(trainer: Trainer, *, held_out: bool) -> Batch | None:
