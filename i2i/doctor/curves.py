@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import pairwise
 from statistics import fmean, median, pstdev
 
 START, NEWEST = 3, 20
@@ -73,10 +74,10 @@ class Curves:
         return pstdev(values) / size if size else 0.0
 
     def _swing(self, tag: str) -> Iterator[float]:
-        """The spread of a loss that has one sign; about zero, noise has any spread."""
+        """The mean change from one record to the next over the mean size; about zero, noise has any."""
         values = self._values(tag)
         if min(values) > 0 or max(values) < 0:
-            yield self._spread(tag)
+            yield fmean(abs(b - a) for a, b in pairwise(values)) / fmean(map(abs, values))
 
 
 GRADIENT_NORM = "health/gradient_norm_"

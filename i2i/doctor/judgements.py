@@ -32,7 +32,7 @@ def held_out_gap(real: Tensor, held_out: Tensor, fake: Tensor) -> float:
 
     r_v of Karras et al. 2020 (equation 1), which needs no boundary.
     """
-    known, unknown, generated = (scores.flatten(1).mean(1).double() for scores in (real, held_out, fake))
+    known, unknown, generated = (scores.reshape(len(scores), -1).mean(1).double() for scores in (real, held_out, fake))
     apart = float(known.mean() - generated.mean())
     gap = float(known.mean() - unknown.mean()) - _chance(known, unknown)
     if apart <= _chance(known, generated):

@@ -17,6 +17,7 @@ class Sign:
         threshold: the threshold.
         remedy: what to do.
         patience: so many measurements in a row have to say so. A run that ends with fewer goes by those that it has.
+        beside: another figure of the same place that has to be above a number too: alone, this one is no bad sign.
     """
 
     name: str
@@ -25,6 +26,13 @@ class Sign:
     threshold: float
     remedy: str
     patience: int = 3
+    beside: tuple[str, float] | None = None
+
+    @property
+    def bounds(self) -> str:
+        """Where it is a bad sign, in words."""
+        alone = f"{self.side} {self.threshold:g}"
+        return alone if self.beside is None else f"{alone} where {self.beside[0]} is above {self.beside[1]:g}"
 
     def beyond(self, value: float) -> bool:
         """Whether one measurement says so."""
@@ -55,7 +63,7 @@ class Finding:
     def line(self) -> str:
         """What is wrong and what to do, for a warning."""
         sign = self.sign
-        measured = f"{self.tag} is {self.value:.3g}, and should not be {sign.side} {sign.threshold:g}"
+        measured = f"{self.tag} is {self.value:.3g}, and a sign {sign.bounds}"
         return f"{sign.says} ({measured}): {sign.remedy}; see {sign.name} in docs/doctor.md"
 
 

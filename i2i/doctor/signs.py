@@ -10,6 +10,7 @@ RIGHT_ANSWERS = Sign(
     "above",
     0.98,
     "lower its rate (optimizers.discriminator.lr) or its width, or regularise it",
+    beside=("saturated_scores", 0.5),
 )
 SATURATED_SCORES = Sign(
     "saturated_scores",
@@ -31,6 +32,7 @@ SIGN_OF_REAL = Sign(
     "above",
     0.98,
     "gather more images or augment them (data.augment, data.load_size), or take a smaller discriminator",
+    beside=("held_out_gap", 0.25),
 )
 HELD_OUT_GAP = Sign(
     "held_out_gap",
@@ -64,7 +66,7 @@ CHECKERBOARD = Sign(
     "checkerboard",
     "the outputs have a pattern of the generator's upsampling (checkerboard)",
     "above",
-    3.0,
+    5.0,
     "set networks.generator.upsample=resize where the network has it, or train longer",
 )
 SPOTS = Sign(
@@ -85,7 +87,7 @@ HIDDEN_SIGNAL = Sign(
     "hidden_signal",
     "the reconstruction needs detail that nobody sees: the generators hide the input in the output",
     "above",
-    2.0,
+    1.5,
     "lower method.cycle_weight, add noise by data.augment, or take a one-sided recipe (cut)",
 )
 EXPLODING = Sign(
@@ -97,7 +99,7 @@ EXPLODING = Sign(
 )
 OSCILLATING = Sign(
     "oscillating",
-    "a loss swings by more than its size",
+    "a loss swings by more than its size from one logged value to the next",
     "above",
     1.0,
     "lower the rates, or take a larger batch (training.accumulate)",

@@ -54,7 +54,7 @@ class Verdict:
         width = max((len(finding.tag) for finding in self.findings), default=0)
         for finding in self.findings:
             sign, mark = finding.sign, "SIGN" if finding.on else "ok"
-            yield f"{mark:4}  {finding.tag:{width}}  {finding.value:10.4g}  a sign {sign.side} {sign.threshold:g}"
+            yield f"{mark:4}  {finding.tag:{width}}  {finding.value:10.4g}  a sign {sign.bounds}"
         for reason in self.unseen:
             yield f"not measured: {reason}"
         for finding in self.on:

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Mapping
 
 from i2i.doctor.sign import Finding, Sign
-from i2i.doctor.signs import sign_of
+from i2i.doctor.signs import ALL, sign_of
 
 
 class Watch:
@@ -40,6 +40,19 @@ class Watch:
     def findings(self, *, over: bool = True) -> list[Finding]:
         """What the newest measurements say of every sign that was measured."""
         return [
-            Finding(sign, where, values[-1], (over or len(values) == sign.patience) and all(map(sign.beyond, values)))
+            Finding(
+                sign,
+                where,
+                values[-1],
+                (over or len(values) == sign.patience) and all(map(sign.beyond, values)) and self._joined(sign, where),
+            )
             for (sign, where), values in self._measured.items()
         ]
+
+    def _joined(self, sign: Sign, where: str) -> bool:
+        """Whether the figure that has to be beside this one is."""
+        if sign.beside is None:
+            return True
+        name, least = sign.beside
+        values = self._measured.get((ALL[name], where))
+        return values is not None and values[-1] > least
