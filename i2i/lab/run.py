@@ -15,7 +15,7 @@ from i2i.lab import EXPERIMENTS
 from i2i.lab.drawing import to_pixels
 from i2i.lab.findings import Findings
 from i2i.needs import require_packages
-from i2i.storage.files import require_free, write_atomically
+from i2i.storage.files import require_free, require_writable, write_atomically
 
 Experiment = Callable[[int], Findings]
 
@@ -46,6 +46,7 @@ def run_lab(name: str, output: Path, seed: int, *, overwrite: bool = False) -> l
     run = experiment(name)
     figure, metrics = output / f"{name}.png", output / f"{name}.json"
     require_free(figure, metrics, overwrite=overwrite)
+    require_writable(figure)
     require_packages("i2i lab", "matplotlib")
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # sums in one order: results do not depend on the number of cores

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
 from i2i.batch import Batch, DataSpec
-from i2i.config.components import Count, Weight
+from i2i.config.components import Weight, Width
 from i2i.losses.adversarial import Objective, discriminator_loss, generator_loss
 from i2i.losses.information import (
     categorical_entropy,
@@ -91,7 +91,7 @@ class InfoGAN(GenerativeMethod, name="infogan"):
         generator: Callable[..., Generator],
         discriminator: Callable[..., Discriminator],
         objective: Objective = "non_saturating",
-        noise: Count = 62,
+        noise: Width = 62,
         prior: Prior = "normal",
         categories: Values = (10,),
         continuous: Codes = 2,

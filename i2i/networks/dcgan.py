@@ -18,7 +18,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from i2i.batch import DataSpec
-from i2i.config.components import Count
+from i2i.config.components import Width
 from i2i.errors import ConfigError
 from i2i.networks.base import Discriminator, Generator
 from i2i.networks.layers import (
@@ -71,7 +71,7 @@ class DCGANGenerator(Generator, name="dcgan"):
         data: DataSpec,
         latent: int,
         *,
-        width: Count = 64,
+        width: Width = 64,
         kernel: Kernel = 4,
         hidden: Units = 0,
         norm: Norm = "batch",
@@ -123,7 +123,7 @@ class DCGANDiscriminator(Discriminator, name="dcgan"):
         self,
         data: DataSpec,
         *,
-        width: Count = 64,
+        width: Width = 64,
         kernel: Kernel = 4,
         hidden: Units = 0,
         norm: Norm = "batch",

@@ -15,7 +15,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from i2i.batch import DataSpec
-from i2i.config.components import Count
+from i2i.config.components import Repeats, Width
 from i2i.networks.base import Discriminator, Generator
 from i2i.networks.layers import Dropout, DropoutRate, Gain, Init, LabelUse, ScoreHead, beside, initialize
 
@@ -42,8 +42,8 @@ class MLPGenerator(Generator, name="mlp"):
         data: DataSpec,
         latent: int,
         *,
-        width: Count = 256,
-        depth: Count = 3,
+        width: Width = 256,
+        depth: Repeats = 3,
         activation: Activation = "relu",
         output: Literal["tanh", "linear"] = "tanh",
         init: Init = "kaiming",
@@ -74,8 +74,8 @@ class MLPDiscriminator(Discriminator, name="mlp"):
         self,
         data: DataSpec,
         *,
-        width: Count = 256,
-        depth: Count = 3,
+        width: Width = 256,
+        depth: Repeats = 3,
         activation: Activation = "leaky_relu",
         dropout: DropoutRate = 0.0,
         labels: LabelUse = "concatenate",

@@ -11,7 +11,7 @@ from typing import Annotated
 from pydantic import Field
 from torch import nn
 
-from i2i.config.components import Count
+from i2i.config.components import Width
 from i2i.networks.base import ChainNetwork, PatchDiscriminator
 from i2i.networks.layers import BlurDown, Downsampling, Gain, Init, Norm, initialize, needs_bias, normalization
 
@@ -31,7 +31,7 @@ class PatchGAN(ChainNetwork, PatchDiscriminator, name="patchgan"):
         self,
         in_channels: int,
         *,
-        width: Count = 64,
+        width: Width = 64,
         layers: Layers = 3,
         norm: Norm = "instance",
         downsample: Downsampling = "strided",

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, interpolate, linear, relu
 
 from i2i.batch import DataSpec
-from i2i.config.components import Count
+from i2i.config.components import Width
 from i2i.errors import ConfigError
 from i2i.networks.attention import SelfAttention
 from i2i.networks.base import Discriminator, Generator
@@ -135,10 +135,10 @@ class ResidualGenerator(Generator, name="residual"):
         data: DataSpec,
         latent: int,
         *,
-        width: Count = 64,
+        width: Width = 64,
         attention: Side = 32,
         conditioning: Conditioning = "class",
-        embedding: Count = 128,
+        embedding: Width = 128,
         skip_z: bool = False,
         spectral: bool = True,
         init: Init = "orthogonal",
@@ -217,7 +217,7 @@ class ResidualDiscriminator(Discriminator, name="residual"):
         self,
         data: DataSpec,
         *,
-        width: Count = 64,
+        width: Width = 64,
         attention: Side = 32,
         spectral: bool = True,
         init: Init = "orthogonal",

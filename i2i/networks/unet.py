@@ -13,7 +13,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from i2i.config.components import Count
+from i2i.config.components import Width
 from i2i.networks.base import Translator
 from i2i.networks.layers import (
     Dropout,
@@ -44,7 +44,7 @@ class UNetGenerator(Translator, name="unet"):
         in_channels: int,
         out_channels: int,
         *,
-        width: Count = 64,
+        width: Width = 64,
         depth: Depth = 8,
         skips: bool = True,
         norm: Norm = "batch",

@@ -24,6 +24,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import adaptive_max_pool2d
 
+from i2i.data.bounds import MAX_PIXELS
 from i2i.data.collection import Collection, Part
 from i2i.errors import ConfigError, DataError
 from i2i.inference.sampler import Sampler
@@ -118,7 +119,9 @@ class FeatureReport:
         write_atomically(path, (json.dumps(asdict(self), indent=1) + "\n").encode())
 
 
-def measure_features(sampler: Sampler, data: str, *, per_label: int | None = 100, seed: int = 0) -> FeatureReport:
+def measure_features(
+    sampler: Sampler, data: str, *, per_label: int | None = 100, seed: int = 0, max_pixels: int = MAX_PIXELS
+) -> FeatureReport:
     """Classifies held-out images by the discriminator's features, by untrained ones, and by pixels.
 
     Args:
@@ -126,6 +129,7 @@ def measure_features(sampler: Sampler, data: str, *, per_label: int | None = 100
         data: a labelled set with held-out images, as ``find_collection`` takes it.
         per_label: number of training images per label; None for all.
         seed: determines the choice of images, the folds of the cross-validation, and the untrained weights.
+        max_pixels: of an image that is read.
 
     Raises:
         ConfigError: scikit-learn is missing, or the discriminator gets labels beside the images.
@@ -138,7 +142,7 @@ def measure_features(sampler: Sampler, data: str, *, per_label: int | None = 100
             f"the discriminator of this {sampler.config.arch} gets the label beside the image, so its features would "
             "reveal it: measure a model trained without labels, or with networks.discriminator.labels=project"
         )
-    collection = collection_for(probed, data)
+    collection = collection_for(probed, data, max_pixels)
     chosen = draw_training_images(_with_labels(collection), per_label, seed)
     images, tests = (Images(collection.root, [part.images], probed) for part in (chosen, collection.test))
     labels, truths = _labels_of(chosen, images), _labels_of(collection.test, tests)
