@@ -126,7 +126,12 @@ def test_what_the_boxes_show_is_forgotten_in_new_samples(
     np.testing.assert_array_equal(whole[:, 1] > 128, ~left)
     assert without.max() == 128
     np.testing.assert_array_equal(without.min(axis=1), whole.min(axis=1))  # the dark one is still there
-    for part in ("6 on 6 samples: 96 locations of up1 inside, 96", "100.0% correct", "(50.0% by chance)", "2 of 4 maps"):
+    for part in (
+        "6 on 6 samples: 96 locations of up1 inside, 96",
+        "100.0% correct",
+        "(50.0% by chance)",
+        "2 of 4 maps",
+    ):
         assert part in result.out
     again = (tmp_path / "forgot.png").read_bytes()
     assert i2i(*arguments, "--overwrite", "--drop-feature", f"up1:{file}").out == result.out
