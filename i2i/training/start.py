@@ -1,4 +1,4 @@
-"""Starting a run, and continuing one: what Python and the command line call."""
+"""Starts and resumes runs, from Python and from the command line."""
 
 from __future__ import annotations
 
