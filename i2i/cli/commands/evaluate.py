@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     type=FilledText(),
     help="Score by a task: segment (label maps to images), classify (classes in sub-folders).",
 )
-@click.option("--count", type=click.IntRange(2), default=1000, show_default=True, help="Maximum number of held-out images.")
+@click.option("--count", type=click.IntRange(2), default=1000, show_default=True, help="Limit of held-out images.")
 @click.option("--unpaired", is_flag=True, help="Do not treat equal file names in A and B as pairs.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Random seed of samples and patches.")
 @click.option("--json", "report_file", type=FileName(), help="Also write all figures to this JSON file.")
