@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import json
+import math
 import os
 import re
 import shlex
@@ -16,10 +18,11 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image, ImageOps
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import Tensor, nn
 
 from i2i.batch import Batch, DataSpec
-from i2i.config.resolve import changed, parse_config
+from i2i.config.resolve import changed, parse_config, recipe_names
 from i2i.config.schema import Config
 from i2i.device import capabilities
 from i2i.doctor import judgements, outputs, signs
@@ -32,11 +35,12 @@ from i2i.storage.runs import RunFolder
 from i2i.storage.weights import load_tree, load_weights
 from i2i.training.callbacks import Callback, every
 from i2i.training.engine import Engine
+from i2i.training.health import HealthCheck
 from i2i.training.start import resume, train
 from i2i.training.trainer import Trainer
 
 from .conftest import Run, draw, make_set, small_arguments, small_config
-from .toys import CPU, assert_same
+from .toys import CPU, TRANSLATORS, assert_same
 
 
 def discs(count: int, seed: int = 0, size: int = 32) -> Tensor:
@@ -234,7 +238,10 @@ def test_the_page_says_of_every_sign_its_threshold_and_what_to_do() -> None:
 
 
 def watched(arch: str, data: Path, *settings: str, **options: Any) -> Config:
-    return small_config(arch, data, "health.every=2", *settings, **options)
+    return small_config(arch, data, "health.enabled=true", "health.every=2", *settings, **options)
+
+
+HEALTH = ("--set", "health.enabled=true")
 
 
 def lines_of(root: Path) -> list[dict[str, float]]:
@@ -250,18 +257,43 @@ def state_of(root: Path) -> Any:
     return {key: value for key, value in tree.items() if key != "seconds"}
 
 
-@pytest.mark.parametrize("arch", ["cyclegan-fast", "pix2pix", "dualgan", "fastcut", "sagan", "infogan"])
+@pytest.mark.parametrize("arch", ["cyclegan-fast", "infogan"])
 def test_the_doctor_changes_a_run_by_no_bit(arch: str, data_for: Callable[[str], Path], tmp_path: Path) -> None:
     options = {"training.steps": 4}
     train(watched(arch, data_for(arch), **options), tmp_path / "with")
-    train(watched(arch, data_for(arch), "health.enabled=false", **options), tmp_path / "without")
+    train(small_config(arch, data_for(arch), **options), tmp_path / "without")
     assert_same(state_of(tmp_path / "with"), state_of(tmp_path / "without"))
     plain = [record for record in lines_of(tmp_path / "with") if "health/few_images" not in record]
     assert plain == lines_of(tmp_path / "without")
     assert [record["step"] for record in health_of(tmp_path / "with")] == [2, 4]
-    assert {
-        signs.sign_of(tag) is None for record in health_of(tmp_path / "with") for tag in record if tag != "step"
-    } == {False}
+    events = EventAccumulator(str(tmp_path / "with/tb"))
+    events.Reload()
+    figures = {tag for record in health_of(tmp_path / "with") for tag in record if tag != "step"}
+    assert figures <= set(events.Tags()["scalars"])
+    assert all(map(signs.sign_of, figures))
+
+
+@pytest.mark.parametrize("arch", recipe_names())
+def test_a_look_at_any_recipe_leaves_it_as_it_is(
+    arch: str, data_for: Callable[[str], Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    trainer = Trainer(watched(arch, data_for(arch), "training.ema.half_life=10", "training.ema.start=0"))
+    check = HealthCheck(trainer, tmp_path / "none")
+    trainer.probe(1)
+    before = copy.deepcopy(trainer.engine.state_dict())
+    modes = [module.training for module in trainer.method.modules()]
+    found = check.measure(trainer)
+    assert_same(trainer.engine.state_dict(), before)
+    assert [module.training for module in trainer.method.modules()] == modes
+    assert all(map(math.isfinite, found.values()))
+    names = {sign.name for sign, _ in filter(None, map(signs.sign_of, found))}
+    judged = (
+        {"right_answers", "saturated_scores", "sign_of_real"} if "wgan" not in arch and arch != "dualgan" else set()
+    )
+    translated = {"change", "tones"} if arch in TRANSLATORS else set()
+    both = {"hidden_signal"} if arch.startswith("cyclegan") or arch == "dualgan" else set()
+    expected = {"diversity", "checkerboard", "spots", "blobs", "held_out_gap", "few_images", "rate_at_zero"}
+    assert expected | judged | translated | both == names
 
 
 def test_a_run_that_was_interrupted_measures_and_says_the_same(
@@ -286,9 +318,8 @@ def test_a_discriminator_that_wins_is_told_while_the_run_goes_on(
     labelled_set: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     settings = ["method.objective=minimax", "optimizers.generator.lr=1e-9", "optimizers.discriminator.lr=0.01"]
-    config = small_config(
-        "dcgan", labelled_set, *settings, "health.every=10", "training.sample_every=100", **{"training.steps": 100}
-    )
+    settings += ["health.every=10", "training.sample_every=100"]
+    config = watched("dcgan", labelled_set, *settings, **{"training.steps": 100})
     last = Callback(lambda position: position.step == 90, lambda trainer: told.append(caplog.text))
     told = list[str]()
     train(config, tmp_path / "run", callbacks=[last])
@@ -314,10 +345,10 @@ def without_rates(trainer: Trainer) -> None:
 
 def test_a_run_says_what_its_time_will_give(toy_set: Path, tmp_path: Path, i2i: Run) -> None:
     arguments = small_arguments("pix2pix", toy_set, tmp_path / "short", steps=100_000)
-    result = i2i(*arguments, "--max-time", "0.5s")
+    result = i2i(*arguments, "--max-time", "0.5s", *HEALTH)
     assert re.search(r"a step takes \S+ s: 0:00:00 will give about \d+ steps, [\d.]+ epochs", result.err), result.err
     assert "so few steps are no training" in result.err
-    free = i2i(*small_arguments("pix2pix", toy_set, tmp_path / "free"))
+    free = i2i(*small_arguments("pix2pix", toy_set, tmp_path / "free"), *HEALTH)
     assert "6 steps will take about 0:00:0" in free.err
     assert "so few steps" not in free.err
 
@@ -447,7 +478,8 @@ def coloured(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_verdict_of_a_healthy_run(coloured: Path, tmp_path: Path, i2i: Run) -> None:
     run = tmp_path / "run"
     settings = ["optimizers.generator.lr=0.002", "training.batch_size=4", "health.every=50", "training.log_every=10"]
-    train(small_config("pix2pix", coloured, *settings, **{"training.steps": 240}), run)
+    settings += ["training.sample_every=240"]
+    train(watched("pix2pix", coloured, *settings, **{"training.steps": 240}), run)
     result = i2i("doctor", run, "--json", tmp_path / "verdict.json")
     assert result.code == 0, result.out
     assert "healthy: none of" in result.out
