@@ -7,12 +7,13 @@ otherwise. Progress bars are drawn only by the command line, within ``on_termina
 from __future__ import annotations
 
 import logging
-import os
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, TypeVar
+
+from i2i.launched import launched
 
 if TYPE_CHECKING:  # rich is imported when something is shown: `i2i --help` must not wait for it
     from rich.console import Console
@@ -40,11 +41,6 @@ def one_line(message: str) -> str:
     return shown.encode("utf-8", "backslashreplace").decode()
 
 
-def is_first_process() -> bool:
-    """Whether this is the first of the processes that a launcher started: the others print nothing."""
-    return os.environ.get("RANK", "0") == "0"
-
-
 class Terminal(logging.Handler):
     """Shows messages as lines on stderr: in colours on a terminal, plain elsewhere."""
 
@@ -53,7 +49,7 @@ class Terminal(logging.Handler):
         """Where lines and progress bars appear."""
         from rich.console import Console
 
-        return Console(stderr=True, highlight=False, emoji=False, soft_wrap=True, quiet=not is_first_process())
+        return Console(stderr=True, highlight=False, emoji=False, soft_wrap=True, quiet=launched().rank > 0)
 
     def emit(self, record: logging.LogRecord) -> None:
         """Prints one line."""

@@ -33,15 +33,20 @@ def require_data(data: str) -> None:
         raise DataError(f"{data}: no such data folder, and not a built-in set")
 
 
-def require_packages(what: str, *modules: str) -> None:
-    """Refuses ``what`` where one of ``modules`` is not installed; none of them is imported.
+def require_packages(what: str, *modules: str, extra: str = "demo") -> None:
+    """Refuses ``what`` where one of ``modules``, of the package's ``extra``, is not installed; none is imported.
 
     Raises:
         DataError: names what is missing, and the command that installs it.
     """
-    missing = [module for module in modules if find_spec(module) is None]
+    missing = missing_packages(*modules)
     if missing:
-        raise DataError(f"{what} needs {' and '.join(missing)}: pip install 'i2i[demo]'")
+        raise DataError(f"{what} needs {' and '.join(missing)}: pip install 'i2i[{extra}]'")
+
+
+def missing_packages(*modules: str) -> list[str]:
+    """Those of ``modules`` that are not installed; none of them is imported."""
+    return [module for module in modules if find_spec(module) is None]
 
 
 def require_path(path: Path) -> None:

@@ -10,25 +10,12 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, distributed
 
-
-@dataclass(frozen=True)
-class World:
-    """The processes of a training, and which of them this one is."""
-
-    rank: int = 0
-    size: int = 1
-
-
-def launched() -> World:
-    """The processes that torchrun or another launcher started, by the environment; no process group is needed."""
-    return World(int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1")))
-
+from i2i.launched import World
 
 _as_if: World | None = None
 

@@ -53,7 +53,7 @@ class OneDomain(TrainingData):
             DataError: there is no usable data; says which folder and why.
             ConfigError: labels are asked for that the data does not have.
         """
-        collection = find_collection(config.path, size=config.load_size)
+        collection = find_collection(config.path, size=config.load_size, max_pixels=config.max_pixels)
         config = _resolved(config, labels, collection)
         if listed is not None:
             [images] = as_listed(config.title, {"A": (collection.root, collection.train.images)}, listed)

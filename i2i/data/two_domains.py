@@ -181,9 +181,11 @@ def layout_of(data: DataConfig, *, paired: bool) -> Layout:
         DataError: as ``load_layout`` and ``find_folders``.
     """
     if data.a is None or data.b is None:
-        return load_layout(data.path, size=data.load_size, paired=paired)
+        return load_layout(data.path, size=data.load_size, paired=paired, max_pixels=data.max_pixels)
     tests = [None if test is None else Path(test) for test in (data.test_a, data.test_b)]
-    return find_folders(Path(data.a), Path(data.b), *tests, held_out=data.held_out, paired=paired)
+    return find_folders(
+        Path(data.a), Path(data.b), *tests, held_out=data.held_out, paired=paired, max_pixels=data.max_pixels
+    )
 
 
 def _domains(layout: Layout) -> dict[str, tuple[Path, Sequence[ImageFile]]]:

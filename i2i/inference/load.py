@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TypeVar
 
@@ -12,6 +11,7 @@ from i2i.errors import WeightsError
 from i2i.inference.sampler import Sampler
 from i2i.inference.trained import build_trained
 from i2i.inference.translator import Translator
+from i2i.launched import launched
 from i2i.methods.base import Method
 from i2i.methods.translation import TranslationMethod
 from i2i.storage.runs import weight_file
@@ -54,7 +54,7 @@ def _read(run_or_file: str | Path | None) -> tuple[Path, Weights]:
 
 
 def _build(kind: type[Model], path: Path, content: Weights, device: Device) -> Model:
-    resolved = resolve_device(device, int(os.environ.get("LOCAL_RANK", "0")))  # a GPU for each process
+    resolved = resolve_device(device, launched().local_rank)  # a GPU for each process
     try:
         return kind(build_trained(content.config, content.tensors, resolved), content.config, content.step, resolved)
     except WeightsError as error:

@@ -15,7 +15,7 @@ from typing import TypeVar
 from torch import distributed
 
 from i2i.errors import ConfigError, UserError
-from i2i.world import World, launched
+from i2i.launched import World, launched
 
 Told = TypeVar("Told")
 Item = TypeVar("Item")

@@ -5,9 +5,9 @@
 - ``hinge``: Lim and Ye 2017; Miyato et al. 2018, equations 16 and 17
 - ``wasserstein``: Arjovsky et al. 2017, equation 2
 
-Every function takes scores of any shape (patch maps included) and returns their mean as a scalar to be minimised.
-Factors belong to the recipes: the 1/2 of LSGAN's equation is left out, and CycleGAN, pix2pix and CUT halve their
-discriminators' losses themselves, whatever the objective.
+Every function takes scores of any shape (patch maps included) and returns a mean loss, a scalar to be minimised.
+Constant factors belong to the methods: the 1/2 of LSGAN's equation is left out, and CycleGAN, pix2pix and CUT halve
+their discriminators' losses themselves, for every objective.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """pix2pix: paired translation with a conditional GAN (Isola, Zhu, Zhou, Efros 2017, arXiv:1611.07004).
 
-The discriminator sees the input and the output together; beside it, L1 to the true partner. As in the paper the
-discriminator steps first, its loss is halved, and the only noise is dropout in the generator, which stays at inference
-(sections 3.1 and 3.3; ``inference`` in the recipe).
+The discriminator sees the input and the output together; the generator also minimises L1 to the true partner. As in the
+paper, the discriminator steps first, its loss is halved, and the only noise is dropout in the generator, which stays on
+at inference (sections 3.1 and 3.3; ``inference`` in the recipe).
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ class Pix2Pix(TranslationMethod, name="pix2pix"):
     """One generator and one discriminator of pairs.
 
     The rows of the paper's table 1: L1 is ``adversarial_weight=0`` (the discriminator still trains, without effect),
-    cGAN ``l1_weight=0``, GAN that with ``conditional=false`` (the discriminator does not see the input, equation 2),
-    L1+GAN ``conditional=false`` alone, and L1+cGAN the default.
+    cGAN is ``l1_weight=0``, GAN is ``l1_weight=0`` and ``conditional=false`` (the discriminator does not see the input,
+    equation 2), L1+GAN is ``conditional=false``, and L1+cGAN is the default.
     """
 
     needs: ClassVar[Needs] = "paired"

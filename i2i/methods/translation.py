@@ -1,4 +1,4 @@
-"""The base of translators: methods that map images to images, in one direction or in several that have names."""
+"""The base classes of translation methods: they map images to images, in one or several named directions."""
 
 from __future__ import annotations
 
@@ -52,13 +52,13 @@ class TranslationMethod(Method):
         if wanted is None:
             return next(iter(offered))
         if wanted not in offered:
-            raise ConfigError(f"direction {wanted}: this model knows {', '.join(offered)}")
+            raise ConfigError(f"direction {wanted}: this model has {', '.join(offered)}")
         return wanted
 
     def translate(self, images: Tensor, direction: str) -> Tensor:
         """Translates images: (N, C, H, W) in [-1, 1] to (N, C', H, W) in [-1, 1]."""
         translated: Tensor = self.directions()[direction].generator(images)
-        return translated.float()
+        return translated.float().clamp(-1, 1)
 
     def averaged(self) -> dict[str, nn.Module]:
         generators: dict[str, nn.Module] = {}

@@ -14,18 +14,21 @@ from typing import Any, Concatenate, ParamSpec
 import torch
 
 from i2i.config.changes import continued
+from i2i.config.resolve import changed
 from i2i.config.schema import Config
 from i2i.data.identity import ImageList
 from i2i.device import environment, raise_if_out_of_memory
 from i2i.display import say, warn
 from i2i.errors import ConfigError, DataError, TrainingStopped, UserError, WeightsError
+from i2i.launched import launched
 from i2i.storage.files import write_atomically
 from i2i.storage.runs import RUNS, RunFolder, new_run
 from i2i.storage.weights import load_newest
 from i2i.training.callbacks import Callback
 from i2i.training.schedule import describe
+from i2i.training.start_from import start_from
 from i2i.training.trainer import Outcome, Trainer
-from i2i.world import launched, world
+from i2i.world import world
 
 Rest = ParamSpec("Rest")
 _PEER_LOST = re.compile("closed by peer|reset by peer|remote process exited|NCCL", re.IGNORECASE)
@@ -53,7 +56,10 @@ def train(
             raise DataError("torchrun restarted this training: give --run, so that a restart finds its run and goes on")
         if RunFolder(wanted).config.is_file():
             return resume(wanted, callbacks=callbacks)
+    if config.training.start_from is not None:
+        config = changed(config, {"training.start_from": str(Path(config.training.start_from).absolute())})
     trainer = Trainer(config)
+    _take_weights(trainer)
     if not trainer.is_main:  # the first process makes the folder and is the only one that writes
         return _fit(trainer, RunFolder(wanted or RUNS), callbacks)
     for root in trainer.data.roots:
@@ -120,6 +126,7 @@ def resume(
     trainer = Trainer(config, listed=None if checkpoint is None else _listed(run))
     if checkpoint is None:
         warn(f"{root} has no checkpoint yet: starting at step 0")
+        _take_weights(trainer)
     else:
         trainer.restore(*checkpoint)
     del checkpoint  # the run has its own copy
@@ -130,6 +137,12 @@ def resume(
         run.write_config(trainer.config)
         write_atomically(run.images, trainer.data.images.to_json())
     return _fit(trainer, run, callbacks)
+
+
+def _take_weights(trainer: Trainer) -> None:
+    training = trainer.config.training
+    if training.start_from is not None:
+        start_from(trainer.engine, Path(training.start_from), averaged=training.start_weights == "average")
 
 
 def _listed(run: RunFolder) -> ImageList | None:

@@ -46,6 +46,7 @@ from i2i.training.callbacks import Callback, EverySeconds, Position, always, eve
 from i2i.training.engine import Engine, NotFinite, require_finite
 from i2i.training.health import health_callbacks
 from i2i.training.interrupt import StopRequest, catch_stop_requests
+from i2i.training.least_memory import require_memory_for
 from i2i.training.logging import Meters, RunLog
 from i2i.world import rejoin, world
 
@@ -125,7 +126,7 @@ class Trainer:
                 f"training.batch_size {config.training.batch_size} is not a multiple of the "
                 f"{processes.num_processes} processes that share it"
             )
-        check_buildable(config)
+        require_memory_for(config, check_buildable(config), self.device, processes.num_processes)
         self.is_main = processes.is_main_process
         method = Method.named(config.method["name"])
         with processes.main_process_first():
@@ -373,8 +374,18 @@ class Trainer:
         }
         save_tree(run.checkpoint(self.engine.step_count), state, header, kind="checkpoint")
         save_weights(run.model, self.engine.inference_weights(), self.config.model, self.engine.step_count)
-        for old in run.checkpoints()[: -self.config.training.keep_checkpoints]:
-            old.unlink()
+        self._remove_old_checkpoints(run)
+
+    def _remove_old_checkpoints(self, run: RunFolder) -> None:
+        """Keeps the newest; those beyond this step could not be read when the run went on, and are in no one's way."""
+        there, this = run.checkpoints(), run.checkpoint(self.engine.step_count)
+        kept = [path for path in there if path <= this][-self.config.training.keep_checkpoints :]
+        for old in there:
+            if old not in kept:
+                try:
+                    old.unlink(missing_ok=True)
+                except OSError as error:
+                    warn(f"cannot remove the old checkpoint {old} ({error.strerror or error}); training goes on")
 
     def _since_last_log(self) -> str:
         """The steps whose values have not been read yet."""
