@@ -173,7 +173,7 @@ PRODUCT = re.compile(r"aten\.(convolution|addmm|mm|bmm)\.")
 
 def run_of(arch: str, data: Path, root: Path) -> tuple[Log, Log, Log, list[Any]]:
     """Two steps, one more after a resume, and what the model then makes, with what each of the three does."""
-    settings = ["data.workers=0", "training.sample_every=9", "training.ema.half_life=10"]
+    settings = ["data.workers=0", "training.sample_every=9", "training.ema.half_life=10", "health.enabled=true"]
     config = small_config(arch, data, *settings, **{"training.device": NAME, "training.steps": 2})
     with device().recorded() as trained:
         train(config, root)
