@@ -48,6 +48,10 @@ class Batch:
         b, label = (None if tensor is None else tensor.to(device) for tensor in (self.b, self.label))
         return Batch(self.a.to(device), b, label)
 
+    def of(self, domain: Domain) -> Tensor:
+        """The images of ``domain``; errors as ``other``."""
+        return self.a if domain == "A" else self.other()
+
     def other(self) -> Tensor:
         """The other domain's images.
 

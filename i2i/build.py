@@ -48,8 +48,11 @@ def build_method(config: ModelConfig) -> Method:
     return method
 
 
-def check_buildable(config: Config) -> None:
+def check_buildable(config: Config) -> Method:
     """Builds the method once without memory, so that settings which do not go together fail before data is read.
+
+    Returns:
+        The method; its weights have shapes alone.
 
     Raises:
         ConfigError: as ``build_method``.
@@ -58,7 +61,7 @@ def check_buildable(config: Config) -> None:
         config = changed(config, {"data.channels_a": 3})
     try:
         with torch.device("meta"):
-            build_method(config.model)
+            return build_method(config.model)
     except RuntimeError as error:
         raise_if_out_of_memory(error)
         raise

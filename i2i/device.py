@@ -7,9 +7,10 @@ import platform
 import re
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Literal
 
 import torch
@@ -200,6 +201,41 @@ def peak_memory(device: torch.device) -> float:
 
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30
+
+
+def total_memory(device: torch.device) -> int:
+    """Bytes that computing on ``device`` can take at most: all that it has, or that this process may have."""
+    if capabilities(device).own_memory:
+        return int(torch.get_device_module(device).get_device_properties(device).total_memory)
+    if sys.platform == "win32":
+        import psutil
+
+        return int(psutil.virtual_memory().total)
+    import resource
+
+    limits = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"), resource.getrlimit(resource.RLIMIT_AS)[0]]
+    for file in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
+        with suppress(OSError, ValueError):  # another kind of system, or "max"
+            limits.append(int(Path(file).read_text()))
+    return min(limit for limit in limits if limit > 0)  # no limit is -1
+
+
+def require_memory(needed: float, device: torch.device, what: str, way_out: str) -> None:
+    """Refuses what cannot fit before it is tried: the system might stop the process, or others, in the attempt.
+
+    Args:
+        needed: the least that it takes, in bytes.
+        device: where.
+        what: that needs it.
+        way_out: what to do instead.
+
+    Raises:
+        ConfigError: ``device`` has less.
+    """
+    there = total_memory(device)
+    if needed > there:
+        sizes = f"at least {needed / 2**30:,.1f} GiB of memory, and {device.type} has {there / 2**30:,.1f} GiB here"
+        raise ConfigError(f"{what} needs {sizes}: {way_out}")
 
 
 @contextmanager

@@ -189,7 +189,7 @@ def run_of(arch: str, data: Path, root: Path) -> tuple[Log, Log, Log, list[Any]]
     return trained, resumed, used, outputs
 
 
-MAY_ASK = ("trainer._log", "trainer._save", "trainer.write_previews")
+MAY_ASK = ("trainer._log", "trainer._save", "trainer.write_previews", "health.look")
 
 
 @every_recipe

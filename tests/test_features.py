@@ -473,7 +473,7 @@ def test_filters_are_drawn_for_models_with_and_without_labels(
         (["filters", "digits", "--units", "0,8"], "stage layer2 has 8, numbered from 0 to 7"),
         (["filters", "digits", "--units", "9"], "9 units: stage layer2 has 8"),
         (["filters", "digits", "--units", "0"], "0 units: stage layer2 has 8"),
-        (["filters", "digits", "--units", "all"], "write how many, like 6, or numbers like 0,5,9"),
+        (["filters", "digits", "--units", "all"], "give a number of units, e.g. 6, or their indices, e.g. 0,5,9"),
         (["filters", "digits", "-o", "sheet.text"], "is no image's name"),
     ],
 )

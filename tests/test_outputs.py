@@ -172,7 +172,7 @@ def test_an_interrupted_translation_goes_on(tmp_path: Path, run: Path, i2i: Run,
             image.load()
     if number != signal.SIGKILL:
         assert code == 128 + number
-        assert said == "error: interrupted: the same command goes on from here\n"
+        assert said == "error: interrupted: repeat the command to continue\n"
         report = report_of(out)
         assert (report["translated"], report["complete"]) == (len(there), False)
         assert report["translated"] + report["skipped"] + report["pending"] == count

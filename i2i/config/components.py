@@ -18,6 +18,10 @@ from i2i.errors import ConfigError
 
 Count = Annotated[int, Field(ge=1, le=1_000_000_000, strict=True)]
 """An integer of at least 1; 4.0 and true are not taken for one."""
+Repeats = Annotated[int, Field(ge=1, le=256, strict=True)]
+"""How often a network repeats a part. Building one takes time and memory before any weight does."""
+Width = Annotated[int, Field(ge=1, le=65_536, strict=True)]
+"""Channels of a feature map, or features of a layer."""
 Weight = Annotated[float, Field(ge=0, le=1e9)]
 """A number of at least 0."""
 

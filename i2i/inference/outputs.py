@@ -19,6 +19,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from i2i.data.bounds import open_regular
 from i2i.errors import DataError
 from i2i.storage.files import append_line, write_atomically
 
@@ -205,8 +206,8 @@ class Report:
 
 
 def digest_of_file(path: Path) -> tuple[int, str]:
-    """The size of a file and the SHA-256 of its content."""
-    with path.open("rb") as file:
+    """The size of a file and the SHA-256 of its content; errors as ``open_regular``."""
+    with open_regular(path) as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
         return file.tell(), digest
 

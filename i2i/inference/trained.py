@@ -27,12 +27,13 @@ def build_trained(config: ModelConfig, weights: dict[str, Tensor], device: torch
         missing, extra = sorted(kept - set(weights)), sorted(set(weights) - kept)
         raise WeightsError(
             f"the weights do not fit their configuration ({len(missing)} missing, {len(extra)} unknown; "
-            f"first: {(missing + extra)[0]})"
+            f"first: {(missing + extra)[0][:80]})"
         )
     try:
         method.load_state_dict(weights, strict=False, assign=True)
     except RuntimeError as error:
-        raise WeightsError(f"the weights do not fit their configuration: {' '.join(str(error).split())}") from None
+        reason = " ".join(str(error).split())[:200]
+        raise WeightsError(f"the weights do not fit their configuration: {reason}") from None
     prepare_for_inference(method, **config.inference.model_dump())
     for module in method.kept_for_inference():
         module.to(device)

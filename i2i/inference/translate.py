@@ -10,14 +10,15 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
+from i2i.data.bounds import MAX_PIXELS
 from i2i.data.images import SUFFIXES, Pixels, encode_image, is_image, list_images, read_image
 from i2i.device import is_out_of_memory
 from i2i.display import say, tracked, warn
@@ -37,9 +38,21 @@ BATCH_PIXELS = 1 << 20
 """Images of equal size go through the network together up to this many pixels."""
 
 
-def plan(
-    source: Path, output: Path | None, image_format: Format, *, overwrite: bool = False
-) -> tuple[list[Job], Path | None]:
+class Plan(NamedTuple):
+    """What is to be translated.
+
+    Attributes:
+        jobs: input and output of every file.
+        folder: gets the report; None for a single file.
+        denied: a line for each folder of the input that cannot be entered.
+    """
+
+    jobs: list[Job]
+    folder: Path | None
+    denied: Sequence[str] = ()
+
+
+def plan(source: Path, output: Path | None, image_format: Format, *, overwrite: bool = False) -> Plan:
     """Decides the name of every output before anything is written.
 
     Args:
@@ -47,9 +60,6 @@ def plan(
         output: where to; by default ``<source>-translated`` beside the source.
         image_format: the format of the outputs, where ``output`` is not itself an image's name.
         overwrite: whether files that no earlier translation wrote may be replaced.
-
-    Returns:
-        The jobs, and the folder that gets the report (None for a single file).
 
     Raises:
         DataError: nothing to translate, or outputs that would lie in or over the input, or over images that are no
@@ -59,16 +69,20 @@ def plan(
     if source.is_file():
         job = _plan_file(source, output, image_format)
         require_free(job.target, overwrite=overwrite)
-        return [job], None
+        return Plan([job], None)
+    if not source.is_dir():
+        raise DataError(f"{source} is neither a regular file nor a folder")
     whole = source.resolve()
     if output is None and not whole.name:
-        raise DataError(f"{source}: name an output with -o")
+        raise DataError(f"{source}: give an output with -o")
     folder = output or whole.with_name(f"{whole.name}-translated")
     if folder.is_file():
         raise DataError(f"{folder} is a file; a folder of images needs an output folder")
-    files = list_images(source)
+    denied = list[str]()
+    files = list_images(source, denied)
     if not files:
-        raise DataError(f"{source}: no images (jpg, png, webp, bmp, tiff) in it")
+        without = f", without {denied[0]}" if denied else ""
+        raise DataError(f"{source}: no images (jpg, png, webp, bmp, tiff) in it{without}")
     jobs = _name_outputs(source, files, folder, image_format)
     inputs = {job.source.resolve() for job in jobs}
     for path in (folder, *(job.target for job in jobs)):
@@ -78,7 +92,7 @@ def plan(
     # Asked before the report is read: what is there now is in it.
     existing = [job.target for job in jobs if os.path.lexists(job.target)]
     Outputs(folder, overwrite=overwrite).require_ours(existing)
-    return jobs, folder
+    return Plan(jobs, folder, denied)
 
 
 def _plan_file(source: Path, output: Path | None, image_format: Format) -> Job:
@@ -109,11 +123,11 @@ def _name_outputs(source: Path, files: list[Path], output: Path, image_format: F
 
 def translate_files(
     translator: Translator,
-    jobs: list[Job],
+    planned: Plan,
     direction: str | None,
-    folder: Path | None,
     *,
     seed: int | None = None,
+    max_pixels: int = MAX_PIXELS,
     overwrite: bool = False,
     processes: Together | None = None,
 ) -> list[FileResult]:
@@ -124,10 +138,10 @@ def translate_files(
 
     Args:
         translator: the model.
-        jobs: what to translate, from ``plan``.
+        planned: what to translate, from ``plan``; no other process may write to its folder in the meantime.
         direction: one of the translator's; the first by default.
-        folder: what ``plan`` gave: gets the report, and no other process may write to it in the meantime.
         seed: decides the noise of a translator that has some, in the place of the seed in its file.
+        max_pixels: of an image that is read.
         overwrite: whether files that are no outputs may be replaced.
         processes: that share the jobs.
 
@@ -139,29 +153,37 @@ def translate_files(
         DataError: an output would replace a file that is none, another process writes to the folder, or the report
             cannot be written.
     """
+    jobs, folder, denied = planned
     direction = translator.check_direction(direction)
     if translator.channels(direction)[1] == 4 and any(job.target.suffix.lower() in (".jpg", ".jpeg") for job in jobs):
         raise ConfigError("this model writes four channels, and JPEG has no transparency: use --format png")
     own = translator.config.inference.seed
     drawn = (own if seed is None else seed) if translator.has_noise else None
-    work = Work(translator, direction, seed, {"weights": _digest(translator), "direction": direction, "seed": drawn})
+    decisive = {"weights": _digest(translator), "direction": direction, "seed": drawn}
+    # In a folder, what may be replaced follows from its report.
+    work = Work(translator, direction, seed, max_pixels, decisive, overwrite=overwrite or folder is not None)
     processes = processes or Together()
     if folder is None:
         results: dict[Path, FileResult] = {}
         if processes.is_first:
             _translate(work, jobs, results, None, lambda: None)
         return list(results.values())
-    return _translate_folder(work, jobs, folder, overwrite, processes)
+    return _translate_folder(work, jobs, folder, denied, overwrite, processes)
 
 
 @dataclass(frozen=True)
 class Work:
-    """How files are translated; ``decisive`` is what makes two translations of one file differ."""
+    """How files are translated; ``decisive`` is what makes two translations of one file differ.
+
+    ``overwrite``: whether a file that has come to an output's place since it was found to be free may be replaced.
+    """
 
     translator: Translator
     direction: str
     seed: int | None
+    max_pixels: int
     decisive: dict[str, str | int | None]
+    overwrite: bool
 
     @property
     def request(self) -> str:
@@ -180,10 +202,10 @@ def _digest(translator: Translator) -> str:
 
 
 def _translate_folder(
-    work: Work, jobs: list[Job], folder: Path, overwrite: bool, processes: Together
+    work: Work, jobs: list[Job], folder: Path, denied: Sequence[str], overwrite: bool, processes: Together
 ) -> list[FileResult]:
     """The first process holds the folder and keeps its report; every process has its part of what is left to do."""
-    about = {"arch": work.translator.config.arch, "step": work.translator.step, **work.decisive}
+    about = {"arch": work.translator.config.arch, "step": work.translator.step, **work.decisive, "denied": denied}
     with ExitStack() as held:
 
         def begin() -> tuple[Outputs, dict[Path, FileResult]]:
@@ -195,7 +217,7 @@ def _translate_folder(
             Report(outputs, jobs, about).write(finished)
             outputs.forget_parts(all_of_them=False)
             if finished:
-                say(f"{len(finished):,} of {len(jobs):,} were translated before and are left as they are")
+                say(f"{len(finished):,} of {len(jobs):,} were translated before and are kept")
             return outputs, finished
 
         outputs, results = processes.told(begin)
@@ -213,7 +235,7 @@ def _translate_folder(
             processes.wait()  # the launcher would end the first one if this one left with an error before
             return list(results.values())
         if not arrived:
-            warn("another process ended before its files were done: the same command goes on with them")
+            warn("another process ended before its files were done: repeat the command to translate them")
         else:
             outputs.forget_parts(all_of_them=True)
         processes.wait()
@@ -293,7 +315,7 @@ def _write(work: Work, item: Decoded, output: Pixels, record: Record | None) -> 
         )
         if record is not None:
             record.part.add(result)
-        write_atomically(target, content, flush=False)
+        write_atomically(target, content, flush=False, overwrite=work.overwrite)
         return result
     except (OSError, DataError) as error:
         reason = str(error) if isinstance(error, DataError) else f"cannot write {target}: {error.strerror or error}"
@@ -324,8 +346,9 @@ class Decoded:
     digest: str
 
 
-def _decode(job: Job, channels: int, background: tuple[int, int, int]) -> Decoded:
-    pixels = read_image(job.source, channels, background)
+def _decode(job: Job, work: Work) -> Decoded:
+    channels, _ = work.translator.channels(work.direction)
+    pixels = read_image(job.source, channels, work.translator.config.images.background, work.max_pixels)
     try:
         return Decoded(job, pixels, *digest_of_file(job.source))
     except OSError as error:
@@ -340,12 +363,11 @@ def _decoded(
     record: Record | None,
 ) -> Iterator[Decoded | None]:
     """Every job with its pixels, or None after its failure was put into ``results``; a few are read ahead."""
-    channels, background = work.translator.channels(work.direction)[0], work.translator.config.images.background
     waiting: deque[tuple[Job, Future[Decoded]]] = deque()
     remaining = iter(jobs)
     while True:
         while len(waiting) < AHEAD and (job := next(remaining, None)) is not None:
-            waiting.append((job, readers.submit(_decode, job, channels, background)))
+            waiting.append((job, readers.submit(_decode, job, work)))
         if not waiting:
             return
         job, item = waiting.popleft()

@@ -26,7 +26,7 @@ from i2i.tiles import tile
 COLUMNS = 10
 WALK_STEPS = 8
 NEIGHBOURS, NEIGHBOUR_NOISE = 8, 0.25
-TERM = re.compile(r"\s*([+-]?)\s*(\d+(?:\s*,\s*\d+)*)\s*")
+TERM = re.compile(r"\s*([+-]?)\s*(\d{1,18}(?:\s*,\s*\d{1,18})*)\s*")
 
 
 def require_images(sampler: Sampler) -> None:
@@ -124,7 +124,7 @@ def parse_arithmetic(expression: str) -> list[tuple[int, list[int]]]:
         terms.append((-1 if match[1] == "-" else 1, [int(number) for number in match[2].split(",")]))
         position = match.end()
     if not terms or position < len(expression):
-        raise ConfigError(f'arithmetic {expression!r}: write numbers of the sheet like "3,17,40 - 5,8 + 2"')
+        raise ConfigError(f'arithmetic {expression[:80]!r}: write numbers of the sheet like "3,17,40 - 5,8 + 2"')
     return terms
 
 

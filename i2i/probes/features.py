@@ -24,6 +24,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import adaptive_max_pool2d
 
+from i2i.data.bounds import MAX_PIXELS
 from i2i.data.collection import Collection, Part
 from i2i.errors import ConfigError, DataError
 from i2i.inference.sampler import Sampler
@@ -117,7 +118,9 @@ class FeatureReport:
         write_atomically(path, (json.dumps(asdict(self), indent=1) + "\n").encode())
 
 
-def measure_features(sampler: Sampler, data: str, *, per_label: int | None = 100, seed: int = 0) -> FeatureReport:
+def measure_features(
+    sampler: Sampler, data: str, *, per_label: int | None = 100, seed: int = 0, max_pixels: int = MAX_PIXELS
+) -> FeatureReport:
     """Reads the labels of held-out images from the discriminator's features, from untrained ones, and from pixels.
 
     Args:
@@ -125,6 +128,7 @@ def measure_features(sampler: Sampler, data: str, *, per_label: int | None = 100
         data: a labelled set with held-out images, as ``find_collection`` takes it.
         per_label: training images of each label; all for None.
         seed: decides which, the folds of the cross-validation, and the untrained weights.
+        max_pixels: of an image that is read.
 
     Raises:
         ConfigError: scikit-learn is missing, or the discriminator is given labels beside the images.
@@ -137,7 +141,7 @@ def measure_features(sampler: Sampler, data: str, *, per_label: int | None = 100
             f"the discriminator of this {sampler.config.arch} is given the label beside the image, and its features "
             "would repeat it: measure a model trained without labels, or with networks.discriminator.labels=project"
         )
-    collection = collection_for(probed, data)
+    collection = collection_for(probed, data, max_pixels)
     chosen = draw_training_images(_with_labels(collection), per_label, seed)
     images, tests = (Images(collection.root, [part.images], probed) for part in (chosen, collection.test))
     labels, truths = _labels_of(chosen, images), _labels_of(collection.test, tests)

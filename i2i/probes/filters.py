@@ -24,6 +24,7 @@ from torch.nn.functional import leaky_relu, relu
 from torch.overrides import TorchFunctionMode
 
 from i2i.data.batches import to_pixels
+from i2i.data.bounds import MAX_PIXELS
 from i2i.data.images import SUFFIXES, Pixels, from_pil, is_image, to_pil, write_image
 from i2i.errors import ConfigError, DataError
 from i2i.networks.base import Network
@@ -161,6 +162,7 @@ def find_filters(
     units: int | Sequence[int] = 6,
     columns: int = COLUMNS,
     seed: int = 0,
+    max_pixels: int = MAX_PIXELS,
 ) -> Filters:
     """Searches the held-out images of ``data`` (all, where none are held out) for what excites units most.
 
@@ -175,13 +177,14 @@ def find_filters(
         units: numbers of channels, or how many, from the first on.
         columns: how many images of each unit.
         seed: draws the untrained weights.
+        max_pixels: of an image that is read.
 
     Raises:
         ConfigError: no such stage or unit, or a model without stages.
         DataError: no images that can be read, or none with the model's labels.
     """
     stage, chosen = _check_units(probed, stage, units)
-    source = find_source(probed, data)
+    source = find_source(probed, data, max_pixels)
     images = Images(source.root, source.images, probed)
     label = _labels_for(probed, source, images) if takes_labels(probed) else None
     trained, random = (

@@ -20,11 +20,12 @@ from typing import Annotated
 
 import numpy as np
 import torch
-import yaml
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, TypeAdapter, ValidationError
 from torch import Tensor
 
+from i2i.config import yaml_text
+from i2i.config.resolve import LARGEST_FILE
 from i2i.data.images import Pixels
 from i2i.errors import ConfigError, DataError
 from i2i.inference.sampler import BATCH, Sampler
@@ -32,6 +33,7 @@ from i2i.needs import require_packages
 from i2i.networks.stages import changed_stage, stage_outputs
 from i2i.probes.linear import MapWeights
 from i2i.seeding import numpy_rng
+from i2i.storage.files import read_text
 
 Coordinate = Annotated[FiniteFloat, Field(strict=True)]
 Mask = NDArray[np.bool_]
@@ -125,9 +127,9 @@ def drop_features(sampler: Sampler, chosen: str, *, count: int, label: str | int
     if stage not in stages or not what:
         known = ", ".join(stages) or "none"
         raise ConfigError(f"feature {chosen!r}: write STAGE:3,17 or STAGE:BOXES.yaml with a stage of {known}")
-    first, maps = 0, tuple(map(int, re.findall(r"\d+", what)))
+    first, maps = 0, tuple(map(int, re.findall(r"\d{1,9}", what)))
     lines: tuple[str, ...] = ()
-    if not re.fullmatch(r"\d+(,\d+)*", what):
+    if not re.fullmatch(r"\d{1,9}(,\d{1,9})*", what):
         require_packages("--drop-feature with boxes", "sklearn")
         boxes = read_boxes(Path(what), sampler.config.image_size)
         found = find_maps(sampler, stage, boxes, label=label, seed=seed)
@@ -150,11 +152,11 @@ def read_boxes(path: Path, side: int) -> list[Box]:
         DataError: not such a file, no box, or one that is not inside its sample; names the entry.
     """
     try:
-        entries = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise DataError(f"{path}: {error.strerror or error}; a file of boxes or numbers of maps go there") from None
-    except (yaml.YAMLError, ValueError) as error:
-        raise DataError(f"{path} is no YAML file ({' '.join(str(error).split())})") from None
+        entries = yaml_text.parse(read_text(path, LARGEST_FILE))
+    except DataError as error:
+        raise DataError(f"{error}; a file of boxes or numbers of maps go there") from None
+    except ValueError as error:
+        raise DataError(f"{path} is no YAML file ({error})") from None
     if not isinstance(entries, list) or not entries:
         raise DataError(f"{path} holds no list of boxes: write entries like - {{sample: 3, box: [10, 4, 26, 20]}}")
     boxes = []

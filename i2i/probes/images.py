@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from i2i.data.batches import to_unit
+from i2i.data.bounds import MAX_PIXELS
 from i2i.data.builtin import BUILTIN, load_layout
 from i2i.data.collection import Collection, find_collection
 from i2i.data.store import ImageLike, ImageStore
@@ -42,24 +43,25 @@ class Source:
     labels: tuple[str, ...]
 
 
-def find_source(probed: Probed, data: str) -> Source:
+def find_source(probed: Probed, data: str, max_pixels: int = MAX_PIXELS) -> Source:
     """The held-out images of ``data`` that ``probed`` can be shown, or all where none are held out.
 
     Args:
         probed: a discriminator. Of a translator's, those of its domain are taken.
         data: as ``find_collection`` takes it. For a translator, a set of two domains, or a folder of the domain that
             its discriminator judges; where it was trained on pairs, a set of pairs.
+        max_pixels: of an image that is read.
 
     Raises:
         ConfigError: the model was trained on points.
         DataError: as ``find_collection`` and ``find_layout``.
     """
     if not probed.paired and not (probed.translates and _has_two_domains(data)):
-        collection = collection_for(probed, data)
+        collection = collection_for(probed, data, max_pixels)
         part = collection.test if collection.test.images else collection.train
         labels = tuple(collection.labels[number] for number in part.labels) if collection.labels else ()
         return Source(collection.root, (part.images,), part is collection.test, labels)
-    layout = load_layout(data, size=probed.config.image_size, paired=probed.paired)
+    layout = load_layout(data, size=probed.config.image_size, paired=probed.paired, max_pixels=max_pixels)
     splits = [{"A": split.a, "B": split.b} for split in (layout.test, layout.train)]
     held_out = all(splits[0][domain] for domain in probed.domains)
     chosen = splits[0] if held_out else splits[1]
@@ -71,7 +73,7 @@ def _has_two_domains(data: str) -> bool:
     return (root / "trainA").is_dir() or (root / "trainB").is_dir() or (data in BUILTIN and not root.is_dir())
 
 
-def collection_for(probed: Probed, data: str) -> Collection:
+def collection_for(probed: Probed, data: str, max_pixels: int = MAX_PIXELS) -> Collection:
     """The images of ``data``, for a model that was trained on images.
 
     Raises:
@@ -80,7 +82,7 @@ def collection_for(probed: Probed, data: str) -> Collection:
     """
     if probed.config.image_size == 1:
         raise ConfigError("this model was trained on points and sees no images: give --model another one")
-    return find_collection(data, size=probed.config.image_size)
+    return find_collection(data, size=probed.config.image_size, max_pixels=max_pixels)
 
 
 class Images:

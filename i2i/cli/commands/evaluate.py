@@ -12,9 +12,9 @@ from i2i.cli.ending import DONE, SKIPPED
 from i2i.cli.options import FileName, FilledText, device_option, example, overwrite_option, require_model
 from i2i.display import warn
 from i2i.errors import ConfigError
+from i2i.launched import launched
 from i2i.needs import require_data
 from i2i.storage.files import require_free
-from i2i.launched import launched
 
 if TYPE_CHECKING:
     from i2i.config.schema import Device
