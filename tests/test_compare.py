@@ -44,7 +44,7 @@ def two_models(**changes: Any) -> Page:
 
 
 def grids() -> Page:
-    items = [Item(f"sample {i}", [Shown(flat(i, 0, 0)), Shown(flat(0, i, 0))], caption=f"label {i}") for i in range(6)]
+    items = [Item(f"sample {i}", [Shown(flat(i, 0, 0), caption=f"label {i}"), Shown(flat(0, i, 0))]) for i in range(6)]
     return Page("samples", [Column("one", "model"), Column("two", "model")], items, layout="grids")
 
 
@@ -79,7 +79,7 @@ def test_figures_are_in_the_page_and_their_means_in_its_table() -> None:
 
 
 def test_no_name_becomes_markup() -> None:
-    items = [Item(HOSTILE, [Shown(flat(1, 2, 3))], caption=HOSTILE)]
+    items = [Item(HOSTILE, [Shown(flat(1, 2, 3), caption=HOSTILE)])]
     for layout in ("rows", "grids"):
         names: dict[str, Any] = {"title": HOSTILE, "intro": [HOSTILE], "notes": [HOSTILE]}
         columns = [Column(HOSTILE, "model", HOSTILE)]
