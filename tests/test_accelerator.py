@@ -17,10 +17,11 @@ from i2i.batch import Batch
 from i2i.config.resolve import read_recipe, recipe_names
 from i2i.inference.load import load
 from i2i.inference.translator import Translator
+from i2i.planning.fake import NAME, is_fake
 from i2i.training.engine import Engine
 from i2i.training.start import resume, train
 
-from .accelerator import NAME, Event, Log, device, is_fake, register
+from .accelerator import Event, Log, device, register
 from .conftest import small_config
 from .toys import TRANSLATORS, prepare, stream_of
 
