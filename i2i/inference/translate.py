@@ -60,7 +60,7 @@ def plan(
         job = _plan_file(source, output, image_format)
         require_free(job.target, overwrite=overwrite)
         return [job], None
-    whole = source.resolve()
+    whole = _real(source)
     if output is None and not whole.name:
         raise DataError(f"{source}: give an output with -o")
     folder = output or whole.with_name(f"{whole.name}-translated")
@@ -70,15 +70,20 @@ def plan(
     if not files:
         raise DataError(f"{source}: no images (jpg, png, webp, bmp, tiff) in it")
     jobs = _name_outputs(source, files, folder, image_format)
-    inputs = {job.source.resolve() for job in jobs}
+    inputs = {_real(job.source) for job in jobs}
     for path in (folder, *(job.target for job in jobs)):
-        place = path.resolve()
+        place = _real(path)
         if place in inputs or whole in (place, *place.parents):
             raise DataError(f"the output {path} would lie in or over the input: choose an output outside of {source}")
     # Asked before the report is read: what is there now is in it.
     existing = [job.target for job in jobs if os.path.lexists(job.target)]
     Outputs(folder, overwrite=overwrite).require_ours(existing)
     return jobs, folder
+
+
+def _real(path: Path) -> Path:
+    """The place that a path leads to; of links that lead in a circle, one of them, where ``resolve`` would raise."""
+    return Path(os.path.realpath(path))
 
 
 def _plan_file(source: Path, output: Path | None, image_format: Format) -> Job:
@@ -88,7 +93,7 @@ def _plan_file(source: Path, output: Path | None, image_format: Format) -> Job:
     elif not is_image(target):
         known = ", ".join(sorted(SUFFIXES))
         raise DataError(f"{target}: cannot write {target.suffix}; supported: {known}")
-    if target.resolve() == source.resolve():
+    if _real(target) == _real(source):
         raise DataError(f"{target} is the input itself: choose another output")
     return Job(source, target)
 
