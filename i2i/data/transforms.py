@@ -10,7 +10,7 @@ import copy
 import inspect
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 import numpy as np
 
@@ -106,7 +106,7 @@ def _always(transform: A.BasicTransform) -> A.BasicTransform:
     return certain
 
 
-def _is_transform(value: Any) -> bool:
+def _is_transform(value: Any) -> TypeGuard[type[Any]]:
     import albumentations as A
 
     return inspect.isclass(value) and issubclass(value, A.ImageOnlyTransform | A.DualTransform)
