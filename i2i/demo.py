@@ -41,9 +41,9 @@ def run_demo(seconds: float, run: Path | None, seed: int) -> Demo:
     folder = outcome.run
     drawings = openmoji(config.data.load_size)
     output = folder.root / "translated"
-    jobs, report = plan(drawings / "testA", output, "png")
-    translate_files(load_translator(folder.root), jobs, None, report)
-    say(f"translated {len(jobs)} held-out drawings after {outcome.step:,} steps")
+    planned = plan(drawings / "testA", output, "png")
+    translate_files(load_translator(folder.root), planned, None)
+    say(f"translated {len(planned.jobs)} held-out drawings after {outcome.step:,} steps")
     names = [path.name for path in list_images(drawings / "testA")]
     chosen = [names[i * len(names) // (ROWS * TRIPLES)] for i in range(ROWS * TRIPLES)]
     columns = (drawings / "testA", output, drawings / "testB")

@@ -177,7 +177,7 @@ def test_networks_and_optimizers_must_be_the_methods() -> None:
         ("infogan", ["method.continuous=0", "method.deviation=learned"], "set continuous above 0"),
         ("infogan", ["method.categories=[]", "method.categorical_weight=2"], "set categories, for example to [10]"),
         ("dcgan", ["method.fake_labels=uniform"], "set method.labels=required, or leave fake_labels at batch"),
-        ("dcgan", ["networks.discriminator.labels=project"], "take a method with labels"),
+        ("dcgan", ["networks.discriminator.labels=project"], "use a method with labels"),
     ],
 )
 def test_settings_without_effect_are_refused(arch: str, settings: list[str], reason: str) -> None:

@@ -622,7 +622,7 @@ def test_an_interrupted_download_is_kept(
         patch.setattr("i2i.fetch.download.time.sleep", interrupt)
         result = i2i("data", "get", "horse2zebra", "--url", site.url, "--to", tmp_path / "out")
     assert (result.code, left_in(tmp_path)) == (130, ["out.partial", "out.partial.json"])
-    assert "the same command goes on" in result.err
+    assert "repeat the command to continue" in result.err
     assert i2i("data", "get", "horse2zebra", "--url", site.url, "--to", tmp_path / "out").code == 0
     assert site.sent == len(unpaired)
 

@@ -11,6 +11,8 @@ from typing import Any, TypeVar
 
 import click
 
+from i2i.data.bounds import MAX_PIXELS
+
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
@@ -70,6 +72,14 @@ DEVICE_HELP = "Device to compute on: auto, cpu, or an accelerator that `i2i info
 
 device_option = click.option("--device", type=DEVICE, default="auto", show_default=True, help=DEVICE_HELP)
 overwrite_option = click.option("--overwrite", is_flag=True, help="Replace existing files.")
+max_pixels_option = click.option(
+    "--max-pixels",
+    type=click.IntRange(1),
+    metavar="N",
+    default=MAX_PIXELS,
+    show_default=True,
+    help="Largest image that is read, in pixels.",
+)
 model_option = click.option("--model", type=FileName(), help="Run folder or weight file.  [default: the newest run]")
 
 

@@ -1,7 +1,7 @@
-"""From a recipe to a whole configuration: one YAML for each recipe, overrides by name, errors in one line.
+"""Resolves a recipe to a complete configuration: one YAML file per recipe, overrides by name, one-line errors.
 
-Precedence, lowest first: the recipe of ``--arch``, what follows from the image size, ``--config``, named options,
-``--set``.
+Precedence, lowest first: the recipe of ``--arch``, settings that follow from the image size, ``--config``, named
+options, ``--set``.
 """
 
 from __future__ import annotations
@@ -62,6 +62,7 @@ def read_config(path: Path) -> dict[str, Any]:
 def resolve_config(
     arch: str | None,
     *,
+    run: Config | None = None,
     file: Mapping[str, Any] | None = None,
     options: Mapping[str, Any] | None = None,
     assignments: Sequence[str] = (),
@@ -69,7 +70,8 @@ def resolve_config(
     """Merges a recipe with overrides and validates the result.
 
     Args:
-        arch: a recipe's name; may be left out where ``file`` names one.
+        arch: a recipe's name; may be left out where ``file`` names one, or with ``run``.
+        run: the settings of another run, in the place of a recipe; its networks do not follow a new image size.
         file: settings of a ``--config`` file.
         options: named options by dotted path; None values are ignored.
         assignments: ``a.b=value`` strings, values in YAML.
@@ -83,18 +85,32 @@ def resolve_config(
             overrides = _merge(overrides, _nested(path, value))
     for assignment in assignments:
         overrides = _merge(overrides, _nested(*assigned(assignment)))
-    named = overrides.pop("arch", None)
+    recipe = _recipe_of(arch, overrides.pop("arch", None)) if run is None else _as_recipe(run)
+    _drop_length(recipe, overrides)
+    _drop_path(recipe, overrides)
+    follows = _settings_that_follow(recipe, _merge(recipe, overrides))
+    if run is not None:
+        follows.pop("networks", None)
+    config = parse_config(_merge(_merge(recipe, follows), overrides))
+    _refuse_idle(config)
+    return config
+
+
+def _recipe_of(arch: str | None, named: Any) -> dict[str, Any]:
+    """The recipe that an argument and a file name, which must agree."""
     arch = arch or named
     if not isinstance(arch, str):
         raise ConfigError(f"no recipe is named: use --arch with one of {', '.join(recipe_names())}")
     if named not in (None, arch):
         raise ConfigError(f"--arch {arch} and arch {shown(named)} name two recipes; give one")
-    recipe = read_recipe(arch)
-    _drop_length(recipe, overrides)
-    _drop_path(recipe, overrides)
-    config = parse_config(_merge(_merge(recipe, _settings_that_follow(recipe, _merge(recipe, overrides))), overrides))
-    _refuse_idle(config)
-    return config
+    return read_recipe(arch)
+
+
+def _as_recipe(run: Config) -> dict[str, Any]:
+    """The settings of a run without what it found out about its machine, its data's labels and its own start."""
+    tree = run.model_dump(mode="json")
+    found = ("device", "precision", "threads", "start_from", "start_weights")
+    return tree | {"data": without(tree["data"], "labels"), "training": without(tree["training"], *found)}
 
 
 def assigned(assignment: str) -> tuple[str, Any]:

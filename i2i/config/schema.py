@@ -1,6 +1,6 @@
-"""What describes a model, and what describes the run that trains it: typed sections; unknown keys are errors.
+"""The configuration of a model, and of the run that trains it: typed sections; unknown keys are errors.
 
-A weight file carries a ``ModelConfig``, a run folder a ``Config``, from which the model's is taken.
+A weight file contains a ``ModelConfig``, a run folder a ``Config``, which includes the model's.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 
 from i2i.config import yaml_text
 from i2i.config.components import Count, Weight
+from i2i.data.bounds import MAX_PIXELS
 from i2i.display import one_line
 from i2i.errors import ConfigError, DataError
 from i2i.needs import is_built_in
@@ -63,7 +64,8 @@ class DataConfig(Section):
 
     One-domain sets have only A. Their ``channels_a`` "auto" (1 where no image of a fixed sample has colours) and
     their ``labels`` None are filled in from the data when a run starts; empty ``labels`` leave labels unused that a
-    method could use. ``memory_gib`` is for the decoded images of all domains together, in each process.
+    method could use. Images with more than ``max_pixels`` are not decoded. ``memory_gib`` is for the decoded images of
+    all domains together, in each process.
 
     Two domains may also be two folders of any name, ``a`` and ``b``; ``path`` is empty then. Held-out images come
     from ``test_a`` and ``test_b``, or are the fraction ``held_out`` of each folder, by a hash of the file's name.
@@ -83,6 +85,7 @@ class DataConfig(Section):
     channels_b: Channels = 3
     labels: tuple[str, ...] | None = None
     background: Background = (255, 255, 255)
+    max_pixels: Annotated[int, Field(ge=1, le=2**40, strict=True)] = MAX_PIXELS
     memory_gib: Annotated[float, Field(ge=0, le=1e6)] = 2.0
     workers: Annotated[int, Field(ge=0, le=64, strict=True)] | Literal["auto"] = "auto"
 
@@ -198,8 +201,12 @@ class TrainingConfig(Section):
     and DRAGAN's penalty see each micro-batch alone. ``deterministic``: only operations that give the same bits each
     time are used; without it, an accelerator is faster and a resumed run on it is no longer exact. ``threads`` of the
     CPU: "auto" is what torch takes here; a run keeps the number that it started with, on which its sums depend.
+    ``start_from``: a run folder or weight file whose networks this run starts with, and ``start_weights``: their moving
+    "average", or the "last" weights.
     """
 
+    start_from: str | None = None
+    start_weights: Literal["average", "last"] = "average"
     epochs: Count | None = None
     steps: Count | None = None
     max_time: Annotated[float, Field(gt=0)] | None = None
@@ -224,6 +231,22 @@ class TrainingConfig(Section):
         if (self.epochs is None) == (self.steps is None):
             raise ValueError("give one of training.steps and training.epochs, and not both")
         return self
+
+    @model_validator(mode="after")
+    def _something_to_start_from(self) -> Self:
+        if self.start_from is None and self.start_weights != "average":
+            raise ValueError("training.start_weights would have no effect; give training.start_from (--from)")
+        return self
+
+
+class HealthConfig(Section):
+    """The doctor, which looks at a few held-out images, what becomes of them, and what discriminators say.
+
+    ``every``: after so many steps, and at the end of the run.
+    """
+
+    enabled: bool = True
+    every: Count = 250
 
 
 class InferenceConfig(Section):
@@ -268,6 +291,7 @@ class Config(Section):
     networks: dict[str, dict[str, Any]]
     optimizers: dict[str, OptimizerConfig]
     training: TrainingConfig
+    health: HealthConfig = HealthConfig()
     inference: InferenceConfig = InferenceConfig()
 
     @model_validator(mode="after")

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from i2i.cli.ending import DONE, SKIPPED
+from i2i.cli.ending import DONE, SKIPPED, tell
 from i2i.cli.options import (
     SEED,
     FileName,
     FilledText,
     device_option,
     example,
+    max_pixels_option,
     model_option,
     overwrite_option,
     require_model,
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 )
 @click.option("--seed", type=SEED, default=0, show_default=True, help="Random seed of the image choice.")
 @click.option("--json", "report_file", type=FileName(), help="Also write the report to this JSON file.")
+@max_pixels_option
 @overwrite_option
 @device_option
 def features(
@@ -47,6 +49,7 @@ def features(
     per_label: int,
     seed: int,
     report_file: Path | None,
+    max_pixels: int,
     overwrite: bool,
     device: Device,
 ) -> None:
@@ -61,10 +64,11 @@ def features(
     from i2i.inference.load import load_sampler
     from i2i.probes.features import measure_features
 
-    report = measure_features(load_sampler(model, device=device), path, per_label=per_label, seed=seed)
+    sampler = load_sampler(model, device=device)
+    report = measure_features(sampler, path, per_label=per_label, seed=seed, max_pixels=max_pixels)
     if report_file is not None:
         report.write(report_file)
     for problem in report.skipped:
         warn(f"left out: {problem}")
-    click.echo("\n".join(report.lines()))
+    tell(*report.lines())
     sys.exit(SKIPPED if report.skipped else DONE)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from i2i.cli.ending import tell
 from i2i.cli.options import SEED, FileName, overwrite_option
 from i2i.lab import EXPERIMENTS
 from i2i.needs import require_packages
@@ -21,4 +22,4 @@ def lab(name: str, output: Path, seed: int, overwrite: bool) -> None:
     require_packages("i2i lab", "matplotlib")
     from i2i.lab.run import run_lab
 
-    click.echo("\n".join(run_lab(name, output, seed, overwrite=overwrite)))
+    tell(*run_lab(name, output, seed, overwrite=overwrite))
