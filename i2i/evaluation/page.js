@@ -11,13 +11,8 @@ function keep(key, value) {
   try { localStorage.setItem(`i2i-${key}`, value); } catch { /* a browser that keeps nothing */ }
 }
 
-function setTheme(theme) {
-  root.dataset.theme = theme;
-  keep("theme", theme);
-}
-
 const THEMES = ["auto", "light", "dark"];
-setTheme(THEMES.includes(recall("theme")) ? recall("theme") : "auto");
+root.dataset.theme = THEMES.includes(recall("theme")) ? recall("theme") : "auto";
 root.dataset.pixels = recall("pixels") === "off" ? "off" : "on";
 
 addEventListener("DOMContentLoaded", () => {
@@ -52,7 +47,8 @@ addEventListener("DOMContentLoaded", () => {
   const theme = find("theme");
   const nameTheme = () => { theme.textContent = `Theme: ${root.dataset.theme}`; };
   theme.addEventListener("click", () => {
-    setTheme(THEMES[(THEMES.indexOf(root.dataset.theme) + 1) % THEMES.length]);
+    root.dataset.theme = THEMES[(THEMES.indexOf(root.dataset.theme) + 1) % THEMES.length];
+    keep("theme", root.dataset.theme);
     nameTheme();
   });
   nameTheme();

@@ -68,10 +68,11 @@ class Column:
 
 @dataclass(frozen=True)
 class Shown:
-    """One image, (H, W, C) in uint8, and its figures by the names of the metrics."""
+    """One image, (H, W, C) in uint8; its figures by the names of the metrics; and what stands below it in a grid."""
 
     pixels: Pixels
     figures: Mapping[str, float] = field(default_factory=dict)
+    caption: str = ""
 
 
 @dataclass(frozen=True)
@@ -81,12 +82,10 @@ class Item:
     Attributes:
         name: of the held-out image, or of the sample.
         images: in the order of the columns.
-        caption: below a sample in its grid.
     """
 
     name: str
     images: Sequence[Shown | None]
-    caption: str = ""
 
 
 @dataclass(frozen=True)
@@ -200,9 +199,10 @@ def _item(item: Item, index: int, columns: Sequence[dict[str, Any]], lossless: b
                 "look": "small" if max(width, height) <= ENLARGED else "large",
                 "clear": image.pixels.shape[2] == 4,
                 "alt": _alt(name, column),
+                "caption": one_line(image.caption),
             }
         cells.append(cell)
-    return {"index": index, "name": name, "caption": one_line(item.caption), "cells": cells}
+    return {"index": index, "name": name, "cells": cells}
 
 
 def _alt(name: str, column: Mapping[str, Any]) -> str:
