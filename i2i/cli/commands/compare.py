@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from i2i.cli.ending import DONE, SKIPPED
-from i2i.cli.options import FileName, FilledText, device_option, example, overwrite_option, require_model
+from i2i.cli.options import SEED, FileName, FilledText, device_option, example, overwrite_option, require_model
 from i2i.display import warn
 from i2i.needs import require_data
 from i2i.storage.files import require_free, require_writable, write_atomically
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     "--images", type=click.IntRange(2), default=60, show_default=True, help="Limit of held-out images, evenly spread."
 )
 @click.option("--unpaired", is_flag=True, help="Do not treat equal file names in A and B as pairs.")
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Random seed of samples.")
+@click.option("--seed", type=SEED, default=0, show_default=True, help="Random seed of samples.")
 @overwrite_option
 @device_option
 def compare(
