@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from torch import distributed
 
-from i2i.errors import ConfigError, UserError
+from i2i.errors import ConfigError, DataError, UserError
 from i2i.launched import World, launched
 
 Told = TypeVar("Told")
@@ -22,6 +22,7 @@ Item = TypeVar("Item")
 
 PATIENCE = timedelta(hours=1)
 """How long one process waits for another that is behind; then it takes it for lost."""
+ENDED = "another process of this command has ended: repeat the command to continue"
 
 
 class Together:
@@ -40,7 +41,11 @@ class Together:
         return items[self.world.rank :: self.world.size]
 
     def told(self, decide: Callable[[], Told]) -> Told:
-        """What ``decide`` gives in the first process; where it raises a UserError there, the others end silently."""
+        """What ``decide`` gives in the first process; where it raises a UserError there, the others end silently.
+
+        Raises:
+            DataError: another process has ended.
+        """
         if self.world.size == 1:
             return decide()
         message: list[Told | UserError | None] = [None]
@@ -49,7 +54,10 @@ class Together:
                 message = [decide()]
             except UserError as error:
                 message = [error]
-        distributed.broadcast_object_list(message)
+        try:
+            distributed.broadcast_object_list(message)
+        except RuntimeError:
+            raise DataError(ENDED) from None
         (answer,) = message
         if isinstance(answer, UserError):
             if self.is_first:
