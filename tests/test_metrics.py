@@ -26,7 +26,7 @@ from i2i.data.layout import ImageFile
 from i2i.data.store import Loading
 from i2i.errors import ConfigError, DataError
 from i2i.evaluation.evaluated import Evaluated, Figure
-from i2i.evaluation.features.base import find_network, require_impartial
+from i2i.evaluation.features.base import default_network, find_network, require_impartial
 from i2i.evaluation.images import ImageSet, RealImages, Values
 from i2i.evaluation.metrics.base import Metric
 from i2i.evaluation.metrics.frechet import frechet_distance
@@ -318,7 +318,7 @@ def test_a_segmenter_judges_images_of_label_maps(tmp_path: Path) -> None:
 
 
 def test_lite0_equals_a_plain_use_of_its_package() -> None:
-    network = find_network(None, CPU)
+    network = default_network(CPU)
     assert network is not None
     assert network.label == "lite0"
     images = ImageSet([*noise(2, 20), RANDOM.integers(0, 256, (30, 40, 1), dtype=np.uint8)])
@@ -356,7 +356,6 @@ def test_inception_from_a_file_is_named_by_its_digest(tmp_path: Path) -> None:
     }
     torch.save(state, path)
     network = find_network(str(path), CPU)
-    assert network is not None
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     assert (network.label, network.sha256) == (f"inception-{digest[:8]}", digest)
     images = noise(2, 24)
@@ -379,7 +378,6 @@ def test_weights_that_would_run_code_are_refused(tmp_path: Path) -> None:
 
 def test_a_network_that_took_part_in_training_is_no_judge() -> None:
     network = find_network("lite0", CPU)
-    assert network is not None
     config = ModelConfig.model_validate(
         {
             "arch": "theirs",
