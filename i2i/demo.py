@@ -1,4 +1,4 @@
-"""``i2i demo``: a small CycleGAN learns to colour line drawings, and shows what it learnt on held-out ones."""
+"""``i2i demo``: trains a small CycleGAN to colour line drawings, and shows its results on held-out ones."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from i2i.tiles import tile
 from i2i.training.start import train
 
 ROWS, TRIPLES = 12, 4
-"""The contact sheet: this many rows, each with this many of input | ours | truth."""
+"""The contact sheet: this many rows, each with this many of input | translation | truth."""
 
 
 @dataclass(frozen=True)
 class Demo:
-    """What the demo leaves behind."""
+    """What the demo writes, and the commands to try next."""
 
     sheet: Path
     page: Path
@@ -41,9 +41,9 @@ def run_demo(seconds: float, run: Path | None, seed: int) -> Demo:
     folder = outcome.run
     drawings = openmoji(config.data.load_size)
     output = folder.root / "translated"
-    jobs, report = plan(drawings / "testA", output, "png")
-    translate_files(load_translator(folder.root), jobs, None, report)
-    say(f"translated {len(jobs)} held-out drawings after {outcome.step:,} steps")
+    planned = plan(drawings / "testA", output, "png")
+    translate_files(load_translator(folder.root), planned, None)
+    say(f"translated {len(planned.jobs)} held-out drawings after {outcome.step:,} steps")
     names = [path.name for path in list_images(drawings / "testA")]
     chosen = [names[i * len(names) // (ROWS * TRIPLES)] for i in range(ROWS * TRIPLES)]
     columns = (drawings / "testA", output, drawings / "testB")
@@ -62,7 +62,7 @@ def run_demo(seconds: float, run: Path | None, seed: int) -> Demo:
 
 
 def contact_sheet(triples: list[list[Pixels]], gap: int = 8) -> Pixels:
-    """Joins triples of images of one size, ``TRIPLES`` to a row, twice as large as they are, on grey."""
+    """Joins triples of equally large images, ``TRIPLES`` to a row, scaled by two, on grey."""
     cells = [tile(triple, len(triple)) for triple in triples]
     return tile(cells, TRIPLES, gap=gap, frame=gap, background=160, scale=2)
 
@@ -74,9 +74,9 @@ def _page(steps: int, seconds: float) -> str:
 <style>body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 70rem; margin: 2rem auto; padding: 0 1rem }}
 img {{ max-width: 100%; image-rendering: pixelated }}</style>
 <h1>{html.escape(title)}</h1>
-<p>Input | ours | truth, for drawings that training has not seen. A CycleGAN trained for {seconds / 60:g} minutes
-({steps:,} steps) on outlines and coloured drawings, without being told which belongs to which.
-All translations are in <a href="translated/">translated/</a>, the training's own previews in
+<p>Input | translation | truth, for drawings not used in training. A CycleGAN trained for {seconds / 60:g} minutes
+({steps:,} steps) on outlines and coloured drawings, without knowing which belongs to which.
+All translations are in <a href="translated/">translated/</a>, the previews from training in
 <a href="samples/">samples/</a>.</p>
 <img src="contact-sheet.png" alt="rows of line drawing, translation and true colours">
 <p>Drawings: OpenMoji, the open-source emoji and icon project, CC BY-SA 4.0.</p>

@@ -101,7 +101,7 @@ def test_a_method_with_several_outputs_is_one_file(toy_set: Path, tmp_path: Path
     assert not np.array_equal(outputs[0], outputs[1])
     refused = i2i("translate", toy_set / "testA", "-o", tmp_path / "dusk", "--model", run, "--direction", "dusk")
     assert refused.code == 2
-    assert "direction dusk: this model knows day, night" in refused.err
+    assert "direction dusk: this model has day, night" in refused.err
 
 
 def test_a_metric_is_a_callback_that_translates_held_out_images(toy_set: Path, tmp_path: Path) -> None:

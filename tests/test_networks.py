@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from i2i.batch import DataSpec
 from i2i.config.resolve import resolve_config
+from i2i.errors import ConfigError
 from i2i.networks.layers import BlurDown, Downsampling, Init, ReflectionPad2d, initialize, reflect, reflect_by_flips
 from i2i.networks.mlp import MLPDiscriminator, MLPGenerator
 from i2i.networks.patchgan import PatchGAN
@@ -80,6 +81,36 @@ def test_resnet_computes_what_the_paper_describes() -> None:
     y = torch.tanh(w.conv(mirrored(y, 3)))
     torch.testing.assert_close(network(x), y)
     assert w.all_used()
+
+
+def test_resnet_with_skips_adds_each_encoder_stage_to_the_decoder_stage_of_its_size() -> None:
+    network = randomized(
+        ResNetGenerator(3, 3, width=4, blocks=1, halvings=3, skips=True, outer_kernel=3, output="residual")
+    )
+    x, w = torch.randn(2, 3, 16, 24), Weights(network)
+    encoded = [F.relu(instance_norm(w.conv(mirrored(x, 1))))]
+    for _ in range(3):
+        encoded.append(F.relu(instance_norm(w.conv(encoded[-1], stride=2, padding=1))))
+    assert [maps.shape[1] for maps in encoded] == [4, 8, 16, 16]
+    inner = F.relu(instance_norm(w.conv(mirrored(encoded[3], 1))))
+    y = encoded[3] + instance_norm(w.conv(mirrored(inner, 1)))
+    for skipped in reversed(encoded[:3]):
+        y = F.relu(instance_norm(w.up(y, padding=1, output_padding=1))) + skipped
+    torch.testing.assert_close(network(x), x + w.conv(mirrored(y, 1)))
+    assert w.all_used()
+
+
+@pytest.mark.parametrize("halvings", [1, 2, 4])
+def test_resnet_takes_what_it_says_that_it_takes(halvings: int) -> None:
+    network = ResNetGenerator(1, 3, width=2, blocks=1, halvings=halvings, skips=True)
+    assert (network.multiple, network.minimum) == (2**halvings, 2 * 2**halvings)
+    x = torch.randn(1, 1, network.minimum, network.minimum + network.multiple)
+    assert network(x).shape == (1, 3, *x.shape[2:])
+
+
+def test_a_residual_output_needs_equal_channels() -> None:
+    with pytest.raises(ConfigError, match="1 channels become 3: set output=tanh"):
+        ResNetGenerator(1, 3, output="residual")
 
 
 @pytest.mark.parametrize("layers", [1, 3])

@@ -184,6 +184,22 @@ def test_a_second_process_on_a_run_is_refused_and_a_killed_one_is_not_in_the_way
     assert not left.exists()
 
 
+def test_a_process_that_is_ended_in_its_start_leaves_no_lock(tmp_path: Path, toy_set: Path) -> None:
+    """Another machine could not take it over."""
+    run = train(small_config("cyclegan", toy_set, "training.steps=1"), tmp_path / "run").run
+    command = [sys.executable, "-m", "i2i", "train", "--resume", str(run.root), "--steps", "100000"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    while not run.lock.exists() and process.poll() is None:
+        time.sleep(0.002)
+    process.terminate()
+    said = process.communicate()[1]
+    assert process.returncode == 143, said
+    assert said.splitlines()[-1] == (
+        f"error: interrupted: what has been saved goes on with: i2i train --resume {run.root}"
+    )
+    assert not run.lock.exists()
+
+
 def temporary_of(process: int) -> str:
     from i2i.storage.files import _temporary_name
 
@@ -275,6 +291,47 @@ def test_logs_that_cannot_be_written_are_told_once_and_end_nothing(tmp_path: Pat
         if "tb" in broken:  # what can be written is
             assert len((run / "metrics.jsonl").read_text().splitlines()) == 3
             assert (run / "samples/step-00000006-AtoB.png").is_file()
+
+
+def test_the_curves_reach_the_disk_before_a_checkpoint_that_is_beyond_them(
+    tmp_path: Path, toy_set: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flushed: list[int] = []
+    fsync = os.fsync
+
+    def noted(file: int) -> None:
+        flushed.append(os.fstat(file).st_ino)
+        fsync(file)
+
+    monkeypatch.setattr(os, "fsync", noted)
+    run = train(small_config("cyclegan", toy_set, "training.steps=2"), tmp_path / "run").run
+    curves, checkpoint = (path.stat().st_ino for path in (run.metrics, run.checkpoint(2)))
+    assert flushed.index(curves) < flushed.index(checkpoint)
+
+
+def test_an_old_checkpoint_that_cannot_be_removed_is_told_and_ends_nothing(
+    tmp_path: Path, toy_set: Path, i2i: Run
+) -> None:
+    settings = ["--set", "training.checkpoint_seconds=0", "--set", "training.keep_checkpoints=1"]
+    assert i2i(*small_arguments("cyclegan", toy_set, tmp_path / "run", steps=2), *settings).code == 0
+    run = RunFolder(tmp_path / "run")
+    run.checkpoint(1).mkdir()
+    result = i2i("train", "--resume", run.root, "--steps", 3)
+    assert result.code == 0, result.err
+    assert f"cannot remove the old checkpoint {run.checkpoint(1)}" in result.err
+    assert run.checkpoints() == [run.checkpoint(1), run.checkpoint(3)]
+
+
+def test_a_checkpoint_that_cannot_be_read_takes_no_place_from_one_that_can(tmp_path: Path, toy_set: Path) -> None:
+    """With one place, the first new checkpoint would otherwise have been removed for it."""
+    run = train(small_config("cyclegan", toy_set, "training.checkpoint_seconds=0"), tmp_path / "run").run
+    before, newest = run.checkpoints()[-2:]
+    newest.write_bytes(newest.read_bytes()[:1000])
+    left = newest.rename(run.checkpoint(9))
+    outcome = resume(run.root, settings={"training.steps": 8, "training.keep_checkpoints": 1})
+    assert (outcome.step, before.exists(), left.exists()) == (8, False, False)
+    assert run.checkpoints() == [run.checkpoint(8)]
+    assert resume(run.root, 9).step == 9
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""The command line: options in, one call of the library, exit codes and one-line errors out. Nothing else."""
+"""The command line: parses options, calls the library once, and reports exit codes and one-line errors."""
 
 from i2i.cli.entry import main
 

@@ -1,4 +1,4 @@
-"""How a command ends: its exit code, the line of an error, and what its last lines say."""
+"""How a command ends: exit codes, one-line errors, and its last lines of output."""
 
 from __future__ import annotations
 
@@ -23,14 +23,20 @@ if TYPE_CHECKING:
 DONE, SKIPPED, WRONG_INPUT, INTERRUPTED = 0, 1, 2, 130
 
 
+def tell(*lines: str) -> None:
+    """Prints lines on stdout; a name with control characters in it cannot make more of one, or colour it."""
+    for line in lines:
+        click.echo(one_line(line))
+
+
 def fail(message: str, code: int) -> NoReturn:
-    """Ends the program with an error of one line."""
+    """Ends the program with a one-line error."""
     click.echo(f"error: {one_line(message)}", err=True)
     sys.exit(code)
 
 
 class _Stopped(BaseException):
-    """Somebody asked the program to end."""
+    """SIGINT or SIGTERM asked the program to end."""
 
     def __init__(self, number: int) -> None:
         self.number = number
@@ -38,9 +44,9 @@ class _Stopped(BaseException):
 
 @contextmanager
 def stoppable(way_on: str) -> Iterator[None]:
-    """SIGINT and SIGTERM leave the context at once, its own cleaning up done: one line and exit code 130 or 143.
+    """SIGINT and SIGTERM leave the context at once, after its clean-up: one line and exit code 130 or 143.
 
-    A second one ends the program where it is.
+    A second signal ends the program immediately.
     """
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
@@ -63,7 +69,7 @@ def stoppable(way_on: str) -> Iterator[None]:
 
 
 def as_called(command: str) -> str:
-    """How to call ``command`` again: by its name where the shell finds it, else by the path beside this program."""
+    """How to call ``command`` again: by its name if the shell finds it, else by its path beside this program."""
     here = Path(sys.argv[0]).parent / command
     found = shutil.which(command)
     if found is None and here.is_file():
@@ -72,7 +78,7 @@ def as_called(command: str) -> str:
 
 
 def model_line(model: Translator | Sampler) -> str:
-    """Which model did the work."""
-    if not model.step:  # not trained here: imported
+    """The model in words, for the last line of a command."""
+    if not model.step:  # imported, not trained by i2i
         return str(model.config.about)
     return f"{model.config.arch} ({model.step:,} steps)"

@@ -1,4 +1,4 @@
-"""The command ``i2i``: gathers the commands, and turns what goes wrong into one line and an exit code."""
+"""The command ``i2i``: collects the sub-commands, and turns errors into one line and an exit code."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from i2i.version import __version__
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="i2i")
 def cli() -> None:
-    """Two folders of images in, a trained translator out."""
+    """Train image-to-image translators on two folders of images, and use them."""
 
 
 def main() -> NoReturn:
-    """Runs the command; errors that a user can cause become one line and an exit code, never a traceback."""
+    """Runs the command. Errors that a user can cause become one line and an exit code, never a traceback."""
     try:
         with on_terminal():
             result = cli.main(standalone_mode=False)
@@ -39,17 +39,17 @@ def main() -> NoReturn:
         fail(" ".join(error.format_message().split()), WRONG_INPUT)
     except UserError as error:
         fail(str(error), error.exit_code)
-    except BrokenPipeError:  # the reader of our output has gone
+    except BrokenPipeError:  # the reader of our output has closed it
         sys.stdout = None
         sys.exit(DONE)
     except OSError as error:
-        sys.stdout = None  # or the end of Python would try once more to write what could not be written
+        sys.stdout = None  # or Python would try at exit to write the same output again
         fail(f"{error.filename or 'input or output'}: {error.strerror or error}", WRONG_INPUT)
     sys.exit(result if isinstance(result, int) else DONE)
 
 
 def _found() -> Iterator[click.Command]:
-    """The command of every file in ``commands``."""
+    """Yields the command of every file in ``commands``."""
     for file in pkgutil.iter_modules(commands.__path__):
         yield getattr(importlib.import_module(f"{commands.__name__}.{file.name}"), file.name)
 

@@ -1,7 +1,8 @@
-"""What several commands share: types of values, ``--model`` and ``--device``, settings by their paths, examples."""
+"""Shared by several commands: value types, ``--model`` and ``--device``, options for settings, examples."""
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable
 from functools import wraps
@@ -10,11 +11,13 @@ from typing import Any, TypeVar
 
 import click
 
+from i2i.data.bounds import MAX_PIXELS
+
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 class FilledText(click.ParamType[str]):
-    """Any text but none: an empty one is most often a script's variable that was not set."""
+    """Non-empty text: an empty value is usually an unset variable in a script."""
 
     name = "text"
 
@@ -22,11 +25,13 @@ class FilledText(click.ParamType[str]):
         """The text itself."""
         if not str(value):
             self.fail("must not be empty")
+        if "\0" in str(value):  # only a program that calls this one can write it
+            self.fail("must not hold a NUL")
         return str(value)
 
 
 class FileName(click.ParamType[Path]):
-    """A file or folder, which may not be there yet."""
+    """A file or folder, which need not exist."""
 
     name = "path"
 
@@ -43,34 +48,43 @@ class Duration(click.ParamType[float]):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         """The time in seconds."""
         match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhd]?)", str(value).strip())
-        if match is None or float(match[1]) == 0:
-            self.fail(f"{value!r} is not a time; write 90s, 10m or 1.5h")
+        if match is None or not 0 < float(match[1]) < math.inf:
+            self.fail(f"{str(value)[:80]!r} is not a time; write 90s, 10m or 1.5h")
         return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}[match[2]]
 
 
 class Units(click.ParamType[int | list[int]]):
-    """How many, like 6, or which, like 0,5,9; a comma alone makes a number a list."""
+    """A number of units, e.g. 6, or their indices, e.g. 0,5,9; with a comma, a single number is an index."""
 
     name = "units"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | list[int]:
-        """The count, or the numbers."""
+        """The count, or the indices."""
         text = str(value).replace(" ", "")
         if re.fullmatch(r"\d{1,9}(,\d{1,9})*,?", text) is None:
-            self.fail(f"{value!r}: write how many, like 6, or numbers like 0,5,9")
+            self.fail(f"{str(value)[:80]!r}: give a number of units, e.g. 6, or their indices, e.g. 0,5,9")
         return [int(number) for number in text.split(",") if number] if "," in text else int(text)
 
 
+SEED = click.IntRange(0, 2**63 - 1)
 DEVICE = FilledText()
 DEVICE_HELP = "Device to compute on: auto, cpu, or an accelerator that `i2i info` lists, such as cuda or mps."
 
 device_option = click.option("--device", type=DEVICE, default="auto", show_default=True, help=DEVICE_HELP)
 overwrite_option = click.option("--overwrite", is_flag=True, help="Replace existing files.")
+max_pixels_option = click.option(
+    "--max-pixels",
+    type=click.IntRange(1),
+    metavar="N",
+    default=MAX_PIXELS,
+    show_default=True,
+    help="Largest image that is read, in pixels.",
+)
 model_option = click.option("--model", type=FileName(), help="Run folder or weight file.  [default: the newest run]")
 
 
 def require_model(model: Path | None) -> None:
-    """Refuses a model that is not there, before torch is imported."""
+    """Refuses a model that does not exist, before torch is imported."""
     from i2i.storage.runs import weight_file
 
     weight_file(model)
@@ -80,7 +94,7 @@ class Setting(click.Option):
     """An option for one setting of the configuration.
 
     Attributes:
-        path: of the setting, like training.steps.
+        path: the dotted path of the setting, e.g. training.steps.
     """
 
     def __init__(self, declarations: list[str], *, path: str, **attributes: Any) -> None:
@@ -94,7 +108,7 @@ def setting(option: str, path: str, **attributes: Any) -> Callable[[Command], Co
 
 
 def pass_settings(command: Callable[..., None]) -> Callable[..., None]:
-    """Gives ``command`` its settings as one dictionary, ``settings``: values by path, None where none was given."""
+    """Passes ``settings`` to ``command``: the values of all ``Setting`` options by path, None if not given."""
 
     @wraps(command)
     def call(**values: Any) -> None:
@@ -106,5 +120,5 @@ def pass_settings(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def example(*lines: str) -> str:
-    """The end of a command's help: lines that can be run as they are."""
+    """Examples for the end of a command's help."""
     return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)

@@ -1,7 +1,8 @@
-"""A configuration in words: what is wrong with one in a line, and where two of them differ."""
+"""Explains configurations: a one-line error, and the differences between two of them."""
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -10,22 +11,31 @@ from pydantic import BaseModel, ValidationError
 from i2i.config.schema import Config
 from i2i.errors import did_you_mean
 
+_SHORT = reprlib.Repr()
+_SHORT.maxlevel, _SHORT.maxstring, _SHORT.maxother = 3, 80, 80
+
+
+def shown(value: Any) -> str:
+    """A value as it stands in a message: cut where it is long or deep."""
+    return _SHORT.repr(value)
+
 
 def explain(error: ValidationError, prefix: str, schema: type[BaseModel]) -> str:
     """The first problem of a validation in one line."""
     problems = error.errors()
     first = problems[0]
     # A union's members appear as parts of the location that are no keys.
-    path = prefix + ".".join(str(part) for part in first["loc"] if part not in ("constrained-int", "literal['auto']"))
+    parts = [str(part)[:80] for part in first["loc"] if part not in ("constrained-int", "literal['auto']")]
+    path = prefix + ".".join(parts) or "the configuration"
     if first["type"] == "extra_forbidden":
         known = [prefix + key for key in _known_keys(schema)]
         message = f"unknown key {path}{did_you_mean(path, known)}"
     elif first["type"] == "missing":
         message = f"{path} is missing"
     elif first["type"] == "value_error":
-        message = first["msg"].removeprefix("Value error, ")
+        message = first["msg"].removeprefix("Value error, ")[:400]
     else:
-        message = f"{path}: {first['input']!r} is not allowed: {first['msg'][0].lower()}{first['msg'][1:]}"
+        message = f"{path}: {shown(first['input'])} is not allowed: {first['msg'][0].lower()}{first['msg'][1:]}"
     return message + (f" (and {len(problems) - 1} more)" if len(problems) > 1 else "")
 
 

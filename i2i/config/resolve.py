@@ -1,7 +1,7 @@
-"""From a recipe to a whole configuration: one YAML for each recipe, overrides by name, errors in one line.
+"""Resolves a recipe to a complete configuration: one YAML file per recipe, overrides by name, one-line errors.
 
-Precedence, lowest first: the recipe of ``--arch``, what follows from the image size, ``--config``, named options,
-``--set``.
+Precedence, lowest first: the recipe of ``--arch``, settings that follow from the image size, ``--config``, named
+options, ``--set``.
 """
 
 from __future__ import annotations
@@ -10,14 +10,18 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
 from pydantic import BaseModel, ValidationError
 
+from i2i.config import yaml_text
 from i2i.config.components import Component, without
-from i2i.config.explain import explain
+from i2i.config.explain import explain, shown
 from i2i.config.schema import Config, DataConfig, ModelConfig, OptimizerConfig, Section
-from i2i.errors import ConfigError, did_you_mean
+from i2i.errors import ConfigError, DataError, did_you_mean
 from i2i.shipped import shipped
+from i2i.storage.files import read_text
+
+LARGEST_FILE = 2**20
+"""Bytes of a file of settings."""
 
 Parsed = TypeVar("Parsed", bound=Section)
 Described = TypeVar("Described", Config, ModelConfig)
@@ -44,19 +48,21 @@ def read_config(path: Path) -> dict[str, Any]:
     """A YAML file of settings.
 
     Raises:
-        ConfigError: the file is missing or not a YAML mapping.
+        ConfigError: the file is missing, no regular file, too large or not a YAML mapping.
     """
     try:
-        return _parse_yaml(path.read_text(encoding="utf-8"), str(path))
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(
-            f"cannot read the configuration {path}: {getattr(error, 'strerror', None) or error}"
-        ) from None
+        text = read_text(path, LARGEST_FILE)
+    except DataError as error:
+        raise ConfigError(f"cannot read the configuration {error}") from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"cannot read the configuration {path}: {error}") from None
+    return _parse_yaml(text, str(path))
 
 
 def resolve_config(
     arch: str | None,
     *,
+    run: Config | None = None,
     file: Mapping[str, Any] | None = None,
     options: Mapping[str, Any] | None = None,
     assignments: Sequence[str] = (),
@@ -64,7 +70,8 @@ def resolve_config(
     """Merges a recipe with overrides and validates the result.
 
     Args:
-        arch: a recipe's name; may be left out where ``file`` names one.
+        arch: a recipe's name; may be left out where ``file`` names one, or with ``run``.
+        run: the settings of another run, in the place of a recipe; its networks do not follow a new image size.
         file: settings of a ``--config`` file.
         options: named options by dotted path; None values are ignored.
         assignments: ``a.b=value`` strings, values in YAML.
@@ -78,18 +85,32 @@ def resolve_config(
             overrides = _merge(overrides, _nested(path, value))
     for assignment in assignments:
         overrides = _merge(overrides, _nested(*assigned(assignment)))
-    named = overrides.pop("arch", None)
+    recipe = _recipe_of(arch, overrides.pop("arch", None)) if run is None else _as_recipe(run)
+    _drop_length(recipe, overrides)
+    _drop_path(recipe, overrides)
+    follows = _settings_that_follow(recipe, _merge(recipe, overrides))
+    if run is not None:
+        follows.pop("networks", None)
+    config = parse_config(_merge(_merge(recipe, follows), overrides))
+    _refuse_idle(config)
+    return config
+
+
+def _recipe_of(arch: str | None, named: Any) -> dict[str, Any]:
+    """The recipe that an argument and a file name, which must agree."""
     arch = arch or named
     if not isinstance(arch, str):
         raise ConfigError(f"no recipe is named: use --arch with one of {', '.join(recipe_names())}")
     if named not in (None, arch):
-        raise ConfigError(f"--arch {arch} and arch {named!r} name two recipes; give one")
-    recipe = read_recipe(arch)
-    _drop_length(recipe, overrides)
-    _drop_path(recipe, overrides)
-    config = parse_config(_merge(_merge(recipe, _settings_that_follow(recipe, _merge(recipe, overrides))), overrides))
-    _refuse_idle(config)
-    return config
+        raise ConfigError(f"--arch {arch} and arch {shown(named)} name two recipes; give one")
+    return read_recipe(arch)
+
+
+def _as_recipe(run: Config) -> dict[str, Any]:
+    """The settings of a run without what it found out about its machine, its data's labels and its own start."""
+    tree = run.model_dump(mode="json")
+    found = ("device", "precision", "threads", "start_from", "start_weights")
+    return tree | {"data": without(tree["data"], "labels"), "training": without(tree["training"], *found)}
 
 
 def assigned(assignment: str) -> tuple[str, Any]:
@@ -100,7 +121,7 @@ def assigned(assignment: str) -> tuple[str, Any]:
     """
     path, equals, text = assignment.partition("=")
     if not equals or not all(part.strip() for part in path.split(".")):
-        raise ConfigError(f"--set {assignment!r}: write it as key=value, for example training.batch_size=4")
+        raise ConfigError(f"--set {shown(assignment)}: write it as key=value, for example training.batch_size=4")
     return path.strip(), _parse_value(text, assignment)
 
 
@@ -249,9 +270,9 @@ def _validate_component(component: type[Component], settings: Mapping[str, Any],
 
 def _parse_yaml(text: str, name: str) -> dict[str, Any]:
     try:
-        tree = yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise ConfigError(f"{name} is not valid YAML: {' '.join(str(error).split())[:200]}") from None
+        tree = yaml_text.parse(text)
+    except yaml_text.NotSettings as error:
+        raise ConfigError(f"{name} is not valid YAML: {error}") from None
     if not isinstance(tree, dict):
         raise ConfigError(f"{name} is not a mapping of settings")
     return tree
@@ -259,9 +280,9 @@ def _parse_yaml(text: str, name: str) -> dict[str, Any]:
 
 def _parse_value(text: str, assignment: str) -> Any:
     try:
-        return yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError, RecursionError):
-        raise ConfigError(f"--set {assignment[:80]!r}: the value is not valid YAML; quote it") from None
+        return yaml_text.parse(text)
+    except yaml_text.NotSettings as error:
+        raise ConfigError(f"--set {shown(assignment)}: the value is not valid YAML; quote it ({error})") from None
 
 
 def _nested(path: str, value: Any) -> dict[str, Any]:
@@ -278,7 +299,7 @@ def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
         if not isinstance(value, Mapping) or known is None:
             merged[key] = value
         elif not isinstance(known, Mapping):
-            raise ConfigError(f"{key} must be a mapping of settings, not {known!r}")
+            raise ConfigError(f"{key} must be a mapping of settings, not {shown(known)}")
         elif "name" in known and value.get("name", known["name"]) != known["name"]:
             merged[key] = dict(value)
         else:

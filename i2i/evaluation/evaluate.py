@@ -108,7 +108,7 @@ def evaluate(models: Sequence[str | Path | None], request: Request) -> Report:
         ConfigError: no such metric, task, network or device; or a model that cannot be evaluated.
     """
     metrics = choose(request.metrics, request.task)
-    subjects = [_subject(model, request.device) for model in models]
+    subjects = [read_subject(model, request.device) for model in models]
     network = _network(metrics, request)
     if network is not None:
         for subject in subjects:
@@ -116,7 +116,7 @@ def evaluate(models: Sequence[str | Path | None], request: Request) -> Report:
     sets: dict[Wanted, HeldOut] = {}
     benches: dict[tuple[int, str], Bench] = {}
     for subject in subjects:
-        wanted = _wanted(subject, request)
+        wanted = wanted_by(subject, request)
         if wanted not in sets:
             sets[wanted] = _known(wanted, read_held_out(wanted), sets)
         held_out = sets[wanted]
@@ -144,7 +144,7 @@ class Bench:
     def __init__(
         self, held_out: HeldOut, wanted: Wanted, direction: str, metrics: Sequence[Metric], request: Request
     ) -> None:
-        source, target = _domains(direction, held_out)
+        source, target = domains_of(direction, held_out)
         self._source = None if source is None else held_out.sides[source]
         self._target: Side = held_out.sides[target]
         self._metrics, self._request, self._named = metrics, request, request.metrics is not None
@@ -256,7 +256,8 @@ def translated(model: Translator, images: Sequence[Pixels], direction: str | Non
     return outputs
 
 
-def _subject(model: str | Path | None, device: Device) -> Subject:
+def read_subject(model: str | Path | None, device: Device) -> Subject:
+    """Loads a model that is evaluated; errors as ``evaluate``."""
     file = weight_file(model)
     loaded = load(file, device=device)
     if loaded.config.image_size == 1:
@@ -275,7 +276,8 @@ def _network(metrics: Sequence[Metric], request: Request) -> FeatureNetwork | No
     return network
 
 
-def _wanted(subject: Subject, request: Request) -> Wanted:
+def wanted_by(subject: Subject, request: Request) -> Wanted:
+    """The held-out images that a model is evaluated on; errors as ``evaluate``."""
     config = subject.model.config
     if request.data is not None:
         place = {"path": request.data}
@@ -298,7 +300,7 @@ def _wanted(subject: Subject, request: Request) -> Wanted:
     )
 
 
-def _domains(direction: str, held_out: HeldOut) -> tuple[Domain | None, Domain]:
+def domains_of(direction: str, held_out: HeldOut) -> tuple[Domain | None, Domain]:
     """The domain that a direction comes from, and the one that it leads to."""
     if "B" not in held_out.sides:
         return None, "A"

@@ -61,11 +61,13 @@ class Side:
         images: what is held out.
         names: of these, relative to their folder.
         training: what is trained on; None where that is all there is, and ``images`` are of it.
+        available: how many there are, of which ``images`` are some.
     """
 
     images: ImageSet
     names: list[str]
     training: RealImages | None
+    available: int
 
 
 @dataclass(frozen=True)
@@ -127,7 +129,7 @@ def _one_domain(wanted: Wanted) -> HeldOut:
     names = list(relative_names(collection.root, store.images))
     training = RealImages(trained.images, loading, trained.labels if labels else ())
     images = ImageSet(store, [part.labels[i] for i in store.numbers] if labels else ())
-    side = Side(images, names, None if held_out is trained else training)
+    side = Side(images, names, None if held_out is trained else training, len(held_out.images))
     return HeldOut(
         title=str(collection.root),
         split="train" if held_out is trained else wanted.split,
@@ -150,7 +152,7 @@ def _two_domains(wanted: Wanted) -> HeldOut:
     pairs, notes = _pairs(split, roots, strict=strict) if wanted.pairs or strict else ([], [])
     train_roots = layout.folders["train"]
     train_pairs = _pairs(layout.train, train_roots, strict=strict)[0] if pairs else []
-    skipped = list(layout.denied)
+    partners, skipped = list(pairs), list(layout.denied)
     if strict and not pairs:
         raise DataError(f"{wanted.data.title}: no held-out file has a partner of the same name")
     if strict:
@@ -178,7 +180,8 @@ def _two_domains(wanted: Wanted) -> HeldOut:
         listed[domain] = (list(relative_names(roots[place], own)), own)
         images = ImageSet(list(kept[place].values()), [numbers[place][i] for i in kept[place]] if labels else ())
         training = RealImages(trained[place], loadings[place], numbers[2 + place])
-        sides[domain] = _require(Side(images, listed[domain][0], training), roots[place])
+        available = len(partners) if partners else len((split.a, split.b)[place])
+        sides[domain] = _require(Side(images, listed[domain][0], training, available), roots[place])
     return HeldOut(
         title=wanted.data.title,
         split=wanted.split,

@@ -1,12 +1,12 @@
-"""The classic public data sets that ``i2i data get`` knows: one short description each, ``datasets/<name>.yaml``."""
+"""The public data sets of ``i2i data get``: one short description each, ``datasets/<name>.yaml``."""
 
 from __future__ import annotations
 
 from typing import Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict
 
+from i2i.config import yaml_text
 from i2i.errors import DataError, did_you_mean
 from i2i.shipped import shipped
 
@@ -67,4 +67,4 @@ def describe(name: str) -> Description:
     sets = shipped("datasets")
     if name not in sets:
         raise DataError(f"unknown data set {name!r}{did_you_mean(name, list(sets))}; known: {', '.join(sets)}")
-    return Description(name=name, **yaml.safe_load(sets[name].read_text(encoding="utf-8")))
+    return Description(name=name, **yaml_text.parse(sets[name].read_text(encoding="utf-8")))

@@ -12,7 +12,7 @@ def cycle_consistency(cycled: Tensor, real: Tensor) -> Tensor:
 
 
 def identity(mapped: Tensor, real: Tensor) -> Tensor:
-    """|G(y) - y|, mean over all elements, for y already in G's output domain (Zhu et al. 2017, section 5.2)."""
+    """|G(y) - y|, mean over all elements, for y that is already in G's output domain (Zhu et al. 2017, section 5.2)."""
     return l1_loss(mapped.float(), real)
 
 

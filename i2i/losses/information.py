@@ -1,7 +1,7 @@
 """InfoGAN's lower bound of the mutual information between codes and images (Chen et al. 2016, equation 5).
 
-The bound is L_I = H(c) + E log Q(c|x), in nats. The entropy H(c) of the fixed code distribution is constant, so that
-what is minimised is -E log Q(c|x). Losses are a mean over samples as a scalar; an entropy is a number.
+The bound is L_I = H(c) + E log Q(c|x), in nats. The entropy H(c) of the fixed code distribution is constant, so the
+loss is -E log Q(c|x). Losses are scalar tensors, means over samples; entropies are floats.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ def gaussian_information(mean: Tensor, log_variance: Tensor, code: Tensor) -> Te
 
 
 def categorical_entropy(values: int) -> float:
-    """H(c) of a categorical code whose values are equally likely: L_I when Q is always right."""
+    """H(c) of a categorical code whose values are equally likely: the value of L_I if Q is always right."""
     return math.log(values)
 
 
 def uniform_entropy(codes: int) -> float:
     """The differential entropy H(c) of codes that are uniform in [-1, 1].
 
-    L_I of continuous codes has no upper limit, since a Gaussian Q may be ever surer; with a deviation of 1 it stays
-    below -0.22 for each code, though Q may be right.
+    L_I of continuous codes has no upper limit, because the variance of a Gaussian Q can become arbitrarily small; with
+    a deviation of 1 it stays below -0.22 for each code, even if Q is always right.
     """
     return codes * math.log(2)

@@ -1,7 +1,7 @@
 """Regularisers of adversarial training, as pure functions that return a scalar without its weight.
 
-The gradient penalties differentiate what is optimised: a patch critic's map counts by its mean, not its sum, or the
-penalty would be too strong by the number of patches. They compute in float32, outside of autocast.
+The gradient penalties differentiate the same score as the loss: the mean of a patch critic's map, not its sum, which
+would make the penalty too strong by the number of patches. They compute in float32, outside autocast.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ Critic = Callable[[Tensor], Tensor]
 def gradient_penalty(critic: Critic, real: Tensor, fake: Tensor, target: float = 1.0) -> Tensor:
     """E (|grad D(x)|_2 - target)^2 at random points between real and fake (Gulrajani et al. 2017, equation 3).
 
-    real, fake: (N, C, H, W). One uniform number for each pair, and the norm of each sample's own gradient.
+    real, fake: (N, C, H, W). One uniform random number per pair; the norm is that of each sample's own gradient.
     """
     points = torch.lerp(fake.float(), real.float(), _one_for_each(real))
     return (_gradient_norms(critic, points) - target).square().mean()
 
 
 def dragan_penalty(critic: Critic, real: Tensor) -> Tensor:
-    """The penalty of DRAGAN at noisy real images (Kodali et al. 2017, section 2.3), with slope 1.
+    """The penalty of DRAGAN at noisy real images (Kodali et al. 2017, section 2.3), with target slope 1.
 
-    As in the authors' training: x + u * 0.5 * std(x) * noise with uniform noise and one uniform u for each sample.
+    As in the authors' training: x + u * 0.5 * std(x) * noise with uniform noise and one uniform u per sample.
     """
     real = real.float()
     noise = drawn_for_all(lambda count: torch.rand(count, *real.shape[1:], device=real.device), len(real))
@@ -44,24 +44,24 @@ def r1_penalty(critic: Critic, real: Tensor) -> Tensor:
 
 
 def orthogonal_penalty(modules: Iterable[nn.Module]) -> Tensor:
-    """Sum over weight matrices of |W W^T * (1 - I)|_F^2 (Brock et al. 2019, equation 3): rows apart, norms free.
+    """Sum over weight matrices of |W W^T * (1 - I)|_F^2 (Brock et al. 2019, equation 3): orthogonal rows of any norm.
 
-    Takes the weights of convolutions and linear layers, each as (out channels, all others); under spectral norm those
-    before the division, as in the authors' released training, which leaves out a factor of 2 in the gradient.
+    Uses the weights of convolutions and linear layers, each as a matrix (output channels, rest); under spectral norm,
+    those before the division, as in the authors' released code, which leaves out a factor of 2 in the gradient.
     """
     layers = [layer for module in modules for layer in module.modules()]
     weights = [_filters(layer) for layer in layers if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d | nn.Linear)]
     total = torch.zeros((), device=weights[0].device)
     with torch.autocast(weights[0].device.type, enabled=False):
         for weight in weights:
-            rows = weight.flatten(1)  # one for each output channel
+            rows = weight.flatten(1)  # one row per output channel
             gram = rows @ rows.T
             total = total + (gram - torch.diag(gram.diagonal())).square().sum()
     return total
 
 
 def _one_for_each(images: Tensor) -> Tensor:
-    """A uniform number in [0, 1) for each of ``images``: (N, 1, 1, 1)."""
+    """A uniform random number in [0, 1) for each of ``images``: (N, 1, 1, 1)."""
     ones = [1] * (images.ndim - 1)
     return drawn_for_all(lambda count: torch.rand(count, *ones, device=images.device), len(images))
 
@@ -82,13 +82,13 @@ def clip_weights(modules: Iterable[nn.Module], limit: float) -> None:
 
 
 def _gradient_norms(critic: Critic, points: Tensor, *, squared: bool = False) -> Tensor:
-    """The norm of each sample's gradient: (N,). Kept differentiable."""
+    """The norm of each sample's gradient: (N,), differentiable."""
     points = points.detach().requires_grad_()
     with torch.autocast(points.device.type, enabled=False):
         scores = critic(points).float()
-        # Each sample's own score: the mean of its map, and no mean over samples.
+        # Each sample's own score is the mean of its map; there is no mean over samples.
         own = scores.flatten(1).mean(1) if scores.ndim > 1 else scores
         (gradient,) = torch.autograd.grad(own.sum(), points, create_graph=True)
     squares = gradient.flatten(1).square().sum(1)
-    # The root has no derivative at zero; the small term keeps it finite and changes nothing else.
+    # The square root has no derivative at zero; the small term keeps it finite and has no other effect.
     return squares if squared else (squares + 1e-12).sqrt()

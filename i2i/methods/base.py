@@ -1,4 +1,4 @@
-"""The one abstraction: a method owns networks and writes its paper's algorithm as a generator of updates.
+"""The base class of methods: a method owns networks and writes its paper's algorithm as a generator of updates.
 
 The trainer owns everything else: optimisers, backward, precision, schedules, averaging, logging and checkpoints.
 """
@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from i2i.batch import Batch, Domain, Labels, Needs
 from i2i.config.components import Component
+from i2i.losses.adversarial import Objective
 from i2i.networks.base import Network
 from i2i.networks.recompute import recomputed
 
@@ -31,8 +32,8 @@ class Update(NamedTuple):
     """One optimiser step of one player.
 
     Attributes:
-        player: whose optimiser steps.
-        losses: weighted scalars by name; their sum is minimised, each is plotted.
+        player: the player whose optimiser steps.
+        losses: weighted scalars by name; their sum is minimised, and each is plotted.
         scores: detached scalars that are only plotted.
     """
 
@@ -42,25 +43,28 @@ class Update(NamedTuple):
 
 
 class Judge(NamedTuple):
-    """A discriminator, and what it is shown.
+    """A discriminator, and the domains of its input.
 
     Attributes:
         network: the discriminator.
-        domains: those of its images; several are joined along channels in this order, item by item.
+        domains: the domains of its images; several are joined along channels in this order, item by item. The last is
+            that of the images which are real or generated.
+        objective: what it minimises, which says what its scores mean; None for one that is not in losses/adversarial.
     """
 
     network: Network
     domains: tuple[Domain, ...]
+    objective: Objective | None = None
 
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a run is when a step begins; the same for all micro-batches of the step, and after a resume.
+    """The position of a run when a step begins; the same for all micro-batches of the step, and after a resume.
 
     Attributes:
-        step: how many steps are done.
-        images: how many images of the source domain they took, over all processes.
-        fraction: the fraction of the run that is done, as the learning rate's schedule measures it: in [0, 1].
+        step: number of completed steps.
+        images: number of images of the source domain that they used, over all processes.
+        fraction: the completed fraction of the run, in [0, 1], as measured by the learning rate schedule.
     """
 
     step: int = 0
@@ -69,20 +73,23 @@ class Progress:
 
 
 class Method(Component, nn.Module, family="method"):
-    """What is optimised. The constructor takes a ``DataSpec`` and keyword-only settings.
+    """A training algorithm and its networks. The constructor takes a ``DataSpec`` and keyword-only settings.
 
     Keyword-only parameters annotated ``Callable[..., Family]`` are the networks that a recipe must configure.
 
     Attributes:
-        needs: what it learns from.
-        batches_per_step: how many batches one call of ``updates`` takes.
+        needs: the kind of data that it learns from.
+        few_images: with fewer training images than this (of the smaller domain where there are two), discriminators
+            learn them by heart before generators have learnt anything.
+        batches_per_step: number of batches that one call of ``updates`` uses.
         recomputes: whether ``recomputable`` saves memory; set by the engine while it accumulates gradients.
-        progress: where the run is; set by the engine before each step.
-        augmentation: what discriminators are shown of images (N, C, H, W): a function of the images and of torch's
-            global generator, differentiable in the images.
+        progress: the position of the run; set by the engine before each step.
+        augmentation: applied to all images (N, C, H, W) before a discriminator sees them: a function of the images and
+            of torch's global generator, differentiable in the images.
     """
 
     needs: ClassVar[Needs] = "unpaired"
+    few_images: ClassVar[int] = 200
     batches_per_step: int = 1
     recomputes: bool = False
     progress: Progress = Progress()
@@ -99,21 +106,21 @@ class Method(Component, nn.Module, family="method"):
 
     @abstractmethod
     def updates(self, batches: Iterator[Batch]) -> Iterator[Update]:
-        """One training step: takes the batches it needs and yields one update after the other.
+        """One training step: uses the batches it needs and yields one update after the other.
 
-        After each ``yield`` the player's parameters have been stepped.
+        After each ``yield``, the player's optimiser has stepped.
         """
 
     @abstractmethod
     def averaged(self) -> dict[str, nn.Module]:
-        """The modules whose weights a moving average follows, by names that stay the same."""
+        """The modules whose weights are averaged, by fixed names."""
 
     @abstractmethod
     def kept_for_inference(self) -> list[nn.Module]:
-        """The modules that a weight file carries."""
+        """The modules that a weight file contains."""
 
     def judges(self) -> dict[str, Judge]:
-        """The discriminators by the names of their attributes, for whoever looks into one; the first is the default."""
+        """The discriminators that probes can inspect, by the names of their attributes; the first is the default."""
         return {}
 
     @abstractmethod
@@ -121,23 +128,23 @@ class Method(Component, nn.Module, family="method"):
         """Named images (rows, 3, H, W') in [-1, 1] for TensorBoard."""
 
     def judge(self, discriminator: Callable[..., Tensor], images: Tensor, *condition: Tensor | None) -> Tensor:
-        """A discriminator's scores of images (N, C, H, W): the one place where discriminators are shown something."""
+        """A discriminator's scores of images (N, C, H, W); every call of a discriminator goes through here."""
         return discriminator(self.augmentation(images), *condition)
 
     def judge_together(self, discriminator: Callable[..., Tensor], *images: Tensor) -> tuple[Tensor, ...]:
-        """The scores of several batches of images from one call, which batch norm would see as one batch."""
+        """The scores of several batches of images from one call; batch norm treats them as one batch."""
         return torch.split(self.judge(discriminator, torch.cat(images)), [len(each) for each in images])
 
     def recomputable(self, network: nn.Module, compute: Callable[[Tensor], Output], x: Tensor) -> Output:
         """``compute(x)``, a call of ``network`` whose activations need not be kept for the backward pass.
 
-        While gradients accumulate they are not, and are computed again, with the same result. What has to wait for
-        another player's update is called so: one graph for each micro-batch would be in memory at once.
+        During gradient accumulation they are recomputed instead, with the same result. Use it for graphs that must wait
+        for another player's update: otherwise one graph per micro-batch would be in memory at once.
         """
         return recomputed(network, compute, x) if self.recomputes else compute(x)
 
     def inference_state(self) -> dict[str, Any]:
-        """The part of the state dict that a weight file carries."""
+        """The part of the state dict that a weight file contains."""
         kept = {id(module) for module in self.kept_for_inference()}
         names = [name for name, module in self.named_children() if id(module) in kept]
         return {key: value for key, value in self.state_dict().items() if key.partition(".")[0] in names}

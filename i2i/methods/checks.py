@@ -13,11 +13,11 @@ from i2i.losses.adversarial import Objective
 
 
 def require_lipschitz(objective: Objective, critics: Iterable[nn.Module], *, controlled: bool = False) -> None:
-    """Refuses ``wasserstein`` where nothing bounds the critics' slope: their values would grow without end.
+    """Refuses ``wasserstein`` if nothing bounds the critics' slope: their values would grow without limit.
 
     Args:
-        objective: what is optimised.
-        critics: networks; spectral norm in all of their weighted layers bounds the slope.
+        objective: the adversarial objective.
+        critics: their slope counts as bounded if all of their layers with weights have spectral norm.
         controlled: whether weight clipping or a gradient penalty is part of the recipe.
 
     Raises:
@@ -35,7 +35,7 @@ def require_lipschitz(objective: Objective, critics: Iterable[nn.Module], *, con
 
 
 def refuse_batch_norm(critic: nn.Module, penalty: str) -> None:
-    """Refuses batch norm under a penalty of each sample's own gradient, which is not defined there.
+    """Refuses batch norm with a penalty on each sample's own gradient, which batch norm makes undefined.
 
     Raises:
         ConfigError: ``critic`` has batch norm.

@@ -1,16 +1,16 @@
 """CUT and FastCUT: one-sided unpaired translation (Park, Efros, Zhang, Zhu 2020, arXiv:2007.15651).
 
-A patch of the output shall be closer to the input's patch at the same place than to its other patches, in the features
-of the generator's own encoder. CUT adds the same on images of the target domain (equation 5); FastCUT has a larger
-weight in its place, and flips its input in every second step, with features flipped back (appendix C.1).
+A patch of the output should be closer to the input's patch at the same place than to the input's other patches, in the
+features of the generator's own encoder. CUT adds the same loss on images of the target domain (equation 5); FastCUT
+uses a larger weight instead, and flips its input in half of the steps, with features flipped back (appendix C.1).
 
-The projection heads are built with the networks, where the released training builds them on its first batch; they step
-with the generator, whose settings they share there too. As in that training, the discriminator steps first, its loss is
-halved whatever the objective, and the weights of CUT's two contrastive terms are halved.
+The projection heads are built with the networks, where the released code builds them on its first batch; they step with
+the generator and share its optimiser settings, as there. As in that code, the discriminator steps first, its loss is
+halved for every objective, and the weights of CUT's two contrastive terms are halved.
 
-Differs in how it computes, not in what: the keys are features of the pass that made the outputs (but for a mirrored
-input), both terms are encoded in one call, and so are real and fake by the discriminator. Under instance norm that is
-the same; batch norm and dropout would see other batches and masks.
+Differs in how it computes, not in what: the keys are features of the pass that made the outputs (except for a mirrored
+input), both terms are encoded in one call, and the discriminator scores real and fake images in one call. Under
+instance norm the result is the same; batch norm and dropout would see other batches and masks.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from i2i.batch import Batch, DataSpec
-from i2i.config.components import Count, Weight
+from i2i.config.components import Weight, Width
 from i2i.errors import ConfigError
 from i2i.losses.adversarial import Objective, discriminator_loss, generator_loss
 from i2i.losses.contrastive import patch_nce
@@ -37,8 +37,8 @@ from i2i.networks.stages import recorded, stage_outputs
 
 Stages = Annotated[tuple[str, ...], Field(min_length=1)] | None
 Temperature = Annotated[float, Field(gt=0, le=10)]
-Patches = Annotated[int, Field(ge=2, strict=True)]
-"""With one patch there would be no other to tell it from."""
+Patches = Annotated[int, Field(ge=2, le=1_000_000, strict=True)]
+"""A single patch would have no negatives."""
 PIXELS = "pixels"
 """The name of the stage before all others: the image itself."""
 Features = dict[str, Tensor]
@@ -48,7 +48,7 @@ Places = dict[str, Tensor]
 
 
 class ProjectionHeads(nn.Module):
-    """For each stage a two-layer perceptron whose outputs have length 1 (section 3)."""
+    """A two-layer perceptron for each stage, with outputs of norm 1 (section 3)."""
 
     def __init__(self, channels: dict[str, int], features: int) -> None:
         super().__init__()
@@ -69,16 +69,16 @@ class CUT(TranslationMethod, name="cut"):
     """One generator A -> B, one discriminator in B, and projection heads.
 
     Args:
-        data: the shape of the images.
+        data: what the images are like.
         generator: builds the generator, whose named stages are the encoder.
         discriminator: builds the discriminator.
         objective: the adversarial part.
         contrastive_weight: lambda_X, of the contrastive term between inputs and outputs.
-        identity_weight: lambda_Y, of the same between images of B and what the generator makes of them.
+        identity_weight: lambda_Y, of the contrastive term between images of B and their translations.
         flip_equivariance: translate the mirrored input in half of the steps (FastCUT).
         stages: where features are compared; "pixels" is the image itself. By default the paper's for ResNet: pixels,
             both downsampling convolutions, the first residual block, and the fifth (or the last of fewer).
-        patches: how many places of each stage are compared.
+        patches: number of places compared in each stage.
         features: length of the projections.
         temperature: tau.
     """
@@ -95,14 +95,14 @@ class CUT(TranslationMethod, name="cut"):
         flip_equivariance: bool = False,
         stages: Stages = None,
         patches: Patches = 256,
-        features: Count = 256,
+        features: Width = 256,
         temperature: Temperature = 0.07,
     ) -> None:
         super().__init__()
         self.data = data
         if data.channels_a != data.channels_b:
             raise ConfigError(
-                f"cut reads inputs and outputs with one encoder: channels {data.channels_a} in A and "
+                f"cut encodes inputs and outputs with one encoder: channels {data.channels_a} in A and "
                 f"{data.channels_b} in B must be equal"
             )
         self.generator = generator(data.channels_a, data.channels_b)
@@ -130,7 +130,7 @@ class CUT(TranslationMethod, name="cut"):
         return {"generator": [self.generator, self.heads], "discriminator": [self.discriminator]}
 
     def judges(self) -> dict[str, Judge]:
-        return {"discriminator": Judge(self.discriminator, ("B",))}
+        return {"discriminator": Judge(self.discriminator, ("B",), self.objective)}
 
     def updates(self, batches: Iterator[Batch]) -> Iterator[Update]:
         batch = next(batches)
@@ -205,16 +205,16 @@ class CUT(TranslationMethod, name="cut"):
         return {A_TO_B: Direction(self.generator, self.data.channels_a, self.data.channels_b)}
 
     def preview(self, batch: Batch) -> dict[str, Tensor]:
-        """Rows of input | translated, and beside them what becomes of an image of the target domain."""
+        """Rows of input | translated, with an image of the target domain and its translation beside them."""
         real_a, real_b = batch.a, batch.other()
         return {A_TO_B: side_by_side(real_a, self.generator(real_a), real_b, self.generator(real_b))}
 
 
 def _stages_of_the_paper(known: list[str]) -> tuple[str, ...]:
-    """Those of appendix C.1 that the generator has; they see 1, 9, 15, 35 and 99 pixels of the input.
+    """The stages of appendix C.1 that the generator has; their receptive fields are 1, 9, 15, 35 and 99 pixels wide.
 
     Raises:
-        ConfigError: the generator has none but the pixels.
+        ConfigError: the generator has only the pixels.
     """
     blocks = [stage for stage in known if stage.startswith("block")]
     wanted = [PIXELS, "down1_conv", "down2_conv", *blocks[:1], *blocks[:5][-1:]]

@@ -1,7 +1,7 @@
 """CycleGAN: unpaired translation with cycle consistency (Zhu, Park, Isola, Efros 2017, arXiv:1703.10593).
 
-Follows the paper and its released training: least squares, both discriminators' losses halved whatever the objective,
-a history of 50 fakes.
+Follows the paper and its released code: least squares, both discriminators' losses halved for every objective, a
+history of 50 generated images.
 Differs in how it computes, not in what: each generator is called once on its concatenated inputs and each
 discriminator once on real and fake, which is the same under instance norm (not under batch norm).
 """
@@ -68,8 +68,8 @@ class CycleGAN(TwoWayTranslation, name="cyclegan"):
 
     def judges(self) -> dict[str, Judge]:
         return {
-            "discriminator_A": Judge(self.discriminator_A, ("A",)),
-            "discriminator_B": Judge(self.discriminator_B, ("B",)),
+            "discriminator_A": Judge(self.discriminator_A, ("A",), self.objective),
+            "discriminator_B": Judge(self.discriminator_B, ("B",), self.objective),
         }
 
     def updates(self, batches: Iterator[Batch]) -> Iterator[Update]:
@@ -101,7 +101,7 @@ class CycleGAN(TwoWayTranslation, name="cyclegan"):
         yield Update("discriminator", losses, scores)
 
     def _translate_and_keep(self, generator: nn.Module, source: Tensor, target: Tensor) -> tuple[Tensor, Tensor | None]:
-        """G(source), and G(target) for the identity loss where that is wanted; one call."""
+        """G(source), and G(target) if there is an identity loss; one call."""
         if not self.identity_weight:
             return generator(source), None
         translated, kept = generator(torch.cat([source, target])).chunk(2)

@@ -2,10 +2,10 @@
 
 Algorithm 1: several critic steps with weight clipping, each on a new batch, then one step of both generators, on a
 further batch, on the Wasserstein terms and the L1 reconstruction of both cycles. Unlike CycleGAN, generators receive
-noise: dropout in their decoders, at training and at translation (``inference`` in the recipe), or by option channels of
-noise beside the image. (That further batch is algorithm 1's as remembered; the authors' released code takes the
-critics' batch again.)
-Differs from the paper by option only: ``gradient_penalty`` bounds the critics in the place of clipping (WGAN-GP).
+noise: dropout in their decoders, in training and at inference (``inference`` in the recipe), and optionally channels of
+noise beside the image. (The further batch follows algorithm 1 from memory; the authors' released code reuses the
+critics' batch.)
+Differs from the paper only by an option: ``gradient_penalty`` bounds the critics instead of clipping (WGAN-GP).
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ NoiseChannels = Annotated[int, Field(ge=0, le=64, strict=True)]
 
 
 class WithNoise(Translator):
-    """A translator that gets channels of noise beside its image."""
+    """A translator whose input has extra channels of noise."""
 
     def __init__(self, translator: Callable[..., Translator], in_channels: int, out_channels: int, noise: int) -> None:
         super().__init__()
@@ -55,12 +55,12 @@ class DualGAN(TwoWayTranslation, name="dualgan"):
     """Two generators with noise, and a Wasserstein critic in each domain.
 
     Args:
-        data: the shape of the images.
+        data: what the images are like.
         generator: builds both generators.
         discriminator: builds both critics.
-        critic_steps: updates of both critics, each on a new batch, for one of the generators.
-        clip: the critics' weights stay in [-clip, clip]; 0 leaves them alone.
-        gradient_penalty: weight of the penalty; 0 for none.
+        critic_steps: updates of both critics, each on a new batch, for each generator update.
+        clip: the critics' weights are clipped to [-clip, clip]; 0 turns clipping off.
+        gradient_penalty: weight of the penalty; 0 turns it off.
         reconstruction_a: weight of the reconstruction of domain A (the paper's lambda_U, 100 to 1000).
         reconstruction_b: weight of that of domain B (lambda_V).
         noise_channels: channels of noise beside each image.
@@ -101,7 +101,10 @@ class DualGAN(TwoWayTranslation, name="dualgan"):
         }
 
     def judges(self) -> dict[str, Judge]:
-        return {"critic_A": Judge(self.critic_A, ("A",)), "critic_B": Judge(self.critic_B, ("B",))}
+        return {
+            "critic_A": Judge(self.critic_A, ("A",), "wasserstein"),
+            "critic_B": Judge(self.critic_B, ("B",), "wasserstein"),
+        }
 
     def updates(self, batches: Iterator[Batch]) -> Iterator[Update]:
         for _ in range(self.critic_steps):
@@ -114,7 +117,7 @@ class DualGAN(TwoWayTranslation, name="dualgan"):
 
         batch = next(batches)
         real_a, real_b = batch.a, batch.other()
-        # Both generators act twice in this graph, and accumulated gradients then take more memory than activations.
+        # Both generators act twice in this graph, where accumulated gradients need more memory than activations.
         fake_b = self.recomputable(self.generator_AtoB, self.generator_AtoB, real_a)
         fake_a = self.recomputable(self.generator_BtoA, self.generator_BtoA, real_b)
         yield Update(

@@ -4,10 +4,10 @@ Goodfellow et al. 2014, algorithm 1: k discriminator steps, each on a new batch,
 papers change is the objective (``losses/adversarial.py``), what regularises the discriminator
 (``losses/penalties.py``), the networks and the optimisers; every recipe is a YAML of such choices.
 
-The discriminator sees real and generated images in separate batches, which matters under batch norm: as in the
-training that DCGAN's and WGAN's authors released. Under spectral norm both batches meet the same weights: the power
-iteration goes on once for both. Generated images get the labels of the real batch, as in the conditional GAN's
-equation 2 (Mirza and Osindero 2014), or labels of their own, as in SAGAN's and BigGAN's released training.
+The discriminator sees real and generated images in separate batches, which matters under batch norm, as in the released
+code of DCGAN's and WGAN's authors. Under spectral norm both batches use the same weights: there is one power iteration
+for both. Generated images get the labels of the real batch, as in the conditional GAN's equation 2 (Mirza and Osindero
+2014), or labels of their own, as in SAGAN's and BigGAN's released code.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from i2i.batch import Batch, DataSpec, Labels
-from i2i.config.components import Count, Weight
+from i2i.config.components import Count, Weight, Width
 from i2i.errors import ConfigError
 from i2i.losses.adversarial import Objective, discriminator_loss, generator_loss
 from i2i.losses.penalties import clip_weights, dragan_penalty, gradient_penalty, orthogonal_penalty, r1_penalty
@@ -34,19 +34,19 @@ FakeLabels = Literal["batch", "uniform"]
 
 
 class GAN(GenerativeMethod, name="gan"):
-    """A generator from latents and a discriminator; a regulariser of weight 0 is off.
+    """A generator from latents, and a discriminator. A regulariser with weight 0 is off.
 
     Args:
-        data: the shape of the images, and the number of labels that are used.
+        data: what the images are like, and the number of labels that are used.
         generator: builds the generator.
         discriminator: builds the discriminator.
-        objective: what both minimise.
+        objective: the adversarial objective.
         latent: length of the latents.
         prior: distribution of the latents.
         labels: whether the labels of the data are used.
-        fake_labels: the labels of generated images: those of the real batch, or each label equally likely.
-        discriminator_steps: updates of the discriminator, each on a new batch, for one of the generator.
-        clip: the discriminator's weights stay in [-clip, clip] (WGAN).
+        fake_labels: the labels of generated images: those of the real batch, or drawn uniformly.
+        discriminator_steps: discriminator updates, each on a new batch, for each generator update.
+        clip: the discriminator's weights are clipped to [-clip, clip] (WGAN).
         gradient_penalty: weight of the penalty between real and generated images (WGAN-GP).
         dragan: weight of the penalty around real images (DRAGAN).
         r1: weight of the penalty at real images, gamma / 2 in the paper's terms (R1).
@@ -60,7 +60,7 @@ class GAN(GenerativeMethod, name="gan"):
         generator: Callable[..., Generator],
         discriminator: Callable[..., Discriminator],
         objective: Objective = "non_saturating",
-        latent: Count = 100,
+        latent: Width = 100,
         prior: Prior = "normal",
         labels: Labels = "ignored",
         fake_labels: FakeLabels = "batch",
@@ -117,7 +117,7 @@ class GAN(GenerativeMethod, name="gan"):
         yield Update("generator", losses)
 
     def _fake_labels_for(self, batch: Batch) -> Tensor | None:
-        """The labels (N,) of generated images, or None; drawn for the whole batch as latents are."""
+        """The labels (N,) of generated images, or None; drawn for the whole batch, like latents."""
         if batch.label is None or self.fake_labels == "batch":
             return batch.label
         classes, device = self.data.classes, batch.a.device

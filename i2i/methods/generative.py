@@ -1,4 +1,4 @@
-"""The base of noise-to-image methods: latents, and images drawn from them."""
+"""The base class of noise-to-image methods: latents, and images generated from them."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn.init import trunc_normal_
 
 from i2i.batch import Batch, DataSpec, Needs
+from i2i.losses.adversarial import Objective
 from i2i.methods.base import Judge, Method, side_by_side
 from i2i.methods.scatter import scatter
 from i2i.networks.base import Discriminator, Generator
@@ -24,10 +25,12 @@ class GenerativeMethod(Method):
 
     Attributes:
         latent: the length of latents.
-        noise: how many of their first numbers are noise without a meaning.
+        noise: the number of leading latent entries that are plain noise, not codes.
     """
 
     needs: ClassVar[Needs] = "one domain"
+    few_images: ClassVar[int] = 1000
+    objective: Objective
 
     def __init__(self, data: DataSpec, generator: Generator, discriminator: Discriminator, latent: int, prior: Prior):
         super().__init__()
@@ -41,9 +44,9 @@ class GenerativeMethod(Method):
         """Latents (count, latent): N(0, 1), or uniform in [-1, 1].
 
         Args:
-            count: how many.
-            random: where the draws come from; torch's global generator of this device by default.
-            truncation: normal numbers further from zero than this are drawn again (Brock et al. 2019, section 3.1).
+            count: number of latents.
+            random: the random generator; by default torch's global one of this device.
+            truncation: normal values beyond +-truncation are redrawn (Brock et al. 2019, section 3.1).
         """
         z = torch.empty(count, self.latent, device=self._device if random is None else random.device)
         if self.prior == "uniform":
@@ -57,7 +60,7 @@ class GenerativeMethod(Method):
         return drawn_for_all(self.draw_latents, len(batch.a))
 
     def generate(self, z: Tensor, label: Tensor | None = None) -> Tensor:
-        """Draws images (N, C, H, W) in [-1, 1] from latents (N, latent) and labels (N,)."""
+        """Generates images (N, C, H, W) in [-1, 1] from latents (N, latent) and labels (N,)."""
         images: Tensor = self.generator(z, label)
         return images.float()
 
@@ -68,7 +71,7 @@ class GenerativeMethod(Method):
         return [self.generator, self.discriminator]
 
     def judges(self) -> dict[str, Judge]:
-        return {"discriminator": Judge(self.discriminator, ("A",))}
+        return {"discriminator": Judge(self.discriminator, ("A",), self.objective)}
 
     def preview(self, batch: Batch) -> dict[str, Tensor]:
         """Images of fixed latents; with labels, a row for each label and a column for each latent."""
@@ -82,7 +85,7 @@ class GenerativeMethod(Method):
         return {"samples": side_by_side(*rows)}
 
     def _fixed(self, count: int, label: Tensor | None, *, first: int = 0, same: bool = False) -> Tensor:
-        """Images of latents that are always the same; ``same`` gives all of them one latent."""
+        """Images of fixed latents; with ``same``, all have the same latent."""
         z = self.draw_latents(1 if same else count, torch.Generator().manual_seed(first)).expand(count, -1)
         return self.generate(z.to(self._device), None if label is None else label.to(self._device))
 

@@ -9,10 +9,10 @@ from i2i.world import gathered, own_part
 
 
 class ImageHistory(nn.Module):
-    """Shows a discriminator old fakes: with probability 1/2 an image is exchanged for a stored one.
+    """A buffer of generated images for a discriminator: with probability 1/2 an image is exchanged for a stored one.
 
-    The stored images are part of the state dict, so that a checkpoint carries them. Capacity 0 passes images through.
-    Every rank has the history of the whole batch.
+    The stored images are part of the state dict, and so of checkpoints. With capacity 0, images pass through unchanged.
+    Every rank has the same history, that of the whole batch.
     """
 
     images: Tensor
@@ -41,7 +41,7 @@ class ImageHistory(nn.Module):
         return own_part(shown)
 
     def get_extra_state(self) -> int:
-        """How many images are stored: a Python int, so that reading it does not synchronise with the device."""
+        """The number of stored images: a Python int, so that reading it does not synchronise with the device."""
         return self.stored
 
     def set_extra_state(self, state: int) -> None:

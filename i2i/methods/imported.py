@@ -1,7 +1,7 @@
-"""A generator that was trained elsewhere: it translates, and nothing here can go on training it.
+"""A generator that was trained with other code: it translates, but cannot be trained further.
 
-No paper: a file of foreign weights does not say which losses, data and optimisers made it. ``i2i import`` writes the
-weight files of this method, and no recipe names it.
+No paper: a file of foreign weights does not say with which losses, data and optimisers it was trained. ``i2i import``
+writes the weight files of this method, and no recipe uses it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from i2i.networks.base import Translator
 
 
 class Imported(TranslationMethod, name="imported"):
-    """One generator; A is what it takes, and B what it makes."""
+    """One generator; its inputs are domain A, its outputs domain B."""
 
     def __init__(self, data: DataSpec, *, generator: Callable[..., Translator]) -> None:
         super().__init__()
@@ -25,11 +25,11 @@ class Imported(TranslationMethod, name="imported"):
         self.generator = generator(data.channels_a, data.channels_b)
 
     def players(self) -> dict[str, list[nn.Module]]:
-        """None: nobody knows how to go on training it."""
+        """No players: the generator cannot be trained further."""
         return {}
 
     def updates(self, batches: Iterator[Batch]) -> Iterator[Update]:
-        """None."""
+        """No updates."""
         return iter(())
 
     def directions(self) -> dict[str, Direction]:

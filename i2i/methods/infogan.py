@@ -1,16 +1,16 @@
 """InfoGAN: codes whose meaning is learnt without labels (Chen et al. 2016, arXiv:1606.03657).
 
-The latent is noise, categorical codes and continuous codes. Q reads the codes off an image; it shares the
-discriminator's trunk and has its own small head. Both players minimise -weight * L_I beside the vanilla objective, and
-Q's head steps with the discriminator, as in the authors' released training (the paper's equation 6 writes min over G
-and Q). The discriminator sees real and generated images in separate batches.
+A latent consists of noise, categorical codes and continuous codes. Q recovers the codes from an image; it shares the
+discriminator's trunk and has its own small head. Both players minimise -weight * L_I in addition to the vanilla
+objective, and Q's head steps with the discriminator, as in the authors' released code (the paper's equation 6 writes
+min over G and Q). The discriminator sees real and generated images in separate batches.
 
-Q of the continuous codes is a Gaussian. The paper learns its deviation; the authors' released training fixes it at 1.
-A learnt deviation rewards ever finer readings, and a continuous code may then take over what tells two digits apart,
-or, at the weight of 1, fill the image with a texture that only Q reads.
+For the continuous codes, Q is a Gaussian. The paper learns its deviation; the authors' released code fixes it at 1. A
+learnt deviation rewards ever more precise codes: a continuous code may then encode the difference between two digits,
+or, at weight 1, fill the image with a texture that only Q can decode.
 
-The bound L_I itself is a curve for each kind of code, as in the paper's figure 1, whatever its weight is. The control
-of that figure is ``maximize_information=False``: a GAN whose Q learns to read while the generator is not told.
+L_I itself is logged, unweighted, for each categorical code and for the continuous codes, as in the paper's figure 1.
+The control of that figure is ``maximize_information=False``: Q learns, but the generator does not maximise L_I.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
 from i2i.batch import Batch, DataSpec
-from i2i.config.components import Count, Weight
+from i2i.config.components import Weight, Width
 from i2i.losses.adversarial import Objective, discriminator_loss, generator_loss
 from i2i.losses.information import (
     categorical_entropy,
@@ -70,17 +70,17 @@ class InfoGAN(GenerativeMethod, name="infogan"):
     """A generator from noise and codes, a discriminator, and Q.
 
     Args:
-        data: the shape of the images.
+        data: what the images are like.
         generator: builds the generator.
         discriminator: builds the discriminator.
         objective: the adversarial part.
         noise: length of the noise in the latents.
         prior: distribution of the noise.
-        categories: how many values each categorical code has, all equally likely.
-        continuous: how many continuous codes there are, uniform in [-1, 1].
+        categories: number of values of each categorical code, all equally likely.
+        continuous: number of continuous codes, uniform in [-1, 1].
         categorical_weight: weight of the information in the categorical codes (the paper's lambda).
-        continuous_weight: weight of that in the continuous codes.
-        deviation: whether Q learns how sure it is of the continuous codes, or its standard deviation is 1.
+        continuous_weight: weight of the information in the continuous codes.
+        deviation: whether Q learns the standard deviation of the continuous codes, or it is fixed at 1.
         maximize_information: whether the generator maximises L_I too; Q always learns.
     """
 
@@ -91,7 +91,7 @@ class InfoGAN(GenerativeMethod, name="infogan"):
         generator: Callable[..., Generator],
         discriminator: Callable[..., Discriminator],
         objective: Objective = "non_saturating",
-        noise: Count = 62,
+        noise: Width = 62,
         prior: Prior = "normal",
         categories: Values = (10,),
         continuous: Codes = 2,
@@ -142,14 +142,14 @@ class InfoGAN(GenerativeMethod, name="infogan"):
         return [code.argmax(1) for code in one_hots], continuous
 
     def code_names(self) -> list[str]:
-        """What ``with_code`` understands: category1, ..., continuous1, ..."""
+        """The names that ``with_code`` accepts: category1, ..., continuous1, ..."""
         categories = [f"category{i + 1}" for i in range(len(self.categories))]
         return categories + [f"continuous{i + 1}" for i in range(self.continuous)]
 
     def with_code(self, z: Tensor, name: str, column: int, columns: int) -> Tensor:
         """Latents z: (N, latent) with one code set to its value number ``column`` of ``columns``.
 
-        Categorical codes take their values in turn; continuous ones go from -2 to 2.
+        Categorical codes cycle through their values; continuous codes go from -2 to 2.
         """
         changed, position = z.clone(), self.code_names().index(name)
         if position < len(self.categories):
@@ -162,7 +162,7 @@ class InfoGAN(GenerativeMethod, name="infogan"):
         return changed
 
     def recognise(self, images: Tensor) -> tuple[list[Tensor], Tensor, Tensor]:
-        """Q's reading of images (N, C, H, W): logits of categorical codes, mean and log variance of the others."""
+        """Q's output for images (N, C, H, W): logits of categorical codes, mean and log variance of the others."""
         logits, mean, log_variance = self.recognition(self.discriminator.trunk(images))
         return logits, mean, log_variance
 

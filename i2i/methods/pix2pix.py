@@ -1,8 +1,8 @@
 """pix2pix: paired translation with a conditional GAN (Isola, Zhu, Zhou, Efros 2017, arXiv:1611.07004).
 
-The discriminator sees the input and the output together; beside it, L1 to the true partner. As in the paper the
-discriminator steps first, its loss is halved, and the only noise is dropout in the generator, which stays at inference
-(sections 3.1 and 3.3; ``inference`` in the recipe).
+The discriminator sees the input and the output together; the generator also minimises L1 to the true partner. As in the
+paper, the discriminator steps first, its loss is halved, and the only noise is dropout in the generator, which stays on
+at inference (sections 3.1 and 3.3; ``inference`` in the recipe).
 """
 
 from __future__ import annotations
@@ -28,11 +28,12 @@ class Pix2Pix(TranslationMethod, name="pix2pix"):
     """One generator and one discriminator of pairs.
 
     The rows of the paper's table 1: L1 is ``adversarial_weight=0`` (the discriminator still trains, without effect),
-    cGAN ``l1_weight=0``, GAN that with ``conditional=false`` (the discriminator does not see the input, equation 2),
-    L1+GAN ``conditional=false`` alone, and L1+cGAN the default.
+    cGAN is ``l1_weight=0``, GAN is ``l1_weight=0`` and ``conditional=false`` (the discriminator does not see the input,
+    equation 2), L1+GAN is ``conditional=false``, and L1+cGAN is the default.
     """
 
     needs: ClassVar[Needs] = "paired"
+    few_images: ClassVar[int] = 100  # the paper learns from 400 facades
 
     def __init__(
         self,
@@ -68,7 +69,7 @@ class Pix2Pix(TranslationMethod, name="pix2pix"):
 
     def judges(self) -> dict[str, Judge]:
         sides: tuple[Domain, Domain] = ("A", "B") if self.direction == A_TO_B else ("B", "A")
-        return {"discriminator": Judge(self.discriminator, sides if self.conditional else sides[1:])}
+        return {"discriminator": Judge(self.discriminator, sides if self.conditional else sides[1:], self.objective)}
 
     def updates(self, batches: Iterator[Batch]) -> Iterator[Update]:
         source, target = self._sides(next(batches))
@@ -93,7 +94,8 @@ class Pix2Pix(TranslationMethod, name="pix2pix"):
         return (batch.a, batch.other()) if self.direction == A_TO_B else (batch.other(), batch.a)
 
     def directions(self) -> dict[str, Direction]:
-        return {self.direction: Direction(self.generator, *self.channels)}
+        sides: tuple[Domain, Domain] = ("A", "B") if self.direction == A_TO_B else ("B", "A")
+        return {self.direction: Direction(self.generator, *self.channels, *sides)}
 
     def preview(self, batch: Batch) -> dict[str, Tensor]:
         """Rows of input | translated | truth."""

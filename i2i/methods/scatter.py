@@ -12,7 +12,7 @@ def scatter(real: Tensor, fake: Tensor) -> Tensor:
     """Draws real points in green and generated ones in red on white.
 
     Args:
-        real: (N, 2) or (N, 1) coordinates; on the line, the height of a dot is its number.
+        real: (N, 2) or (N, 1) coordinates; on the line, the height of a dot is its index.
         fake: the same, (M, 2) or (M, 1).
 
     Returns:

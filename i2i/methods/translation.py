@@ -1,4 +1,4 @@
-"""The base of translators: methods that map images to images, in one direction or in several that have names."""
+"""The base classes of translation methods: they map images to images, in one or several named directions."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from i2i.batch import Batch, DataSpec
+from i2i.batch import Batch, DataSpec, Domain
 from i2i.errors import ConfigError
 from i2i.methods.base import Method, side_by_side
 from i2i.networks.base import Translator
@@ -24,11 +24,15 @@ class Direction:
         generator: the network that translates.
         in_channels: channels of its inputs.
         out_channels: channels of its outputs.
+        source: the domain of its inputs.
+        target: the domain whose images its outputs should look like.
     """
 
     generator: Translator
     in_channels: int
     out_channels: int
+    source: Domain = "A"
+    target: Domain = "B"
 
 
 class TranslationMethod(Method):
@@ -48,13 +52,13 @@ class TranslationMethod(Method):
         if wanted is None:
             return next(iter(offered))
         if wanted not in offered:
-            raise ConfigError(f"direction {wanted}: this model knows {', '.join(offered)}")
+            raise ConfigError(f"direction {wanted}: this model has {', '.join(offered)}")
         return wanted
 
     def translate(self, images: Tensor, direction: str) -> Tensor:
         """Translates images: (N, C, H, W) in [-1, 1] to (N, C', H, W) in [-1, 1]."""
         translated: Tensor = self.directions()[direction].generator(images)
-        return translated.float()
+        return translated.float().clamp(-1, 1)
 
     def averaged(self) -> dict[str, nn.Module]:
         generators: dict[str, nn.Module] = {}
@@ -77,7 +81,7 @@ class TwoWayTranslation(TranslationMethod):
 
     def directions(self) -> dict[str, Direction]:
         a, b = self.data.channels_a, self.data.channels_b
-        return {A_TO_B: Direction(self.generator_AtoB, a, b), B_TO_A: Direction(self.generator_BtoA, b, a)}
+        return {A_TO_B: Direction(self.generator_AtoB, a, b), B_TO_A: Direction(self.generator_BtoA, b, a, "B", "A")}
 
     def preview(self, batch: Batch) -> dict[str, Tensor]:
         """Rows of input | translated | cycled for both directions."""

@@ -1,8 +1,8 @@
-"""Unrolled GAN: the generator sees how the discriminator will answer (Metz et al. 2017, arXiv:1611.02163).
+"""Unrolled GAN: the generator anticipates the discriminator's next steps (Metz et al. 2017, arXiv:1611.02163).
 
-The generator minimises the value of the game, both of its terms, at the discriminator's parameters after K further
-gradient steps on the same batch; its gradient goes through these steps (equations 7 and 9). The real term matters: its
-gradient is not zero once the discriminator answers. The discriminator itself learns as in any GAN.
+The generator minimises both terms of the game's value at the discriminator's parameters after K further gradient steps
+on the same batch; its gradient goes through these steps (equations 7 and 9). The term of real images matters: through
+the unrolled steps it depends on the generator. The discriminator itself learns as in any GAN.
 Differs from the paper's experiments: the unrolled steps are plain gradient steps with their own rate, not Adam's.
 """
 
@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.func import functional_call
 
 from i2i.batch import Batch, DataSpec
-from i2i.config.components import Count
+from i2i.config.components import Width
 from i2i.losses.adversarial import discriminator_loss
 from i2i.methods.base import Update
 from i2i.methods.gan import GAN
@@ -30,7 +30,7 @@ StepSize = Annotated[float, Field(gt=0, le=1e3)]
 
 
 class UnrolledGAN(GAN, name="unrolled"):
-    """Minimax GAN whose generator looks ``unrolled_steps`` steps of size ``unrolled_rate`` ahead; 0 are plain GAN."""
+    """Minimax GAN whose generator looks ``unrolled_steps`` steps of size ``unrolled_rate`` ahead; 0 is a plain GAN."""
 
     def __init__(
         self,
@@ -38,7 +38,7 @@ class UnrolledGAN(GAN, name="unrolled"):
         *,
         generator: Callable[..., Generator],
         discriminator: Callable[..., Discriminator],
-        latent: Count = 256,
+        latent: Width = 256,
         prior: Prior = "normal",
         unrolled_steps: Unrolling = 10,
         unrolled_rate: StepSize = 0.02,
@@ -80,7 +80,7 @@ class UnrolledGAN(GAN, name="unrolled"):
         return parameters
 
     def _loss_under(self, parameters: dict[str, Tensor], real: Tensor, fake: Tensor) -> Tensor:
-        """The discriminator's loss if it had these ``parameters``."""
+        """The discriminator's loss with these ``parameters``."""
 
         def discriminator(points: Tensor) -> Tensor:
             scores: Tensor = functional_call(self.discriminator, parameters, (points,))

@@ -1,17 +1,22 @@
 """The ResNet generator of CycleGAN (Zhu et al. 2017, appendix 7.2), after Johnson et al. 2016 (perceptual losses).
 
 c7s1-64, d128, d256, R256 x blocks, u128, u64, c7s1-3 with reflection padding, instance norm and a final tanh.
-Differs from the paper only by option: ``upsample="resize"`` replaces the transposed convolutions, and "blurred" down-
-and upsampling are the anti-aliased layers of CUT's released networks (Zhang 2019).
+Differs from the paper only by options: ``upsample="resize"`` replaces the transposed convolutions, and "blurred" down-
+and upsampling are the anti-aliased layers of CUT's released networks (Zhang 2019); more ``halvings`` put the blocks at
+a lower resolution, where they cost less; ``skips`` add each encoder stage to the decoder stage of its size, so that
+detail need not pass the blocks; ``output="residual"`` adds the head's output to the input, so that training begins near
+a copy.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any, Literal
 
+from pydantic import Field
 from torch import Tensor, nn
 
-from i2i.config.components import Count
+from i2i.config.components import Repeats, Width
+from i2i.errors import ConfigError
 from i2i.networks.base import ChainNetwork, Translator
 from i2i.networks.layers import (
     BlurDown,
@@ -29,6 +34,10 @@ from i2i.networks.layers import (
     needs_bias,
     normalization,
 )
+
+Halvings = Annotated[int, Field(ge=1, le=6, strict=True)]
+OuterKernel = Literal[3, 5, 7]
+Output = Literal["tanh", "residual"]
 
 
 class ResidualBlock(nn.Module):
@@ -54,22 +63,26 @@ class ResidualBlock(nn.Module):
 
 
 class ResNetGenerator(ChainNetwork, Translator, name="resnet"):
-    """Maps (N, in_channels, H, W) to (N, out_channels, H, W) in [-1, 1]; H and W are multiples of 4, at least 8.
+    """Maps (N, in_channels, H, W) to (N, out_channels, H, W) in [-1, 1]; H and W are multiples of 2**halvings.
 
-    Stages: ``stem``, ``down1``, ``down2``, ``block1`` to ``block<blocks>``, ``up1``, ``up2``; ``<stage>_conv`` of those
-    that are a convolution with norm and activation.
+    They are at least twice that. Channels double with each halving up to four times ``width``. A residual output may
+    leave [-1, 1], and takes equal channels.
+
+    Stages: ``stem``, ``down1`` to ``down<halvings>``, ``block1`` to ``block<blocks>``, ``up1`` to ``up<halvings>``;
+    ``<stage>_conv`` for stages that are a convolution with norm and activation.
     """
-
-    multiple = 4
-    minimum = 8
 
     def __init__(
         self,
         in_channels: int,
         out_channels: int,
         *,
-        width: Count = 64,
-        blocks: Count = 9,
+        width: Width = 64,
+        blocks: Repeats = 9,
+        halvings: Halvings = 2,
+        skips: bool = False,
+        outer_kernel: OuterKernel = 7,
+        output: Output = "tanh",
         norm: Norm = "instance",
         upsample: Upsampling = "transposed",
         downsample: Downsampling = "strided",
@@ -77,36 +90,62 @@ class ResNetGenerator(ChainNetwork, Translator, name="resnet"):
         init: Init = "normal",
         init_gain: Gain | None = None,
     ) -> None:
+        """Raises ConfigError for a residual output with other channels than the input."""
+        if output == "residual" and in_channels != out_channels:
+            raise ConfigError(
+                f"a generator's output=residual adds to the input, and {in_channels} channels become {out_channels}: "
+                "set output=tanh"
+            )
         bias = needs_bias(norm)
 
         def normalised(layer: nn.Module, channels: int) -> list[nn.Module]:
             return [layer, normalization(norm, channels), nn.ReLU(inplace=True)]
 
-        def down(channels: int) -> nn.Sequential:
+        def down(entering: int, leaving: int) -> nn.Sequential:
             blurred = downsample == "blurred"
-            conv = nn.Conv2d(channels, 2 * channels, 3, stride=1 if blurred else 2, padding=1, bias=bias)
-            return nn.Sequential(*normalised(conv, 2 * channels), *([BlurDown(2 * channels)] if blurred else []))
+            conv = nn.Conv2d(entering, leaving, 3, stride=1 if blurred else 2, padding=1, bias=bias)
+            return nn.Sequential(*normalised(conv, leaving), *([BlurDown(leaving)] if blurred else []))
 
-        def up(channels: int) -> nn.Sequential:
-            half = channels // 2
+        def up(entering: int, leaving: int) -> nn.Sequential:
             layer: nn.Module
             if upsample == "blurred":
-                conv = nn.Conv2d(channels, half, 3, padding=1, bias=bias)
-                return nn.Sequential(BlurUp(channels), *normalised(conv, half))
+                conv = nn.Conv2d(entering, leaving, 3, padding=1, bias=bias)
+                return nn.Sequential(BlurUp(entering), *normalised(conv, leaving))
             if upsample == "resize":
-                layer = ResizeConv2d(channels, half, bias=bias)
+                layer = ResizeConv2d(entering, leaving, bias=bias)
             else:
-                layer = nn.ConvTranspose2d(channels, half, 3, stride=2, padding=1, output_padding=1, bias=bias)
-            return nn.Sequential(*normalised(layer, half))
+                layer = nn.ConvTranspose2d(entering, leaving, 3, stride=2, padding=1, output_padding=1, bias=bias)
+            return nn.Sequential(*normalised(layer, leaving))
 
-        first = nn.Conv2d(in_channels, width, 7, bias=bias)
-        modules: dict[str, nn.Module] = {"stem": nn.Sequential(ReflectionPad2d(3), *normalised(first, width))}
-        modules |= {"down1": down(width), "down2": down(2 * width)}
-        modules |= {f"block{i}": ResidualBlock(4 * width, norm=norm, dropout=dropout) for i in range(1, blocks + 1)}
-        modules |= {"up1": up(4 * width), "up2": up(2 * width)}
-        modules["head"] = nn.Sequential(ReflectionPad2d(3), nn.Conv2d(width, out_channels, 7), nn.Tanh())
+        channels = [width * min(2**level, 4) for level in range(halvings + 1)]
+        levels = range(1, halvings + 1)
+        margin = outer_kernel // 2
+        first = nn.Conv2d(in_channels, width, outer_kernel, bias=bias)
+        last = nn.Conv2d(width, out_channels, outer_kernel)
+        modules: dict[str, nn.Module] = {"stem": nn.Sequential(ReflectionPad2d(margin), *normalised(first, width))}
+        modules |= {f"down{i}": down(channels[i - 1], channels[i]) for i in levels}
+        modules |= {f"block{i}": ResidualBlock(channels[-1], norm=norm, dropout=dropout) for i in range(1, blocks + 1)}
+        modules |= {f"up{i}": up(channels[-i], channels[-i - 1]) for i in levels}
+        ends = [nn.Tanh()] if output == "tanh" else []
+        modules["head"] = nn.Sequential(ReflectionPad2d(margin), last, *ends)
         super().__init__(modules)
+        self.multiple, self.minimum = 2**halvings, 2 ** (halvings + 1)
+        self.output: Output = output
+        # By decoder stage the encoder stage of its size.
+        names = ["stem", *(f"down{i}" for i in levels)]
+        self._skips = {f"up{i}": names[-i - 1] for i in levels} if skips else {}
         initialize(self, init, init_gain)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Maps x: (N, in_channels, H, W) to (N, out_channels, H, W)."""
+        image, encoded = x, dict[str, Tensor]()
+        for name, module in self.named_children():
+            x = module(x)
+            if name in self._skips.values():
+                encoded[name] = x
+            elif name in self._skips:
+                x = x + encoded.pop(self._skips[name])
+        return image + x if self.output == "residual" else x
 
     @classmethod
     def settings_for(cls, image_size: int) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The one way in which files are written: a reader sees the old file or the complete new one, never a mixture.
+"""Atomic file writes: a reader sees the old file or the complete new one, never a mixture.
 
 A temporary file beside the target, with a name of this process's own, is flushed to the disk and renamed; then the
 folder is flushed. An error removes the temporary file; that of a process which was killed goes with
@@ -28,20 +28,21 @@ NO_FLUSH = {errno.EINVAL, errno.ENOTSUP, errno.EACCES, errno.EPERM, errno.EISDIR
 """What a system answers that cannot flush a folder."""
 
 
-def write_atomically(path: Path, content: bytes, *, flush: bool = True) -> None:
-    """Writes ``content`` to ``path``; errors as ``replacing``."""
-    with replacing(path, flush=flush) as temporary:
+def write_atomically(path: Path, content: bytes, *, flush: bool = True, overwrite: bool = True) -> None:
+    """Writes ``content`` to ``path``; ``flush``, ``overwrite`` and errors as ``replacing``."""
+    with replacing(path, flush=flush, overwrite=overwrite) as temporary:
         _write(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, content)
 
 
 @contextmanager
-def replacing(path: Path, *, flush: bool = True) -> Iterator[Path]:
+def replacing(path: Path, *, flush: bool = True, overwrite: bool = True) -> Iterator[Path]:
     """A temporary name beside ``path``; what the context writes there takes the place of ``path``, or nothing does.
 
     ``flush`` brings it to the disk, so that it outlives a power cut from then on; without, only the rename is whole.
+    Without ``overwrite`` a file that has come there in the meantime stays.
 
     Raises:
-        DataError: the folder cannot be written, or ``path`` exists and is not a regular file.
+        DataError: the folder cannot be written, or ``path`` exists and is not a regular file or not to be replaced.
     """
     _require_regular(path)
     temporary = path.with_name(_temporary_name())
@@ -50,7 +51,10 @@ def replacing(path: Path, *, flush: bool = True) -> Iterator[Path]:
         yield temporary
         if flush:
             _flush(temporary, os.O_RDWR)
-        os.replace(temporary, path)
+        if overwrite:
+            os.replace(temporary, path)
+        else:
+            _put_beside_others(temporary, path)
     except OSError as error:
         raise DataError(f"cannot write {path}: {error.strerror or error}") from None
     finally:  # also when the user interrupts; after the rename there is nothing of this name
@@ -78,6 +82,35 @@ def append_line(path: Path, line: str) -> None:
         raise
 
 
+def read_text(path: Path, largest: int) -> str:
+    """The text of a small file that anybody may have written or named.
+
+    Raises:
+        DataError: the file is missing, no regular file or larger than ``largest`` bytes.
+        UnicodeDecodeError: it is not UTF-8.
+    """
+    try:
+        if path.exists() and not path.is_file():  # a pipe would be waited for, a device has no end
+            raise DataError(f"{path}: not a regular file")
+        with path.open("rb") as file:
+            content = file.read(largest + 1)
+        if len(content) > largest:
+            raise DataError(f"{path}: larger than {largest / 2**20:g} MiB")
+        return content.decode()
+    except OSError as error:
+        raise DataError(f"{path}: {error.strerror or error}") from None
+
+
+def flush_appended(path: Path) -> None:
+    """Brings the lines of ``append_line`` to the disk, if there are any.
+
+    Raises:
+        OSError: the disk does not take them.
+    """
+    if path.exists():
+        _flush(path, os.O_RDWR)
+
+
 def require_writable(path: Path) -> None:
     """Finds out whether ``path`` could be written now, without touching it; errors as ``replacing``."""
     _require_regular(path)
@@ -90,15 +123,27 @@ def require_writable(path: Path) -> None:
         raise DataError(f"cannot write {path}: {error.strerror or error}") from None
 
 
-def require_free(*paths: Path, overwrite: bool = False) -> None:
+def require_free(
+    *paths: Path,
+    overwrite: bool = False,
+    folders: bool = False,
+    way_out: str = "choose another name, or replace it with --overwrite",
+) -> None:
     """Refuses names that are taken: no command replaces a file that it cannot know to be its own.
 
+    Args:
+        paths: the names.
+        overwrite: whether somebody asked for it.
+        folders: whether an empty folder counts as free.
+        way_out: what to do where one is taken.
+
     Raises:
-        DataError: one of ``paths`` exists and ``overwrite`` was not asked for.
+        DataError: one of ``paths`` exists.
     """
     for path in paths:
-        if os.path.lexists(path) and not overwrite:
-            raise DataError(f"{path} exists: choose another name, or replace it with --overwrite")
+        empty = folders and path.is_dir() and not path.is_symlink() and not any(path.iterdir())
+        if os.path.lexists(path) and not empty and not overwrite:
+            raise DataError(f"{path} exists: {way_out}")
 
 
 def remove_temporaries(folders: Iterable[Path]) -> None:
@@ -112,6 +157,18 @@ def remove_temporaries(folders: Iterable[Path]) -> None:
             if (match := TEMPORARY.fullmatch(name)) and _is_of_the_dead(*match.groups()):
                 with contextlib.suppress(OSError):
                     os.unlink(folder / name)
+
+
+def _put_beside_others(temporary: Path, path: Path) -> None:
+    """Gives ``temporary`` the name ``path`` in one step in which the system looks whether that is taken."""
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        require_free(path)
+        raise
+    except OSError:  # a file system without links; here a reader can see an empty file for a moment
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL))
+        os.replace(temporary, path)
 
 
 def _require_regular(path: Path) -> None:

@@ -42,6 +42,10 @@ class WeightAverage:
         decay = average_decay(self._config, steps_done, self._images)
         torch._foreach_lerp_(list(self._mean.values()), list(self._live.values()), 1 - decay)
 
+    def restart(self) -> None:
+        """Makes the average a copy of the live weights, as at the start of a run."""
+        self.load_state_dict(self._live)
+
     @contextmanager
     def applied(self) -> Iterator[None]:
         """Puts the average into the modules for the time of the context."""

@@ -1,4 +1,4 @@
-"""What a run writes for people: TensorBoard files, metrics.jsonl and preview images. None is fatal to the run."""
+"""The logs of a run: TensorBoard files, metrics.jsonl and preview images. A failure to write them is never fatal."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from i2i.data.images import Pixels, write_image
 from i2i.device import read
 from i2i.display import one_line, warn
 from i2i.errors import DataError
-from i2i.storage.files import append_line, write_atomically
+from i2i.storage.files import append_line, flush_appended, write_atomically
 from i2i.storage.runs import RunFolder
 from i2i.tiles import tile
 
@@ -127,6 +127,7 @@ class RunLog:
     def flush(self) -> None:
         """Brings everything to disk; before each checkpoint."""
         self._write(lambda writer: writer.flush())
+        self._safely(lambda: flush_appended(self._run.metrics))
 
     def close(self) -> None:
         """Closes the TensorBoard file."""

@@ -1,9 +1,10 @@
-"""Starting a run, and continuing one: what Python and the command line call."""
+"""Starts and resumes runs, from Python and from the command line."""
 
 from __future__ import annotations
 
 import os
 import re
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from functools import wraps
@@ -13,6 +14,7 @@ from typing import Any, Concatenate, ParamSpec
 import torch
 
 from i2i.config.changes import continued
+from i2i.config.resolve import changed
 from i2i.config.schema import Config
 from i2i.data.identity import ImageList
 from i2i.device import environment, raise_if_out_of_memory
@@ -24,6 +26,7 @@ from i2i.storage.runs import RUNS, RunFolder, new_run
 from i2i.storage.weights import load_newest
 from i2i.training.callbacks import Callback
 from i2i.training.schedule import describe
+from i2i.training.start_from import start_from
 from i2i.training.trainer import Outcome, Trainer
 from i2i.world import world
 
@@ -45,7 +48,7 @@ def train(
 
     Raises:
         ConfigError, DataError: the run cannot be started; nothing is written.
-        TrainingStopped: a loss is not finite.
+        TrainingStopped: a loss or gradient is not finite.
     """
     wanted = None if run is None else Path(run)
     if int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")):  # torchrun has started the same command again
@@ -53,11 +56,14 @@ def train(
             raise DataError("torchrun restarted this training: give --run, so that a restart finds its run and goes on")
         if RunFolder(wanted).config.is_file():
             return resume(wanted, callbacks=callbacks)
+    if config.training.start_from is not None:
+        config = changed(config, {"training.start_from": str(Path(config.training.start_from).absolute())})
     trainer = Trainer(config)
+    _take_weights(trainer)
     if not trainer.is_main:  # the first process makes the folder and is the only one that writes
         return _fit(trainer, RunFolder(wanted or RUNS), callbacks)
     for root in trainer.data.roots:
-        if wanted is not None and root.resolve() in wanted.resolve().parents:
+        if wanted is not None and Path(os.path.realpath(root)) in Path(os.path.realpath(wanted)).parents:
             raise DataError(f"the run {wanted} would lie in the data {root}, and its previews among the images")
     folder = new_run(name or config.arch, wanted)
     try:
@@ -108,7 +114,7 @@ def resume(
             changed or are gone.
         ConfigError: ``steps`` is not beyond what is done, or a setting that may not change.
         WeightsError: no checkpoint can be read.
-        TrainingStopped: a loss is not finite.
+        TrainingStopped: a loss or gradient is not finite.
     """
     run = RunFolder(Path(root))
     given = dict(settings or {}) | ({} if steps is None else {"training.steps": steps})
@@ -120,6 +126,7 @@ def resume(
     trainer = Trainer(config, listed=None if checkpoint is None else _listed(run))
     if checkpoint is None:
         warn(f"{root} has no checkpoint yet: starting at step 0")
+        _take_weights(trainer)
     else:
         trainer.restore(*checkpoint)
     del checkpoint  # the run has its own copy
@@ -132,6 +139,12 @@ def resume(
     return _fit(trainer, run, callbacks)
 
 
+def _take_weights(trainer: Trainer) -> None:
+    training = trainer.config.training
+    if training.start_from is not None:
+        start_from(trainer.engine, Path(training.start_from), averaged=training.start_weights == "average")
+
+
 def _listed(run: RunFolder) -> ImageList | None:
     """The images that the run has learnt from; None where their list is lost, and the folder has to have the same."""
     try:
@@ -141,6 +154,17 @@ def _listed(run: RunFolder) -> ImageList | None:
     except (OSError, ValueError) as error:
         warn(f"{run.images} cannot be read ({error}): taking the images as they lie in the data")
         return None
+
+
+def _way_on(config: Config, run: RunFolder) -> str:
+    """What to try after a loss or gradient was not finite: the command of a gentler new run."""
+    gentler = [f"--set optimizers.{player}.lr={each.lr / 2:g}" for player, each in config.optimizers.items()]
+    if config.training.clip_norm is None:
+        gentler.append("--set training.clip_norm=1")
+    if config.training.precision != "fp32":
+        gentler.append("--precision fp32")
+    command = f"i2i train --config {shlex.quote(str(run.config))} {' '.join(gentler)}"
+    return f"going on would end the same way; a new run with half the rate: {command} (docs/doctor.md says more)"
 
 
 def leave_processes() -> None:
@@ -176,7 +200,7 @@ def _fit(trainer: Trainer, run: RunFolder, callbacks: Sequence[Callback]) -> Out
         kept = run.checkpoints()
         state = f"the last good state is {kept[-1]}" if kept else "no checkpoint was written yet"
         if isinstance(error, TrainingStopped):
-            raise TrainingStopped(f"{error}; {state}; lower the learning rate or use training.precision=fp32") from None
+            raise TrainingStopped(f"{error}; {state}; {_way_on(trainer.config, run)}") from None
         if isinstance(error, DataError):
             raise DataError(f"{error}; {state}") from None
         if world().size > 1 and _PEER_LOST.search(str(error)):

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from i2i.cli.ending import tell
 from i2i.cli.options import FileName, example
 
 
@@ -16,9 +17,9 @@ from i2i.cli.options import FileName, example
 def export_state(model: Path, output: Path, direction: str | None) -> None:
     """Export a generator for the reference PyTorch code.
 
-    MODEL is a run folder or weight file; the code of CycleGAN, pix2pix or CUT loads what is written.
+    MODEL is a run folder or weight file. The output is a state dict for the code of CycleGAN, pix2pix or CUT.
     """
     from i2i.exchange import state_files
 
     given = state_files.export_state(model, output, direction)
-    click.echo(f"exported {given.network}: {given.path}")
+    tell(f"exported {given.network}: {given.path}")

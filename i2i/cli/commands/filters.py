@@ -8,8 +8,18 @@ from typing import TYPE_CHECKING
 
 import click
 
-from i2i.cli.ending import DONE, SKIPPED
-from i2i.cli.options import FileName, FilledText, Units, device_option, example, model_option, overwrite_option
+from i2i.cli.ending import DONE, SKIPPED, tell
+from i2i.cli.options import (
+    SEED,
+    FileName,
+    FilledText,
+    Units,
+    device_option,
+    example,
+    max_pixels_option,
+    model_option,
+    overwrite_option,
+)
 from i2i.display import warn
 from i2i.storage.files import require_free
 
@@ -23,16 +33,17 @@ if TYPE_CHECKING:
     )
 )
 @click.argument("path", metavar="DATA", type=FilledText())
-@click.option("-o", "--output", type=FileName(), default="filters.png", show_default=True)
+@click.option("-o", "--output", type=FileName(), default="filters.png", show_default=True, help="Image to write.")
 @model_option
-@click.option("--network", help="Discriminator of a method with two, such as discriminator_B.  [default: the first]")
-@click.option("--stage", help="Stage of the discriminator, such as layer2.  [default: the last]")
+@click.option("--network", help="Discriminator to use if there are two, e.g. discriminator_B.  [default: the first]")
+@click.option("--stage", help="Stage of the discriminator, e.g. layer2.  [default: the last]")
 @click.option(
-    "--units", type=Units(), default="6", show_default=True, help="Number of units, or their indices like 0,5,9."
+    "--units", type=Units(), default="6", show_default=True, help="Number of units, or their indices, e.g. 0,5,9."
 )
 @click.option("--images", is_flag=True, help="Show each image beside its gradient.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Random seed of the untrained weights.")
-@click.option("--json", "report_file", type=FileName(), help="Write the report to this file as well.")
+@click.option("--seed", type=SEED, default=0, show_default=True, help="Random seed of the untrained weights.")
+@click.option("--json", "report_file", type=FileName(), help="Also write the report to this JSON file.")
+@max_pixels_option
 @overwrite_option
 @device_option
 def filters(
@@ -45,16 +56,18 @@ def filters(
     images: bool,
     seed: int,
     report_file: Path | None,
+    max_pixels: int,
     overwrite: bool,
     device: Device,
 ) -> None:
     """Show what a discriminator's units respond to.
 
-    Guided backpropagation on images of DATA: an untrained discriminator on the left, the model's on the right.
+    Uses guided backpropagation on images of DATA. The left half shows an untrained discriminator, the right half the
+    model's.
 
-    The discriminator of a translator comes from its run's newest checkpoint: --model takes the run folder. DATA is then
-    a set with trainA/ and trainB/, of which the images of its domain are taken, or a folder of images of that domain;
-    for pix2pix, which judges pairs, a set of pairs.
+    A translator's discriminator is read from the run's newest checkpoint, so --model must be the run folder. DATA is
+    then a set with trainA/ and trainB/, or a folder of images of the discriminator's domain; for pix2pix, whose
+    discriminator sees pairs, a set of pairs.
     """
     from i2i.probes.discriminators import load_discriminator
     from i2i.probes.filters import find_filters, require_image_name, write_sheet
@@ -62,11 +75,11 @@ def filters(
     require_image_name(output)
     require_free(output, *([report_file] if report_file else []), overwrite=overwrite)
     probed = load_discriminator(model, name=network, device=device)
-    found = find_filters(probed, path, stage=stage, units=units, seed=seed)
+    found = find_filters(probed, path, stage=stage, units=units, seed=seed, max_pixels=max_pixels)
     write_sheet(output, found, images=images)
     if report_file is not None:
         found.write(report_file)
     for problem in found.skipped:
         warn(f"left out: {problem}")
-    click.echo(found.line(output))
+    tell(found.line(output))
     sys.exit(SKIPPED if found.skipped else DONE)

@@ -1,4 +1,4 @@
-"""``i2i train``: options become settings; a new run is started, described or continued."""
+"""``i2i train``: turns options into settings; starts, describes or continues a run."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from i2i.cli.ending import DONE, INTERRUPTED, SKIPPED, as_called
+from i2i.cli.ending import DONE, INTERRUPTED, SKIPPED, as_called, stoppable, tell
 from i2i.cli.options import DEVICE, DEVICE_HELP, Duration, FileName, FilledText, example, pass_settings, setting
 from i2i.display import say
 from i2i.needs import is_built_in, require_data
@@ -26,31 +26,36 @@ if TYPE_CHECKING:
         "i2i train --resume runs/NAME",
     )
 )
-@click.option("--arch", help="Recipe; i2i archs lists them.")
+@click.option("--arch", help="Recipe to train; i2i archs lists them.")
 @setting(
     "--data", "data.path", type=FilledText(), help="Data folder or built-in set.  [default: the recipe's built-in set]"
 )
-@setting("--a", "data.a", type=FilledText(), help="Folder of domain A, of any name; with --b, instead of --data.")
+@setting("--a", "data.a", type=FilledText(), help="Folder of domain A; use with --b instead of --data.")
 @setting("--b", "data.b", type=FilledText(), help="Folder of domain B.")
-@setting(
-    "--test-a", "data.test_a", type=FilledText(), help="Held-out images of A.  [default: a tenth of A, by file name]"
-)
-@setting("--test-b", "data.test_b", type=FilledText(), help="Held-out images of B.")
+@setting("--test-a", "data.test_a", type=FilledText(), help="Folder of held-out images of A.  [default: a tenth of A]")
+@setting("--test-b", "data.test_b", type=FilledText(), help="Folder of held-out images of B.  [default: a tenth of B]")
+@setting("--max-pixels", "data.max_pixels", type=int, metavar="N", help="Largest image that is read, in pixels.")
 @click.option("--config", "config_file", type=FileName(), help="YAML file of settings.")
 @click.option(
     "--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Any setting, e.g. training.log_every=10."
+)
+@setting(
+    "--from",
+    "training.start_from",
+    type=FileName(),
+    help="Start with the networks of this run or weight file; without --arch, also with the settings of the run.",
 )
 @click.option("--run", type=FileName(), help="Run folder to create.  [default: a new one in runs/]")
 @click.option(
     "--resume",
     type=FileName(),
-    help="Continue this run; its length, cadences, device, threads and the place of its data may change.",
+    help="Run folder to continue; length, logging, device, threads and data location may change.",
 )
-@setting("--steps", "training.steps", type=click.IntRange(1), help="Length in training steps.")
-@setting("--epochs", "training.epochs", type=click.IntRange(1), help="Length in epochs of the larger domain.")
+@setting("--steps", "training.steps", type=click.IntRange(1), help="Number of training steps.")
+@setting("--epochs", "training.epochs", type=click.IntRange(1), help="Number of epochs, counted on the larger domain.")
 @setting("--max-time", "training.max_time", type=Duration(), help="Stop after this time, e.g. 10m.")
 @setting("--image-size", "image_size", type=int, help="Side of the training crops, in pixels.")
-@setting("--batch-size", "training.batch_size", type=int, help="Images of each domain in a batch.")
+@setting("--batch-size", "training.batch_size", type=int, help="Images per domain in a batch, over all processes.")
 @setting("--seed", "training.seed", type=int, help="Random seed.")
 @setting("--device", "training.device", type=DEVICE, help=DEVICE_HELP)
 @setting(
@@ -60,7 +65,7 @@ if TYPE_CHECKING:
     help="Precision of the computation.",
 )
 @setting("--threads", "training.threads", type=click.IntRange(1), help="Number of CPU threads.  [default: torch's]")
-@click.option("--dry-run", is_flag=True, help="Show settings, data, schedule, memory and time; train nothing.")
+@click.option("--dry-run", is_flag=True, help="Show settings, data, schedule, memory and time without training.")
 @pass_settings
 def train(
     settings: dict[str, Any],
@@ -74,36 +79,45 @@ def train(
     """Train a translator, or continue a run."""
     if settings["training.steps"] is not None and settings["training.epochs"] is not None:
         raise click.UsageError("give --steps or --epochs, not both")
-    if resume is not None:
-        others = {"--arch": arch, "--config": config_file, "--run": run}
-        _finish(_resume(resume, settings | others, assignments, dry_run))
-    if arch is None and config_file is None:
-        raise click.UsageError("give --arch (see i2i archs), or --resume to continue a run")
-    config = _configure(arch, config_file, settings, assignments)
-    if dry_run:
-        from i2i.training.dry_run import describe_run
+    source = settings["training.start_from"]
+    if arch is None and config_file is None and resume is None and not (source is not None and source.is_dir()):
+        raise click.UsageError("give --arch (see i2i archs), --from RUN, or --resume to continue a run")
+    root = shlex.quote(str(resume or run or "RUN"))
+    with stoppable(f"what has been saved goes on with: {as_called('i2i')} train --resume {root}"):
+        if resume is not None:
+            others = {"--arch": arch, "--config": config_file, "--run": run}
+            _finish(_resume(resume, settings | others, assignments, dry_run))
+        config = _configure(arch, config_file, settings, assignments)
+        if dry_run:
+            from i2i.training.dry_run import describe_run
 
-        click.echo(describe_run(config))
-        return
-    from i2i.training.start import train as train_run
+            tell(*describe_run(config))
+            return
+        from i2i.training.start import train as train_run
 
-    _finish(train_run(config, run))
+        _finish(train_run(config, run))
 
 
 def _configure(
     arch: str | None, config_file: Path | None, settings: dict[str, Any], assignments: tuple[str, ...]
 ) -> Config:
-    """The configuration of a new run, whose data is there."""
+    """The configuration of a new run; refuses missing data."""
     named = settings["data.path"]
     if named is not None:
         require_data(named)
     from i2i.config.resolve import read_config, resolve_config
+    from i2i.storage.runs import RunFolder, weight_file
 
     file = None if config_file is None else read_config(config_file)
-    config = resolve_config(arch, file=file, options=settings, assignments=assignments)
+    source = settings["training.start_from"]
+    if source is not None:
+        weight_file(source)
+        settings = settings | {"training.start_from": str(source)}
+    run = RunFolder(source).read_config() if arch is None and file is None else None
+    config = resolve_config(arch, run=run, file=file, options=settings, assignments=assignments)
     if config.data.a is None:
         require_data(config.data.path)
-    if named is None and is_built_in(config.data.path):
+    if named is None and run is None and is_built_in(config.data.path):
         say(f"no --data given: using the built-in set {config.data.path}")
     return config
 
@@ -133,5 +147,5 @@ def _finish(outcome: Outcome) -> NoReturn:
         use = "translate INPUT" if outcome.translates else "sample"
         lines = [f"trained {outcome.step:,} steps: {outcome.run.model}", f"use it: {i2i} {use} --model {root}"]
     if outcome.is_main:
-        click.echo("\n".join(lines))
+        tell(*lines)
     sys.exit(INTERRUPTED if outcome.interrupted else SKIPPED if outcome.problems else DONE)
