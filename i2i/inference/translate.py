@@ -72,7 +72,7 @@ def plan(source: Path, output: Path | None, image_format: Format, *, overwrite: 
         return Plan([job], None)
     if not source.is_dir():
         raise DataError(f"{source} is neither a regular file nor a folder")
-    whole = source.resolve()
+    whole = _real(source)
     if output is None and not whole.name:
         raise DataError(f"{source}: give an output with -o")
     folder = output or whole.with_name(f"{whole.name}-translated")
@@ -84,15 +84,20 @@ def plan(source: Path, output: Path | None, image_format: Format, *, overwrite: 
         without = f", without {denied[0]}" if denied else ""
         raise DataError(f"{source}: no images (jpg, png, webp, bmp, tiff) in it{without}")
     jobs = _name_outputs(source, files, folder, image_format)
-    inputs = {job.source.resolve() for job in jobs}
+    inputs = {_real(job.source) for job in jobs}
     for path in (folder, *(job.target for job in jobs)):
-        place = path.resolve()
+        place = _real(path)
         if place in inputs or whole in (place, *place.parents):
             raise DataError(f"the output {path} would be inside the input or replace it: choose one outside {source}")
     # Listed before the report is read, so that every output listed here is in the report.
     existing = [job.target for job in jobs if os.path.lexists(job.target)]
     Outputs(folder, overwrite=overwrite).require_ours(existing)
     return Plan(jobs, folder, denied)
+
+
+def _real(path: Path) -> Path:
+    """The place that a path leads to; of links that lead in a circle, one of them, where ``resolve`` would raise."""
+    return Path(os.path.realpath(path))
 
 
 def _plan_file(source: Path, output: Path | None, image_format: Format) -> Job:
@@ -102,7 +107,7 @@ def _plan_file(source: Path, output: Path | None, image_format: Format) -> Job:
     elif not is_image(target):
         known = ", ".join(sorted(SUFFIXES))
         raise DataError(f"{target}: cannot write {target.suffix}; supported: {known}")
-    if target.resolve() == source.resolve():
+    if _real(target) == _real(source):
         raise DataError(f"{target} is the input itself: choose another output")
     return Job(source, target)
 

@@ -126,7 +126,7 @@ def drop_features(sampler: Sampler, chosen: str, *, count: int, label: str | int
     stages = sampler.method.generator.stages()
     if stage not in stages or not what:
         known = ", ".join(stages) or "none"
-        raise ConfigError(f"feature {chosen!r}: write STAGE:3,17 or STAGE:BOXES.yaml with a stage of {known}")
+        raise ConfigError(f"feature {chosen[:80]!r}: write STAGE:3,17 or STAGE:BOXES.yaml with a stage of {known}")
     first, maps = 0, tuple(map(int, re.findall(r"\d{1,9}", what)))
     lines: tuple[str, ...] = ()
     if not re.fullmatch(r"\d{1,9}(,\d{1,9})*", what):

@@ -30,7 +30,7 @@ def locked(path: Path, what: str) -> Iterator[None]:
     Raises:
         DataError: another process, or another thread of this one, holds it, or it cannot be written.
     """
-    place = path.resolve()
+    place = Path(os.path.realpath(path))
     with _in_process:
         try:
             _take(path, what, taken_here=place in _held)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from i2i.cli.ending import DONE, SKIPPED
+from i2i.cli.ending import DONE, SKIPPED, tell
 from i2i.cli.options import FileName, FilledText, device_option, example, overwrite_option, require_model
 from i2i.display import warn
 from i2i.errors import ConfigError
@@ -100,7 +100,7 @@ def evaluate(
     print_report(report)
     if report_file is not None:
         report.write(report_file)
-        click.echo(f"all figures, down to those of each image: {report_file}")
+        tell(f"all figures, down to those of each image: {report_file}")
     for line in report.skipped:
         warn(f"left out: {line}")
     sys.exit(SKIPPED if report.skipped else DONE)
