@@ -282,7 +282,10 @@ def test_demo_leaves_a_run_a_contact_sheet_and_a_page(
     assert result.code == 0, result.err
     for name in ("contact-sheet.png", "index.html", "model.safetensors", "config.yaml", "translated/report.json"):
         assert (tmp_path / "demo" / name).is_file()
-    assert "contact-sheet.png" in (tmp_path / "demo/index.html").read_text()
+    page = (tmp_path / "demo/index.html").read_text()
+    assert "i2i demo: line drawings, coloured" in page
+    assert "CC BY-SA 4.0" in page
+    assert page.count('class="shot"') == 180, "60 drawings: input, ours and truth"
     assert result.out.count("i2i ") >= 2
     assert "tensorboard --logdir runs" in result.out
 

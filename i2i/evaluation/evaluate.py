@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 
-
 from i2i.batch import Domain, Needs
 from i2i.config.explain import leaves
 from i2i.config.schema import Config, DataConfig, Device

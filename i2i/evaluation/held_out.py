@@ -159,7 +159,9 @@ def _two_domains(wanted: Wanted) -> HeldOut:
         used = {path.path for pair in pairs for path in pair}
         skipped += [f"{i.path}: no partner of the same name" for i in (*split.a, *split.b) if i.path not in used]
     files = [list(side) for side in zip(*spread(pairs, wanted.count), strict=True)] if pairs else _few(split, wanted)
-    trained = [list(side) for side in zip(*train_pairs, strict=True)] if train_pairs else [layout.train.a, layout.train.b]
+    trained = (
+        [list(side) for side in zip(*train_pairs, strict=True)] if train_pairs else [layout.train.a, layout.train.b]
+    )
     domains: tuple[Domain, Domain] = ("A", "B")
     loadings = [Loading.of(wanted.images, domain, wanted.image_size) for domain in domains]
     stores = [_read(own, loading) for own, loading in zip(files, loadings, strict=True)]
@@ -231,9 +233,7 @@ def _few(split: Split, wanted: Wanted) -> list[list[ImageFile]]:
     return [spread(side, wanted.count) for side in (split.a, split.b)]
 
 
-def _labels(
-    files: Sequence[Sequence[ImageFile]], roots: Sequence[Path]
-) -> tuple[tuple[str, ...], list[list[int]]]:
+def _labels(files: Sequence[Sequence[ImageFile]], roots: Sequence[Path]) -> tuple[tuple[str, ...], list[list[int]]]:
     """The names of all images' sub-folders, and each image's number.
 
     Raises:

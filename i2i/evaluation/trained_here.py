@@ -129,5 +129,5 @@ def _unit(images: Tensor) -> Tensor:
 @contextmanager
 def _seeded(seed: int, name: str) -> Iterator[None]:
     with torch.random.fork_rng(devices=()), torch.inference_mode(False), torch.enable_grad():
-        torch.random.default_generator.manual_seed(derive_seed(seed, "evaluation", name))
+        torch.manual_seed(derive_seed(seed, "evaluation", name))
         yield

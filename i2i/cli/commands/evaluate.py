@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     "--features",
     metavar="NAME|FILE",
     type=FilledText(),
-    help="Feature network: lite0, inception (fetched on first use), or a file of Inception's weights.  [default: lite0]",
+    help="Feature network: lite0, inception (fetched on first use) or a file of its weights.  [default: lite0]",
 )
 @click.option(
     "--metrics", metavar="NAME,...", type=FilledText(), help="Figures to measure.  [default: all that can be]"
@@ -52,7 +52,9 @@ if TYPE_CHECKING:
 )
 @click.option("--count", type=click.IntRange(2), default=1000, show_default=True, help="Held-out images at most.")
 @click.option("--unpaired", is_flag=True, help="Do not take images of equal names in A and B for partners.")
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Random seed of samples and patches.")
+@click.option(
+    "--seed", type=click.IntRange(0), default=0, show_default=True, help="Random seed of samples and patches."
+)
 @click.option("--json", "report_file", type=FileName(), help="Write all figures to this file as well.")
 @overwrite_option
 @device_option
@@ -72,8 +74,8 @@ def evaluate(
 ) -> None:
     """Measure how good models are on held-out images.
 
-    Beside every figure stand those of real images and of the inputs, unchanged. docs/evaluation.md says what each figure
-    means, and what must not be compared.
+    Beside every figure stand those of real images and of the inputs, unchanged. docs/evaluation.md says what each
+    figure means, and what must not be compared.
     """
     if launched().size > 1:
         raise ConfigError("i2i evaluate works in one process: call it without torchrun")

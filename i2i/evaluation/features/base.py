@@ -6,6 +6,7 @@ import hashlib
 from abc import abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any, ClassVar
 
 import numpy as np
@@ -110,6 +111,6 @@ def state_dict_of(path: Path, sha256: str = "") -> tuple[dict[str, Tensor], str]
         return torch.load(path, map_location="cpu", weights_only=True), digest
     except OSError as error:
         raise DataError(f"{path}: {error.strerror or error}") from None
-    except (RuntimeError, ValueError, EOFError, torch.serialization.pickle.UnpicklingError) as error:
+    except (RuntimeError, ValueError, EOFError, UnpicklingError) as error:
         reason = " ".join(str(error).split())[:120]
         raise DataError(f"{path} is not a file of weights that can be read safely ({reason})") from None

@@ -40,5 +40,5 @@ def covered(points: Values, manifold: Values) -> Values:
     within = squared_distances(manifold, manifold)
     np.fill_diagonal(within, 0.0)
     radii = np.partition(within, NEIGHBOURS, axis=1)[:, NEIGHBOURS]  # the nearest is the point itself
-    inside: Values = (squared_distances(points, manifold) <= radii).any(1).astype(np.float64)
-    return inside
+    inside = [bool(row.any()) for row in squared_distances(points, manifold) <= radii]
+    return np.array(inside, np.float64)
