@@ -45,9 +45,9 @@ def compare(
     overwrite: bool,
     device: Device,
 ) -> None:
-    """Show what models make of held-out images, side by side, on one page.
+    """Show the images of models side by side.
 
-    OUTPUT is a single file that a browser opens: input, each model's output, and truth where there is one; sorted by
+    OUTPUT is a single HTML file of held-out images, which a browser opens: input, each model's output, and truth where there is one; sorted by
     name or by a figure, the worst first; with zoom, and a slider between two images. RUN is a run folder or a weight
     file, by default the newest run. Models that draw images from noise are compared by grids of samples.
     """
