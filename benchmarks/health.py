@@ -1,8 +1,8 @@
 """Whether the doctor leaves healthy runs alone, and what it costs.
 
-Three recipes in small forms with their built-in sets and several seeds: for every figure of the doctor its most suspicious value over
-the second half of all runs beside its threshold, and the signs that were on. Then the seconds of a look in turns with
-those of a step, and what part of the run's time the looks take at their cadence.
+Three recipes in small forms with their built-in sets and several seeds: for every figure of the doctor its most
+suspicious value over the second half of all runs beside its threshold, and the signs that were on. Then the seconds of
+a look in turns with those of a step, and what part of the run's time the looks take at their cadence.
 
 usage: python -m benchmarks.health [--recipe cyclegan-fast dcgan pix2pix] [--seeds 0 1 2] [--steps 600] [--turns 5]
 """

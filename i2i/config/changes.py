@@ -1,4 +1,4 @@
-"""What may differ between a run and its continuation."""
+"""The settings that may change when a run is resumed."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""What describes a model, and what describes the run that trains it: typed sections; unknown keys are errors.
+"""The configuration of a model, and of the run that trains it: typed sections; unknown keys are errors.
 
-A weight file carries a ``ModelConfig``, a run folder a ``Config``, from which the model's is taken.
+A weight file contains a ``ModelConfig``, a run folder a ``Config``, which includes the model's.
 """
 
 from __future__ import annotations

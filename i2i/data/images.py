@@ -56,6 +56,8 @@ STRIP_PIXELS = 1 << 20
 """Larger images are converted strip by strip, so that there are never two copies of one."""
 LARGE_PIXELS = 1 << 24
 """Of images with more pixels one is decoded at a time, so that memory does not grow with the threads."""
+MAX_SCANS = 500
+"""Of a progressive JPEG; programs write about ten."""
 
 
 def is_image(path: Path) -> bool:
@@ -115,6 +117,7 @@ def read_image(
         DataError: the file is missing, truncated, not an image, in a mode without a known range, or too large.
     """
     with opened(path, max_pixels) as file, _turn(file):
+        _require_few_scans(file)
         return from_pil(file, channels, background)
 
 
@@ -167,6 +170,19 @@ def _identified(content: BufferedReader, path: Path, max_pixels: int) -> ImageFi
         except SyntaxError:
             continue
     raise DataError(f"not an image that can be read ({', '.join(str(reader.format) for reader in READERS)})")
+
+
+def _require_few_scans(image: ImageFile) -> None:
+    """Each scan of a progressive JPEG costs a walk over the whole image, and a few bytes of the file can be one."""
+    if "progressive" not in image.info or image.fp is None:
+        return
+    place, scans = image.fp.tell(), 0
+    image.fp.seek(0)
+    while block := image.fp.read(2**20):
+        scans += block.count(b"\xff\xda")
+        if scans > MAX_SCANS:
+            raise DataError(f"more than {MAX_SCANS} scans, as no program writes them")
+    image.fp.seek(place)
 
 
 def _allow(max_pixels: int) -> None:

@@ -1,4 +1,4 @@
-"""The data of noise-to-image methods: images of one domain, with labels where the method takes them."""
+"""The data of noise-to-image methods: images of one domain, with labels if the method uses them."""
 
 from __future__ import annotations
 

@@ -14,6 +14,7 @@ import numpy as np
 from i2i.data.bounds import MAX_ARRAY_BYTES, read_regular
 from i2i.data.images import Pixels
 from i2i.errors import DataError
+from i2i.storage.files import read_text
 
 SIDE = 32
 PIXELS = 3 * SIDE * SIDE
@@ -49,13 +50,10 @@ def read_names(path: Path) -> tuple[str, ...]:
         DataError: no such file, or no names in it.
     """
     try:
-        names = tuple(
-            line.strip() for line in read_regular(path, MAX_NAMES_BYTES).decode().splitlines() if line.strip()
-        )
-    except OSError as error:
-        raise DataError(f"{path}: the names of the labels cannot be read ({error.strerror or error})") from None
+        lines = read_text(path, MAX_NAMES_BYTES).splitlines()
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: the names of the labels cannot be read ({error})") from None
+    names = tuple(line.strip() for line in lines if line.strip())
     if len(set(names)) != len(names) or not names:
         raise DataError(f"{path} does not hold the names of the labels, one in a line")
     return names
@@ -76,6 +74,8 @@ def read_records(path: Path, files: RecordFiles, count: int) -> tuple[Pixels, li
         content = np.frombuffer(read_regular(path, MAX_ARRAY_BYTES), np.uint8)
     except OSError as error:
         raise DataError(f"{path}: {error.strerror or error}; a set of records needs all its files") from None
+    except MemoryError:
+        raise DataError(f"{path}: not enough memory to read it") from None
     length = files.labels + PIXELS
     if not len(content) or len(content) % length:
         raise DataError(f"{path} has {len(content):,} bytes, not a multiple of a record's {length:,}: fetch it again")

@@ -1,4 +1,4 @@
-"""What every kind of training data offers to the loop, and what the kinds share."""
+"""The interface of training data to the training loop, and code shared by all kinds of data."""
 
 from __future__ import annotations
 

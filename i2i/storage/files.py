@@ -1,4 +1,4 @@
-"""The one way in which files are written: a reader sees the old file or the complete new one, never a mixture.
+"""Atomic file writes: a reader sees the old file or the complete new one, never a mixture.
 
 A temporary file beside the target, with a name of this process's own, is flushed to the disk and renamed; then the
 folder is flushed. An error removes the temporary file; that of a process which was killed goes with

@@ -77,14 +77,20 @@ class HealthCheck:
 
     def look(self, trainer: Trainer) -> None:
         """Measures every sign, writes the figures down, and warns of what is new."""
+        values = self.measure(trainer)
+        trainer.record(values)
+        enough = trainer.engine.step_count >= FEW_STEPS.threshold
+        self._tell(self._watch.add(values, over=trainer.position.over and enough))
+
+    def measure(self, trainer: Trainer) -> dict[str, float]:
+        """The figures of this step, by their tags."""
         values = _few_images(trainer) | _rate_at_zero(trainer)
         values |= {f"health/{k}": v for k, v in self._curves.figures(list(self._players), self._generators).items()}
         seed, step = trainer.config.training.seed, trainer.engine.step_count
         torch.manual_seed(derive_seed(seed, "health", step))  # the next step draws from its own
         with as_rank(0, 1):
             values |= self._looks(trainer)
-        trainer.record(values)
-        self._tell(self._watch.add(values, over=trainer.position.over and step >= FEW_STEPS.threshold))
+        return values
 
     def _looks(self, trainer: Trainer) -> dict[str, float]:
         training, engine = trainer.config.training, trainer.engine

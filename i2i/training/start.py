@@ -1,4 +1,4 @@
-"""Starting a run, and continuing one: what Python and the command line call."""
+"""Starts and resumes runs, from Python and from the command line."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def train(
     if not trainer.is_main:  # the first process makes the folder and is the only one that writes
         return _fit(trainer, RunFolder(wanted or RUNS), callbacks)
     for root in trainer.data.roots:
-        if wanted is not None and root.resolve() in wanted.resolve().parents:
+        if wanted is not None and Path(os.path.realpath(root)) in Path(os.path.realpath(wanted)).parents:
             raise DataError(f"the run {wanted} would lie in the data {root}, and its previews among the images")
     folder = new_run(name or config.arch, wanted)
     try:

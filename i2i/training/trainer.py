@@ -1,4 +1,4 @@
-"""The loop: runs steps, logs, previews, saves, stops when asked, and goes on exactly where a checkpoint was written."""
+"""The training loop: runs steps, logs, previews, saves, stops when asked, and resumes exactly from a checkpoint."""
 
 from __future__ import annotations
 

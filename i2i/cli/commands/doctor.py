@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
 @click.command(epilog=example("i2i doctor runs/NAME"))
 @click.argument("run", metavar="RUN", type=FileName())
-@click.option("--json", "report_file", type=FileName(), help="Write the findings to this file as well.")
+@click.option("--json", "report_file", type=FileName(), help="Also write the findings to this JSON file.")
 @overwrite_option
 @device_option
 def doctor(run: Path, report_file: Path | None, overwrite: bool, device: Device) -> None:
-    """Say whether a run is sick, and what to do about it.
+    """Check the health of a run, and suggest fixes.
 
-    RUN may still be training. What it has measured is read, and held-out images are translated with its newest
-    weights. The exit code is 1 where a sign is on.
+    RUN may still be training. Reads its logs, and translates held-out images with its newest weights. The exit code is
+    1 if there is a problem.
     """
     require_free(*([report_file] if report_file else []), overwrite=overwrite)
     from i2i.storage.runs import RunFolder

@@ -1,4 +1,4 @@
-"""``i2i sample``: samples as a sheet or a folder, or one of the views of a generator."""
+"""``i2i sample``: writes samples as a sheet or a folder, or another view of a generator."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Request:
-    """What every view is drawn from, and where to."""
+    """The arguments that all views share."""
 
     sampler: Sampler
     output: Path
@@ -35,7 +35,7 @@ class Request:
 
 @click.command(epilog=example("i2i sample -o sheet.png", "i2i sample -o walk.png --walk 8"))
 @model_option
-@click.option("-o", "--output", type=FileName(), default="samples.png", show_default=True, help="PNG or folder.")
+@click.option("-o", "--output", type=FileName(), default="samples.png", show_default=True, help="PNG file or folder.")
 @click.option("--count", type=click.IntRange(1, 1_000_000_000), help="Number of images.  [default: 100]")
 @click.option("--label", help="Label of all images, for a conditional model.")
 @click.option("--seed", type=SEED, default=0, show_default=True, help="Random seed.")
@@ -44,15 +44,17 @@ class Request:
     "--walk",
     type=click.IntRange(2, 1_000_000),
     metavar="STOPS",
-    help="Interpolate between this many images, as a strip and a GIF.",
+    help="Interpolate between this many images; writes a strip and a GIF.",
 )
-@click.option("--arithmetic", metavar="EXPRESSION", help='With numbers of the sheet, e.g. "3,17 - 5,8 + 2".')
+@click.option(
+    "--arithmetic", metavar="EXPRESSION", help='Add and subtract latents of numbered images, e.g. "3,17 - 5,8 + 2".'
+)
 @click.option("--traverse", metavar="CODE", help="Vary one code of an InfoGAN along each row.")
 @click.option(
     "--drop-feature",
     metavar="STAGE:MAPS",
-    help="Samples without these maps of the generator, below whole ones: up2:0,5, or up2:BOXES.yaml with boxes round "
-    "what it shall forget, a list of {sample: 3, box: [x0, y0, x1, y1]}.",
+    help="Samples with and without these feature maps: up2:0,5, or up2:BOXES.yaml with boxes around what to remove, "
+    "a list of {sample: 3, box: [x0, y0, x1, y1]}.",
 )
 @overwrite_option
 @device_option
@@ -69,14 +71,14 @@ def sample(
 ) -> None:
     """Generate images from noise.
 
-    OUTPUT gets one sheet where it ends in .png, else it is a folder of files. What exists is replaced with --overwrite
-    alone. Several processes share the files of a folder: torchrun --nproc-per-node 2 -m -- i2i sample ...
+    An output ending in .png is one sheet; any other is a folder of files. Existing files are replaced only with
+    --overwrite. Under torchrun, several processes share the files of a folder.
     """
     chosen = [name for name in VIEWS if views[name] is not None]
     _refuse_together(chosen, output, {"count": count, "label": label, "truncation": truncation})
     if is_sheet(output):
         if launched().rank > 0:
-            sys.exit(DONE)  # one sheet is one process's
+            sys.exit(DONE)  # a sheet is written by one process
         gif = [output.with_suffix(".gif")] if "walk" in chosen else []
         require_free(output, *gif, overwrite=overwrite)
     require_model(model)
@@ -196,4 +198,4 @@ VIEWS: dict[str, Callable[[Request, Any], str]] = {
     "traverse": _traverse,
     "drop_feature": _drop_feature,
 }
-"""What the option of each name writes; the result is what there is to say of it."""
+"""Maps each option to the function that writes its view and returns a summary."""
