@@ -41,23 +41,18 @@ class Browser:
     def __init__(self, commands: int, answers: int) -> None:
         self._commands, self._answers, self._number = commands, answers, 0
         self._received, self._events = b"", list[dict[str, Any]]()
+        self._context, self._session = "", ""
         self.problems = list[str]()
-        target = self._call("Target.createTarget", url="about:blank")["targetId"]
-        self._session = self._call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
-        for domain in ("Page", "Runtime", "Log", "Network"):
-            self.call(f"{domain}.enable")
-
-    _session: str | None = None
 
     def call(self, method: str, **parameters: Any) -> Any:
         """Calls a method of the protocol for the page."""
-        return self._call(method, **parameters)
+        return self._call(method, session=self._session, **parameters)
 
-    def _call(self, method: str, **parameters: Any) -> Any:
+    def _call(self, method: str, session: str | None = None, **parameters: Any) -> Any:
         self._number += 1
         command: dict[str, Any] = {"id": self._number, "method": method, "params": parameters}
-        if self._session:
-            command["sessionId"] = self._session
+        if session is not None:
+            command["sessionId"] = session
         os.write(self._commands, json.dumps(command).encode() + b"\0")
         while (answer := self._read()).get("id") != self._number:
             self._note(answer)
@@ -86,19 +81,38 @@ class Browser:
         elif name == "Network.requestWillBeSent" and not about["request"]["url"].startswith(("data:", "file:")):
             self.problems.append(f"asked for {about['request']['url']}")
 
-    def open(self, page: Path) -> None:
-        """Opens a file and waits until it is loaded."""
-        self._events.clear()
-        self.call("Page.navigate", url=page.resolve().as_uri())
-        while not any(event.get("method") == "Page.loadEventFired" for event in self._events):
-            self._note(self._read())
+    def open(self, page: Path, width: int, height: int, *, dark: bool = False, touch: bool = False) -> None:
+        """Opens a file and waits until it is loaded; nothing that earlier pages have kept is there.
 
-    def view(self, width: int, height: int, *, dark: bool = False, touch: bool = False) -> None:
-        """Sets the size of the window, and whether the system is dark and has a touch screen."""
+        Args:
+            page: the file.
+            width: of the window.
+            height: of the window.
+            dark: whether the system is.
+            touch: whether the screen is touched.
+        """
+        if self._context:
+            self._call("Target.disposeBrowserContext", browserContextId=self._context)
+        self._context = self._call("Target.createBrowserContext")["browserContextId"]
+        target = self._call("Target.createTarget", url="about:blank", browserContextId=self._context)["targetId"]
+        self._session = self._call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+        for domain in ("Page", "Runtime", "Log", "Network"):
+            self.call(f"{domain}.enable")
         self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=touch)
         self.call("Emulation.setTouchEmulationEnabled", enabled=touch)
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self.call("Emulation.setEmulatedMedia", features=[scheme])
+        self._loaded("Page.navigate", url=page.resolve().as_uri())
+
+    def reload(self) -> None:
+        """Loads the page again."""
+        self._loaded("Page.reload")
+
+    def _loaded(self, method: str, **parameters: Any) -> None:
+        self._events.clear()
+        self.call(method, **parameters)
+        while not any(event.get("method") == "Page.loadEventFired" for event in self._events):
+            self._note(self._read())
 
     def ask(self, expression: str) -> Any:
         """The value of a JavaScript expression on the page."""
@@ -117,11 +131,12 @@ class Browser:
 
     def box(self, selector: str) -> tuple[float, float, float, float]:
         """Left, top, width and height of an element in the window, once it is scrolled into view."""
-        found = self.ask(
-            f"(() => {{ const element = document.querySelector({json.dumps(selector)});"
-            "element.scrollIntoView({block: 'nearest'}); const box = element.getBoundingClientRect();"
-            "return [box.left, box.top, box.width, box.height]; })()"
-        )
+        element = f"document.querySelector({json.dumps(selector)})"
+        self.ask(f"{element}.scrollIntoView({{block: 'nearest'}})")
+        self._settle()  # what comes into view may take another size
+        self.ask(f"{element}.scrollIntoView({{block: 'nearest'}})")
+        box = f"{element}.getBoundingClientRect()"
+        found = self.ask(f"[{box}.left, {box}.top, {box}.width, {box}.height]")
         left, top, width, height = found
         return left, top, width, height
 

@@ -113,6 +113,30 @@ def test_a_process_that_dies_leaves_the_old_file_or_the_new_one(
     assert died >= 8
 
 
+@pytest.mark.parametrize("links", [True, False])
+def test_a_file_that_has_come_in_the_meantime_is_not_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, links: bool
+) -> None:
+    """Also on a file system without links."""
+    if not links:
+        monkeypatch.setattr(os, "link", lambda *_: fail("link"))
+    path = tmp_path / "file"
+    write_atomically(path, NEW, overwrite=False)
+    assert path.read_bytes() == NEW
+    path.unlink()
+    write = os.write
+
+    def as_another_comes(file: int, content: memoryview) -> int:
+        path.write_bytes(OLD)
+        return write(file, content)
+
+    monkeypatch.setattr(os, "write", as_another_comes)
+    with pytest.raises(DataError, match="file"):
+        write_atomically(path, NEW, overwrite=False)
+    assert path.read_bytes() == OLD
+    assert list(tmp_path.iterdir()) == [path]
+
+
 def test_a_disk_that_is_full_anywhere_in_a_file_of_tensors_leaves_the_old_one(tmp_path: Path) -> None:
     path = tmp_path / "tree"
     save_tree(path, {"a": torch.zeros(500)}, {}, kind="checkpoint")

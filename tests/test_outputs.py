@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -83,7 +84,7 @@ def test_a_report_of_somebody_opens_no_folder(tmp_path: Path, run: Path, i2i: Ru
         for _ in ("with an image", "with the report alone"):
             before = {path.name: path.read_bytes() for path in own.iterdir()}
             result = i2i("translate", source, "-o", own, "--model", run)
-            assert_refused(result, "report.json exists and is no report of a translation", "--overwrite")
+            assert_refused(result, "report.json exists and is not the report of a translation", "--overwrite")
             assert {path.name: path.read_bytes() for path in own.iterdir()} == before
             image.unlink(missing_ok=True)
     assert i2i("translate", source, "-o", own, "--model", run, "--overwrite").code == 0
@@ -100,7 +101,7 @@ def test_an_image_put_among_outputs_is_not_replaced(tmp_path: Path, run: Path, i
         draw(own, 70)  # also one that was an output, and has been edited
         before = own.read_bytes()
         result = i2i("translate", tmp_path / other, "-o", out, "--model", run)
-        assert_refused(result, f"{name} exists and is not what a translation wrote there")
+        assert_refused(result, f"{name} exists and was not written by a translation")
         assert own.read_bytes() == before
         assert_clean(out)
     assert i2i("translate", tmp_path / "in", "-o", out, "--model", run, "--overwrite").code == 0
@@ -335,3 +336,24 @@ def test_two_processes_share_the_files_and_give_what_one_gives(
     assert result.returncode == 0, result.stderr
     assert result.stdout.count("drew 5 images") == 1
     assert contents(tmp_path / "drawn-by-two") == contents(tmp_path / "drawn")
+
+
+def test_a_process_whose_partner_has_been_killed_says_so(tmp_path: Path, run: Path, i2i: Run) -> None:
+    """Also where no launcher ends it with the other."""
+    command = ["translate", str(photos(tmp_path / "in", 40)), "--model", str(run), "-o", str(tmp_path / "out")]
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = str(server.getsockname()[1])
+    place = os.environ | {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    first, second = (
+        subprocess.Popen([sys.executable, "-m", "i2i", *command], env=place | {"RANK": rank}, stderr=subprocess.PIPE)
+        for rank in "01"
+    )
+    while not (tmp_path / "out" / LOCK).exists() and first.poll() is None:
+        time.sleep(0.002)
+    first.kill()
+    first.communicate()
+    said = second.communicate(timeout=120)[1].decode()
+    assert second.returncode == 2, said
+    assert said.splitlines()[-1] == "error: another process of this command has ended: repeat the command to continue"
+    assert "Traceback" not in said
+    assert i2i(*command).code == 0

@@ -234,7 +234,7 @@ def test_python_gives_back_the_kind_that_it_was_given(translator: Translator) ->
     assert translator(torch.zeros(3, 4, 9)).shape == (3, 4, 9)
     assert translator(torch.zeros(2, 3, 4, 9), "BtoA").shape == (2, 3, 4, 9)
     np.testing.assert_array_equal(translated, np.asarray(translator(Image.fromarray(array))))
-    with pytest.raises(ConfigError, match="knows AtoB, BtoA"):
+    with pytest.raises(ConfigError, match="has AtoB, BtoA"):
         translator(array, "AtoC")
     assert translator(torch.zeros(3, 4, 9, dtype=torch.float64)).shape == (3, 4, 9)
     assert translator(np.zeros((4, 9, 1), np.uint8)).shape == (4, 9, 3)
@@ -268,3 +268,19 @@ def test_weights_that_do_not_fit_are_refused_with_the_reason(run: Path, tmp_path
         package.load(tmp_path / "width.safetensors")
     with pytest.raises(WeightsError, match="not a file of i2i weights"):
         package.load(next((run / "checkpoints").iterdir()))
+
+
+def test_links_that_lead_in_a_circle_are_named(tmp_path: Path, run: Path, toy_set: Path, i2i: Run) -> None:
+    draw(tmp_path / "in/a.png", 0)
+    (tmp_path / "in/circle.png").symlink_to("circle.png")
+    (tmp_path / "in/again").symlink_to(".")
+    result = i2i("translate", tmp_path / "in", "-o", tmp_path / "out", "--model", run)
+    assert (result.code, "in/circle.png" in result.err) == (1, True), result.err
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"a.png", "report.json"}
+    circle = tmp_path / "one"
+    circle.symlink_to("other")
+    (tmp_path / "other").symlink_to("one")
+    assert_refused(i2i("translate", tmp_path / "in", "-o", circle, "--model", run), str(circle))
+    assert i2i("translate", tmp_path / "in/a.png", "-o", circle / "b.png", "--model", run).code == 1
+    with pytest.raises(DataError, match="cannot make the run folder"):
+        train(small_config("cyclegan", toy_set), circle / "run")

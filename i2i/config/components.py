@@ -1,7 +1,7 @@
 """Named components (networks, methods): a class announces its name, and its keyword-only parameters are its settings.
 
-Adding a component is adding a file: the packages are walked, nothing is listed by hand. The annotated signature is the
-only place where a setting's type, range and default are written.
+To add a component, add a file: the packages are walked, and there is no list to edit. The annotated signature is the
+only place that defines a setting's type, range and default.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A configuration in words: what is wrong with one in a line, and where two of them differ."""
+"""Explains configurations: a one-line error, and the differences between two of them."""
 
 from __future__ import annotations
 

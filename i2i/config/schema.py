@@ -1,6 +1,6 @@
-"""What describes a model, and what describes the run that trains it: typed sections; unknown keys are errors.
+"""The configuration of a model, and of the run that trains it: typed sections; unknown keys are errors.
 
-A weight file carries a ``ModelConfig``, a run folder a ``Config``, from which the model's is taken.
+A weight file contains a ``ModelConfig``, a run folder a ``Config``, which includes the model's.
 """
 
 from __future__ import annotations
@@ -239,6 +239,16 @@ class TrainingConfig(Section):
         return self
 
 
+class HealthConfig(Section):
+    """The doctor, which looks at a few held-out images, what becomes of them, and what discriminators say.
+
+    ``every``: after so many steps, and at the end of the run.
+    """
+
+    enabled: bool = True
+    every: Count = 250
+
+
 class InferenceConfig(Section):
     """What layers that are random or see a batch do at inference; the weight file carries it.
 
@@ -281,6 +291,7 @@ class Config(Section):
     networks: dict[str, dict[str, Any]]
     optimizers: dict[str, OptimizerConfig]
     training: TrainingConfig
+    health: HealthConfig = HealthConfig()
     inference: InferenceConfig = InferenceConfig()
 
     @model_validator(mode="after")

@@ -1,4 +1,4 @@
-"""``i2i data check``: everything about a data set that would spoil training, found before training."""
+"""``i2i data check``: finds faults of a data set that would spoil training, before training."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which images of one domain a data folder holds, and their labels: folders, IDX files, records, built-in sets."""
+"""Finds the images of one domain in a data folder, and their labels: folders, IDX files, records, built-in sets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the header of an image file says, read without decoding the pixels."""
+"""Headers of image files: size and mode, read without decoding the pixels."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which images a run learns from, and whether they are still the same: names, sizes, and digests of contents.
+"""Identifies the images of a run, and detects changes to them: names, sizes, and digests of contents.
 
 Names are relative to the folder of the data, so that it may move. Names and sizes are known when a run starts, at the
 cost of one stat for each file. The digest of a file (BLAKE2b, 8 bytes) is taken when it is first read, and compared

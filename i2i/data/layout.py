@@ -1,4 +1,4 @@
-"""Which images a data folder holds: the unpaired, paired and side-by-side layouts, each walked to any depth."""
+"""Finds the images of a data folder: unpaired, paired and side-by-side layouts, each searched to any depth."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Decoded images at the load size, kept in memory as uint8 where they fit a budget."""
+"""Decoded images at the load size, kept in memory as uint8 up to a budget."""
 
 from __future__ import annotations
 

@@ -45,10 +45,7 @@ def compare(metric: Metric, title: str, figures: Sequence[Figure], a: int, b: in
     difference = one.value - other.value
     resampled = _resampled_differences(one, other, seed)
     own = [figure.spread for figure in (one, other) if figure.spread is not None]
-    if metric.of_sets or resampled is None:
-        spread = max(own, default=0.0)
-    else:
-        spread = float(resampled.std())
+    spread = max(own, default=0.0) if metric.of_sets or resampled is None else float(resampled.std())
     probability = None
     if resampled is not None:
         better = resampled < 0 if metric.lower_is_better else resampled > 0
@@ -60,7 +57,7 @@ def compare(metric: Metric, title: str, figures: Sequence[Figure], a: int, b: in
 
 
 def _resampled_differences(one: Figure, other: Figure, seed: int) -> Values | None:
-    """The difference of two figures over resampled outputs, and over resampled real images where it depends on those."""
+    """The difference of two figures over resampled outputs, and real images where it depends on those: (RESAMPLES,)."""
     random = numpy_rng(seed, "bootstrap")
     differences = None
     for left, right in ((one.per_image, other.per_image), (one.per_target, other.per_target)):

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
+from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from i2i.device import peak_memory
@@ -40,7 +41,7 @@ def made(model: Translator | Sampler, direction: str | None, make: Callable[[], 
         if isinstance(model, Translator):
             channels = model.channels(model.check_direction(direction))[0]
             model.translate(torch.zeros(1, channels, size, size), direction)
-            network = model.method.directions()[model.check_direction(direction)].generator
+            network: nn.Module = model.method.directions()[model.check_direction(direction)].generator
         else:
             model.generate(model.latents([0]), model.labels_for([0]))
             network = model.method.generator

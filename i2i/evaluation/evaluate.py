@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
-
 
 from i2i.batch import Domain, Needs
 from i2i.config.explain import leaves
@@ -20,7 +19,7 @@ from i2i.errors import ConfigError, DataError
 from i2i.evaluation.compare import compare
 from i2i.evaluation.cost import made
 from i2i.evaluation.evaluated import Evaluated
-from i2i.evaluation.features.base import FeatureNetwork, find_network, require_impartial
+from i2i.evaluation.features.base import FeatureNetwork, default_network, find_network, require_impartial
 from i2i.evaluation.held_out import HeldOut, PartName, Side, Wanted, read_held_out
 from i2i.evaluation.images import ImageSet
 from i2i.evaluation.measure import choose, inputs_in_place_of_outputs, measured, real_in_place_of_outputs
@@ -109,23 +108,34 @@ def evaluate(models: Sequence[str | Path | None], request: Request) -> Report:
         ConfigError: no such metric, task, network or device; or a model that cannot be evaluated.
     """
     metrics = choose(request.metrics, request.task)
-    subjects = [_subject(model, request.device) for model in models]
+    subjects = [read_subject(model, request.device) for model in models]
     network = _network(metrics, request)
     if network is not None:
         for subject in subjects:
             require_impartial(network, subject.model.config)
     sets: dict[Wanted, HeldOut] = {}
-    benches: dict[tuple[Wanted, str], Bench] = {}
+    benches: dict[tuple[int, str], Bench] = {}
     for subject in subjects:
-        wanted = _wanted(subject, request)
+        wanted = wanted_by(subject, request)
         if wanted not in sets:
-            sets[wanted] = read_held_out(wanted)
+            sets[wanted] = _known(wanted, read_held_out(wanted), sets)
+        held_out = sets[wanted]
         for direction in subject.directions:
-            bench = benches.setdefault((wanted, direction), Bench(sets[wanted], wanted, direction, metrics, request))
+            bench = benches.setdefault((id(held_out), direction), Bench(held_out, wanted, direction, metrics, request))
             bench.add(subject, network)
     skipped = list(dict.fromkeys(line for bench in benches.values() for line in bench.finish()))
     about = None if network is None else (network.label, network.sha256)
     return Report([bench.part for bench in benches.values()], about, request.seed, skipped)
+
+
+def _known(wanted: Wanted, found: HeldOut, sets: Mapping[Wanted, HeldOut]) -> HeldOut:
+    """``found``, or what was read before where it is the same: paired and unpaired recipes share a table."""
+    for other, known in sets.items():
+        same_images = (known.title, known.digest) == (found.title, found.digest)
+        same_pairs = (known.paired, known.trains_in_pairs) == (found.paired, found.trains_in_pairs)
+        if same_images and same_pairs and (other.images, other.image_size) == (wanted.images, wanted.image_size):
+            return known
+    return found
 
 
 class Bench:
@@ -134,7 +144,7 @@ class Bench:
     def __init__(
         self, held_out: HeldOut, wanted: Wanted, direction: str, metrics: Sequence[Metric], request: Request
     ) -> None:
-        source, target = _domains(direction, held_out)
+        source, target = domains_of(direction, held_out)
         self._source = None if source is None else held_out.sides[source]
         self._target: Side = held_out.sides[target]
         self._metrics, self._request, self._named = metrics, request, request.metrics is not None
@@ -246,7 +256,8 @@ def translated(model: Translator, images: Sequence[Pixels], direction: str | Non
     return outputs
 
 
-def _subject(model: str | Path | None, device: Device) -> Subject:
+def read_subject(model: str | Path | None, device: Device) -> Subject:
+    """Loads a model that is evaluated; errors as ``evaluate``."""
     file = weight_file(model)
     loaded = load(file, device=device)
     if loaded.config.image_size == 1:
@@ -258,13 +269,15 @@ def _subject(model: str | Path | None, device: Device) -> Subject:
 def _network(metrics: Sequence[Metric], request: Request) -> FeatureNetwork | None:
     if not any("network" in metric.needs for metric in metrics):
         return None
-    network = find_network(request.features, resolve_device(request.device))
+    device = resolve_device(request.device)
+    network = default_network(device) if request.features is None else find_network(request.features, device)
     if network is None:
         warn("no feature network: KID, precision and recall need one; pip install 'i2i[eval]'")
     return network
 
 
-def _wanted(subject: Subject, request: Request) -> Wanted:
+def wanted_by(subject: Subject, request: Request) -> Wanted:
+    """The held-out images that a model is evaluated on; errors as ``evaluate``."""
     config = subject.model.config
     if request.data is not None:
         place = {"path": request.data}
@@ -287,7 +300,7 @@ def _wanted(subject: Subject, request: Request) -> Wanted:
     )
 
 
-def _domains(direction: str, held_out: HeldOut) -> tuple[Domain | None, Domain]:
+def domains_of(direction: str, held_out: HeldOut) -> tuple[Domain | None, Domain]:
     """The domain that a direction comes from, and the one that it leads to."""
     if "B" not in held_out.sides:
         return None, "A"

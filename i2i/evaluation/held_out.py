@@ -9,7 +9,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal
 
 from i2i.batch import Domain, Needs
 from i2i.config.schema import DataConfig, ImageConfig
@@ -28,7 +28,8 @@ from i2i.evaluation.images import BUDGET, ImageSet, RealImages
 PartName = Literal["test", "val"]
 
 
-class Wanted(NamedTuple):
+@dataclass(frozen=True)
+class Wanted:
     """Which held-out images; equal ones are read once.
 
     Attributes:
@@ -60,11 +61,13 @@ class Side:
         images: what is held out.
         names: of these, relative to their folder.
         training: what is trained on; None where that is all there is, and ``images`` are of it.
+        available: how many there are, of which ``images`` are some.
     """
 
     images: ImageSet
     names: list[str]
     training: RealImages | None
+    available: int
 
 
 @dataclass(frozen=True)
@@ -126,7 +129,7 @@ def _one_domain(wanted: Wanted) -> HeldOut:
     names = list(relative_names(collection.root, store.images))
     training = RealImages(trained.images, loading, trained.labels if labels else ())
     images = ImageSet(store, [part.labels[i] for i in store.numbers] if labels else ())
-    side = Side(images, names, None if held_out is trained else training)
+    side = Side(images, names, None if held_out is trained else training, len(held_out.images))
     return HeldOut(
         title=str(collection.root),
         split="train" if held_out is trained else wanted.split,
@@ -149,14 +152,16 @@ def _two_domains(wanted: Wanted) -> HeldOut:
     pairs, notes = _pairs(split, roots, strict=strict) if wanted.pairs or strict else ([], [])
     train_roots = layout.folders["train"]
     train_pairs = _pairs(layout.train, train_roots, strict=strict)[0] if pairs else []
-    skipped = list(layout.denied)
+    partners, skipped = list(pairs), list(layout.denied)
     if strict and not pairs:
         raise DataError(f"{wanted.data.title}: no held-out file has a partner of the same name")
     if strict:
         used = {path.path for pair in pairs for path in pair}
         skipped += [f"{i.path}: no partner of the same name" for i in (*split.a, *split.b) if i.path not in used]
     files = [list(side) for side in zip(*spread(pairs, wanted.count), strict=True)] if pairs else _few(split, wanted)
-    trained = [list(side) for side in zip(*train_pairs, strict=True)] if train_pairs else [layout.train.a, layout.train.b]
+    trained = (
+        [list(side) for side in zip(*train_pairs, strict=True)] if train_pairs else [layout.train.a, layout.train.b]
+    )
     domains: tuple[Domain, Domain] = ("A", "B")
     loadings = [Loading.of(wanted.images, domain, wanted.image_size) for domain in domains]
     stores = [_read(own, loading) for own, loading in zip(files, loadings, strict=True)]
@@ -175,7 +180,8 @@ def _two_domains(wanted: Wanted) -> HeldOut:
         listed[domain] = (list(relative_names(roots[place], own)), own)
         images = ImageSet(list(kept[place].values()), [numbers[place][i] for i in kept[place]] if labels else ())
         training = RealImages(trained[place], loadings[place], numbers[2 + place])
-        sides[domain] = _require(Side(images, listed[domain][0], training), roots[place])
+        available = len(partners) if partners else len((split.a, split.b)[place])
+        sides[domain] = _require(Side(images, listed[domain][0], training, available), roots[place])
     return HeldOut(
         title=wanted.data.title,
         split=wanted.split,
@@ -227,9 +233,7 @@ def _few(split: Split, wanted: Wanted) -> list[list[ImageFile]]:
     return [spread(side, wanted.count) for side in (split.a, split.b)]
 
 
-def _labels(
-    files: Sequence[Sequence[ImageFile]], roots: Sequence[Path]
-) -> tuple[tuple[str, ...], list[list[int]]]:
+def _labels(files: Sequence[Sequence[ImageFile]], roots: Sequence[Path]) -> tuple[tuple[str, ...], list[list[int]]]:
     """The names of all images' sub-folders, and each image's number.
 
     Raises:

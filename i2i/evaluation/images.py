@@ -124,7 +124,7 @@ def unit_vectors(images: Sequence[Pixels], size: int) -> Values:
 
 def smallest_side(*sets: ImageSet) -> int:
     """The smallest height or width of any image of the sets."""
-    return min(min(pixels.shape[:2]) for images in sets for pixels in images)
+    return min(int(side) for images in sets for pixels in images for side in pixels.shape[:2])
 
 
 def in_chunks(items: Sequence[Computed], size: int) -> Iterator[Sequence[Computed]]:

@@ -68,10 +68,11 @@ class Column:
 
 @dataclass(frozen=True)
 class Shown:
-    """One image, (H, W, C) in uint8, and its figures by the names of the metrics."""
+    """One image, (H, W, C) in uint8; its figures by the names of the metrics; and what stands below it in a grid."""
 
     pixels: Pixels
     figures: Mapping[str, float] = field(default_factory=dict)
+    caption: str = ""
 
 
 @dataclass(frozen=True)
@@ -81,12 +82,10 @@ class Item:
     Attributes:
         name: of the held-out image, or of the sample.
         images: in the order of the columns.
-        caption: below a sample in its grid.
     """
 
     name: str
     images: Sequence[Shown | None]
-    caption: str = ""
 
 
 @dataclass(frozen=True)
@@ -100,7 +99,8 @@ class Page:
         metrics: the first is the one that the page is sorted by when it opens.
         intro: paragraphs below the heading.
         facts: what was compared on what: names and texts.
-        notes: paragraphs in small print below the table of figures.
+        notes: paragraphs in small print.
+        winners: by a metric's name, the column of the model whose mean stands out; others have none.
         layout: an item beside the other, each with all columns; or a grid for each column.
     """
 
@@ -111,6 +111,7 @@ class Page:
     intro: Sequence[str] = ()
     facts: Sequence[tuple[str, str]] = ()
     notes: Sequence[str] = ()
+    winners: Mapping[str, int] = field(default_factory=dict)
     layout: Literal["rows", "grids"] = "rows"
 
     @property
@@ -200,9 +201,10 @@ def _item(item: Item, index: int, columns: Sequence[dict[str, Any]], lossless: b
                 "look": "small" if max(width, height) <= ENLARGED else "large",
                 "clear": image.pixels.shape[2] == 4,
                 "alt": _alt(name, column),
+                "caption": one_line(image.caption),
             }
         cells.append(cell)
-    return {"index": index, "name": name, "caption": one_line(item.caption), "cells": cells}
+    return {"index": index, "name": name, "cells": cells}
 
 
 def _alt(name: str, column: Mapping[str, Any]) -> str:
@@ -244,11 +246,10 @@ def _table(page: Page, columns: Sequence[dict[str, Any]]) -> list[dict[str, Any]
         if column["kind"] != "model" and not measured:
             continue
         title = "the input, copied" if column["kind"] == "input" else column["name"]
-        cells = []
-        for metric, mean, *others in zip(page.metrics, own, *means, strict=True):
-            rivals = [other for other, of in zip(others, columns, strict=True) if of["kind"] == "model"]
-            best = column["kind"] == "model" and len(rivals) > 1 and mean == _best(rivals, metric)
-            cells.append({"text": _shown(mean, metric), "best": best})
+        cells = [
+            {"text": _shown(mean, metric), "best": page.winners.get(metric.name) == column["index"]}
+            for metric, mean in zip(page.metrics, own, strict=True)
+        ]
         rows.append({"column": column, "title": title, "cells": cells})
     return rows
 
@@ -257,11 +258,6 @@ def _mean(page: Page, column: int, metric: str) -> float:
     images = (item.images[column] for item in page.items)
     values = [image.figures[metric] for image in images if image is not None and metric in image.figures]
     return math.fsum(values) / len(values) if values else math.nan
-
-
-def _best(values: Sequence[float], metric: Metric) -> float:
-    numbers = [value for value in values if not math.isnan(value)]
-    return (max if metric.better == "higher" else min)(numbers, default=math.nan)
 
 
 def _shown(value: float, metric: Metric) -> str:

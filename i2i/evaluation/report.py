@@ -186,7 +186,9 @@ def _part(part: Part) -> dict[str, Any]:
 
 def figure_tree(figure: Figure) -> dict[str, Any]:
     """A figure as JSON values; what it does not have is left out."""
-    tree = {key: value for key, value in vars(figure).items() if value is not None and not (key == "details" and not value)}
+    tree = {
+        key: value for key, value in vars(figure).items() if value is not None and not (key == "details" and not value)
+    }
     return {key: value.tolist() if isinstance(value, np.ndarray) else value for key, value in tree.items()}
 
 

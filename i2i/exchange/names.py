@@ -1,9 +1,9 @@
-"""Generators as the widely used PyTorch code of CycleGAN and pix2pix, and that of CUT, name them in their state dicts.
+"""The names of generators in state dicts of the reference PyTorch code of CycleGAN and pix2pix, and of CUT.
 
-There a ResNet is one flat sequence ``model`` and a U-Net a nest of blocks, each inside the one before; here both are
-chains of named stages. The layers and their order are the same, so the foreign names follow from the network itself:
-layers without weights (dropout, anti-aliasing) shift the numbers by being there. Fixed filters are buffers there.
-What no name tells is taken to be as that code has it: reflection padding, and dropout's rate of 0.5 and its places.
+There a ResNet is one flat sequence ``model``, and a U-Net consists of nested blocks; here both are chains of named
+stages. The layers and their order are the same, so the foreign names follow from the network itself; layers without
+weights (dropout, anti-aliasing) count in the numbering too. Fixed filters are buffers there. Settings that no name
+reveals are assumed as in that code: reflection padding, and dropout's rate of 0.5 and its positions.
 """
 
 from __future__ import annotations

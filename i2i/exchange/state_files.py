@@ -1,8 +1,8 @@
-"""Exchanging generators with the widely used PyTorch code of CycleGAN, pix2pix and CUT: its files in, and out.
+"""Imports and exports generators of the reference PyTorch code of CycleGAN, pix2pix and CUT.
 
-That code tests in training mode unless it is told otherwise: batch norm by the statistics of the image, and dropout
-on where the network has it. Imported weights do the same by default, dropout by a seed; under instance norm and without
-dropout both modes are one.
+By default that code tests in training mode: batch norm uses the statistics of the image, and dropout is on if the
+network has it. Imported weights do the same by default, with seeded dropout; with instance norm and no dropout,
+training and evaluation mode are the same.
 """
 
 from __future__ import annotations
@@ -139,7 +139,7 @@ def export_state(model: Path | None, output: Path, direction: str | None = None)
     except WeightsError as error:
         raise WeightsError(f"{path}: {error}") from None
     torch.save(state, content)
-    write_atomically(output, content.getvalue())
+    write_atomically(output, content.getvalue(), overwrite=False)
     return Exchanged(output, describe(config.networks["generator"]))
 
 

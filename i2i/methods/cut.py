@@ -130,7 +130,7 @@ class CUT(TranslationMethod, name="cut"):
         return {"generator": [self.generator, self.heads], "discriminator": [self.discriminator]}
 
     def judges(self) -> dict[str, Judge]:
-        return {"discriminator": Judge(self.discriminator, ("B",))}
+        return {"discriminator": Judge(self.discriminator, ("B",), self.objective)}
 
     def updates(self, batches: Iterator[Batch]) -> Iterator[Update]:
         batch = next(batches)

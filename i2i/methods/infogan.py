@@ -9,8 +9,8 @@ For the continuous codes, Q is a Gaussian. The paper learns its deviation; the a
 learnt deviation rewards ever more precise codes: a continuous code may then encode the difference between two digits,
 or, at weight 1, fill the image with a texture that only Q can decode.
 
-L_I itself is logged, unweighted, for each categorical code and for the continuous codes, as in the paper's figure 1. The control of that figure is
-``maximize_information=False``: Q learns, but the generator does not maximise L_I.
+L_I itself is logged, unweighted, for each categorical code and for the continuous codes, as in the paper's figure 1.
+The control of that figure is ``maximize_information=False``: Q learns, but the generator does not maximise L_I.
 """
 
 from __future__ import annotations

@@ -30,7 +30,7 @@ StepSize = Annotated[float, Field(gt=0, le=1e3)]
 
 
 class UnrolledGAN(GAN, name="unrolled"):
-    """Minimax GAN whose generator looks ``unrolled_steps`` steps of size ``unrolled_rate`` ahead; 0 steps give a plain GAN."""
+    """Minimax GAN whose generator looks ``unrolled_steps`` steps of size ``unrolled_rate`` ahead; 0 is a plain GAN."""
 
     def __init__(
         self,

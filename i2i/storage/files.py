@@ -1,4 +1,4 @@
-"""The one way in which files are written: a reader sees the old file or the complete new one, never a mixture.
+"""Atomic file writes: a reader sees the old file or the complete new one, never a mixture.
 
 A temporary file beside the target, with a name of this process's own, is flushed to the disk and renamed; then the
 folder is flushed. An error removes the temporary file; that of a process which was killed goes with
@@ -28,20 +28,21 @@ NO_FLUSH = {errno.EINVAL, errno.ENOTSUP, errno.EACCES, errno.EPERM, errno.EISDIR
 """What a system answers that cannot flush a folder."""
 
 
-def write_atomically(path: Path, content: bytes, *, flush: bool = True) -> None:
-    """Writes ``content`` to ``path``; errors as ``replacing``."""
-    with replacing(path, flush=flush) as temporary:
+def write_atomically(path: Path, content: bytes, *, flush: bool = True, overwrite: bool = True) -> None:
+    """Writes ``content`` to ``path``; ``flush``, ``overwrite`` and errors as ``replacing``."""
+    with replacing(path, flush=flush, overwrite=overwrite) as temporary:
         _write(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, content)
 
 
 @contextmanager
-def replacing(path: Path, *, flush: bool = True) -> Iterator[Path]:
+def replacing(path: Path, *, flush: bool = True, overwrite: bool = True) -> Iterator[Path]:
     """A temporary name beside ``path``; what the context writes there takes the place of ``path``, or nothing does.
 
     ``flush`` brings it to the disk, so that it outlives a power cut from then on; without, only the rename is whole.
+    Without ``overwrite`` a file that has come there in the meantime stays.
 
     Raises:
-        DataError: the folder cannot be written, or ``path`` exists and is not a regular file.
+        DataError: the folder cannot be written, or ``path`` exists and is not a regular file or not to be replaced.
     """
     _require_regular(path)
     temporary = path.with_name(_temporary_name())
@@ -50,7 +51,10 @@ def replacing(path: Path, *, flush: bool = True) -> Iterator[Path]:
         yield temporary
         if flush:
             _flush(temporary, os.O_RDWR)
-        os.replace(temporary, path)
+        if overwrite:
+            os.replace(temporary, path)
+        else:
+            _put_beside_others(temporary, path)
     except OSError as error:
         raise DataError(f"cannot write {path}: {error.strerror or error}") from None
     finally:  # also when the user interrupts; after the rename there is nothing of this name
@@ -153,6 +157,18 @@ def remove_temporaries(folders: Iterable[Path]) -> None:
             if (match := TEMPORARY.fullmatch(name)) and _is_of_the_dead(*match.groups()):
                 with contextlib.suppress(OSError):
                     os.unlink(folder / name)
+
+
+def _put_beside_others(temporary: Path, path: Path) -> None:
+    """Gives ``temporary`` the name ``path`` in one step in which the system looks whether that is taken."""
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        require_free(path)
+        raise
+    except OSError:  # a file system without links; here a reader can see an empty file for a moment
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL))
+        os.replace(temporary, path)
 
 
 def _require_regular(path: Path) -> None:

@@ -1,7 +1,7 @@
-"""One process at a time in a folder: a lock file that names its holder.
+"""A lock file that names its holder, so that only one process at a time uses a folder.
 
-The lock of a process that runs no more is taken over. A lock of another host is never: whether that process still runs
-cannot be seen from here, and the message says which file to delete.
+The lock of a process that no longer runs is taken over. The lock of another host never is, because whether that process
+still runs cannot be known here; the message then says which file to delete.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def locked(path: Path, what: str) -> Iterator[None]:
     Raises:
         DataError: another process, or another thread of this one, holds it, or it cannot be written.
     """
-    place = path.resolve()
+    place = Path(os.path.realpath(path))
     with _in_process:
         try:
             _take(path, what, taken_here=place in _held)

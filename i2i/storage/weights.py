@@ -67,7 +67,7 @@ def load_weights(path: Path) -> Weights:
         config, step = parse_model(header["model"]), header["step"]
         if type(step) is not int or not 0 <= step < 2**63:
             raise ValueError(f"step {shown(step)} is no number of steps")
-        weights = {name: weight.float() for name, weight in tree["weights"].items()}
+        weights = {name: _as_float32(name, weight) for name, weight in tree["weights"].items()}
     except (ConfigError, KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
         raise WeightsError(f"{path}: its header does not fit this version of i2i: {error}") from None
     try:
@@ -75,6 +75,12 @@ def load_weights(path: Path) -> Weights:
     except WeightsError as error:
         raise WeightsError(f"{path}: {error}; train again, from before training went wrong") from None
     return Weights(config, step, weights)
+
+
+def _as_float32(name: str, weight: Tensor) -> Tensor:
+    if not (weight.is_floating_point() or weight.dtype == torch.int64):  # batch norm counts its batches
+        raise ValueError(f"{name} holds {weight.dtype}")
+    return weight.float()
 
 
 def require_finite(weights: Mapping[str, Tensor]) -> None:

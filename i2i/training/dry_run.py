@@ -1,4 +1,4 @@
-"""``--dry-run``: what a run would be, measured with a few real steps, without writing anything."""
+"""``--dry-run``: describes a run, measured with a few real steps, without writing anything."""
 
 from __future__ import annotations
 

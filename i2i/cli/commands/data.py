@@ -28,7 +28,9 @@ def data() -> None:
 @click.option("--b", type=FilledText(), help="Folder of domain B.")
 @click.option("--test-a", type=FilledText(), help="Folder of held-out images of A.  [default: a tenth of A]")
 @click.option("--test-b", type=FilledText(), help="Folder of held-out images of B.  [default: a tenth of B]")
-@click.option("--size", type=click.IntRange(8), default=64, help="Side at which a built-in set is rendered, in pixels.")
+@click.option(
+    "--size", type=click.IntRange(8, 4096), default=64, help="Side at which a built-in set is rendered, in pixels."
+)
 @max_pixels_option
 @click.option("--unpaired", is_flag=True, help="Do not treat equal file names in A and B as pairs.")
 def data_check(

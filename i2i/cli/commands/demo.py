@@ -7,14 +7,14 @@ from pathlib import Path
 import click
 
 from i2i.cli.ending import as_called, tell
-from i2i.cli.options import Duration, FileName, example
+from i2i.cli.options import SEED, Duration, FileName, example
 from i2i.needs import require_data
 
 
 @click.command(epilog=example("i2i demo --time 10m"))
 @click.option("--time", "seconds", type=Duration(), default="3m", show_default=True, help="Training time.")
 @click.option("--run", type=FileName(), help="Run folder to create.  [default: a new one in runs/]")
-@click.option("--seed", type=int, default=0, show_default=True, help="Random seed.")
+@click.option("--seed", type=SEED, default=0, show_default=True, help="Random seed.")
 def demo(seconds: float, run: Path | None, seed: int) -> None:
     """Train a small translator and show its results.
 

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 import click
 
 from i2i.cli.ending import DONE, SKIPPED, tell
-from i2i.cli.options import FileName, FilledText, device_option, example, overwrite_option, require_model
+from i2i.cli.options import SEED, FileName, FilledText, device_option, example, overwrite_option, require_model
 from i2i.display import warn
 from i2i.errors import ConfigError
+from i2i.launched import launched
 from i2i.needs import require_data
 from i2i.storage.files import require_free
-from i2i.launched import launched
 
 if TYPE_CHECKING:
     from i2i.config.schema import Device
@@ -34,26 +34,24 @@ if TYPE_CHECKING:
     multiple=True,
     help="Run folder or weight file; repeat it to compare several.  [default: the newest run]",
 )
-@click.option("--data", type=FilledText(), help="Data folder or built-in set.  [default: what the run learnt from]")
+@click.option("--data", type=FilledText(), help="Data folder or built-in set.  [default: the run's data]")
 @click.option("--split", type=click.Choice(["test", "val"]), default="test", show_default=True)
 @click.option(
     "--features",
     metavar="NAME|FILE",
     type=FilledText(),
-    help="Feature network: lite0, inception (fetched on first use), or a file of Inception's weights.  [default: lite0]",
+    help="Feature network: lite0, inception (fetched on first use) or a file of its weights.  [default: lite0]",
 )
-@click.option(
-    "--metrics", metavar="NAME,...", type=FilledText(), help="Figures to measure.  [default: all that can be]"
-)
+@click.option("--metrics", metavar="NAME,...", type=FilledText(), help="Figures to measure.  [default: all that apply]")
 @click.option(
     "--task",
     type=FilledText(),
-    help="Judge by a task: segment (label maps to images), classify (classes in sub-folders).",
+    help="Score by a task: segment (label maps to images), classify (classes in sub-folders).",
 )
-@click.option("--count", type=click.IntRange(2), default=1000, show_default=True, help="Held-out images at most.")
-@click.option("--unpaired", is_flag=True, help="Do not take images of equal names in A and B for partners.")
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Random seed of samples and patches.")
-@click.option("--json", "report_file", type=FileName(), help="Write all figures to this file as well.")
+@click.option("--count", type=click.IntRange(2), default=1000, show_default=True, help="Limit of held-out images.")
+@click.option("--unpaired", is_flag=True, help="Do not treat equal file names in A and B as pairs.")
+@click.option("--seed", type=SEED, default=0, show_default=True, help="Random seed of samples and patches.")
+@click.option("--json", "report_file", type=FileName(), help="Also write all figures to this JSON file.")
 @overwrite_option
 @device_option
 def evaluate(
@@ -70,10 +68,10 @@ def evaluate(
     overwrite: bool,
     device: Device,
 ) -> None:
-    """Measure how good models are on held-out images.
+    """Measure models on held-out images.
 
-    Beside every figure stand those of real images and of the inputs, unchanged. docs/evaluation.md says what each figure
-    means, and what must not be compared.
+    Every figure is shown beside those of real images and of the unchanged inputs. docs/evaluation.md says what each
+    figure means, and what must not be compared.
     """
     if launched().size > 1:
         raise ConfigError("i2i evaluate works in one process: call it without torchrun")

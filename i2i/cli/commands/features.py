@@ -10,6 +10,7 @@ import click
 
 from i2i.cli.ending import DONE, SKIPPED, tell
 from i2i.cli.options import (
+    SEED,
     FileName,
     FilledText,
     device_option,
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="Number of training images per label.",
 )
-@click.option("--seed", type=int, default=0, show_default=True, help="Random seed of the image choice.")
+@click.option("--seed", type=SEED, default=0, show_default=True, help="Random seed of the image choice.")
 @click.option("--json", "report_file", type=FileName(), help="Also write the report to this JSON file.")
 @max_pixels_option
 @overwrite_option

@@ -10,6 +10,7 @@ import click
 
 from i2i.cli.ending import DONE, SKIPPED, tell
 from i2i.cli.options import (
+    SEED,
     FileName,
     FilledText,
     Units,
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
     "--units", type=Units(), default="6", show_default=True, help="Number of units, or their indices, e.g. 0,5,9."
 )
 @click.option("--images", is_flag=True, help="Show each image beside its gradient.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Random seed of the untrained weights.")
+@click.option("--seed", type=SEED, default=0, show_default=True, help="Random seed of the untrained weights.")
 @click.option("--json", "report_file", type=FileName(), help="Also write the report to this JSON file.")
 @max_pixels_option
 @overwrite_option

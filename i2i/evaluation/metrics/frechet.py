@@ -31,7 +31,7 @@ class Fid(Metric, name="fid"):
 def frechet_distance(outputs: Values, target: Values) -> float:
     """|difference of means|^2 + tr(C + C' - 2 (C C')^(1/2)) of features (n, D) and (m, D)."""
     (mean, other_mean), (covariance, other) = zip(*(_moments(each) for each in (outputs, target)), strict=True)
-    # The trace of a square root is the sum of the square roots of the eigenvalues, which are real here but for rounding.
+    # The trace of a root is the sum of the roots of the eigenvalues, which are real here but for rounding.
     root = np.sqrt(np.linalg.eigvals(covariance @ other).astype(complex)).real.sum()
     return float(np.square(mean - other_mean).sum() + np.trace(covariance) + np.trace(other) - 2 * root)
 

@@ -58,7 +58,7 @@ def _mean_of_pairs(within: Values) -> float:
 
 
 def _pseudo_values(within: Values, across: Values, other: float) -> Values:
-    """n * KID - (n - 1) * KID without the i-th image, for every image of one side: (n,).
+    """N * KID - (n - 1) * KID without the i-th image, for every image of one side: (n,).
 
     Args:
         within: the kernel of this side, with an empty diagonal.

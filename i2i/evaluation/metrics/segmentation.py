@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from i2i.data.images import Pixels
-from i2i.evaluation.evaluated import Evaluated, Figure, Need, mean_of
+from i2i.evaluation.evaluated import Evaluated, Figure, mean_of
 from i2i.evaluation.images import ImageSet, as_rgb, smallest_side
 from i2i.evaluation.metrics.base import Metric
 from i2i.evaluation.trained_here import Classes, Segmenter, train_segmenter
@@ -23,11 +23,11 @@ Palette = NDArray[np.int64]
 MOST = 2_000
 """How many training pairs the segmenter learns from, at most."""
 CLASSES, NEAR, COVERED = 32, 48, 0.9
-"""At most so many colours; those nearer than ``NEAR`` grey levels are one; they have to make up this share of pixels."""
+"""At most so many colours; those nearer than ``NEAR`` grey levels are one; they make up this share of pixels."""
 
 
 class _Segmentation(Metric):
-    needs: tuple[Need, ...] = ("sources", "training", "training pairs")
+    needs = ("sources", "training", "training pairs")
     real = "truth"
     by_default = False
     task = "segment"
