@@ -72,7 +72,7 @@ def main() -> None:
         whole = images(folder)
         end = time.monotonic() + 60 * arguments.minutes
         while time.monotonic() < end:
-            path = folder / str(random.choice(sorted(whole)))
+            path = folder / sorted(whole)[random.integers(len(whole))]
             path.write_bytes(damaged(whole[path.name], random))
             begin, tried = time.process_time(), tried + 1
             try:

@@ -46,8 +46,8 @@ def holds(content: bytes) -> Write:
     return lambda path: path.write_bytes(content)
 
 
-def saved(mode: str, size: tuple[int, int] = (8, 8), **settings: object) -> Write:
-    return lambda path: Image.new(mode, size).save(path, **settings)
+def saved(mode: str, size: tuple[int, int] = (8, 8), **parameters: Any) -> Write:
+    return lambda path: Image.new(mode, size).save(path, **parameters)
 
 
 def chunk(kind: bytes, content: bytes) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import logging
 import pkgutil
 import sys
 import warnings
@@ -16,6 +17,9 @@ from i2i.cli.ending import DONE, INTERRUPTED, WRONG_INPUT, fail
 from i2i.display import on_terminal
 from i2i.errors import UserError
 from i2i.version import __version__
+
+logging.getLogger("PIL").addHandler(logging.NullHandler())
+"""What Pillow logs of a damaged image stands in the error that names it."""
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
