@@ -1,4 +1,4 @@
-"""``python -m i2i`` is the command ``i2i``; also what torchrun and accelerate launch."""
+"""``python -m i2i`` is the command ``i2i``; torchrun and accelerate launch it too."""
 
 from i2i.cli import main
 

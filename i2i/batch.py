@@ -1,4 +1,4 @@
-"""What data hands to methods: a batch of images, and what all batches have in common."""
+"""What data passes to methods: batches of images, and a description of the data."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from torch import Tensor
 
 Domain = Literal["A", "B"]
 Needs = Literal["unpaired", "paired", "one domain"]
-"""What a method learns from: two domains without or with pairs, or images of one domain."""
+"""The data that a method learns from: two domains, unpaired or paired, or one domain."""
 Labels = Literal["ignored", "optional", "required"]
-"""Whether a method uses the labels of its data: never, where there are some, or always."""
+"""Whether a method uses labels: never, if the data has them, or always."""
 
 
 @dataclass(frozen=True)
 class DataSpec:
-    """What a method must know of the data to build its networks.
+    """What a method must know about the data to build its networks.
 
     Attributes:
         image_size: side of a training crop, in pixels.
-        channels_a: channels of the images, of domain A where there are two.
+        channels_a: channels of the images; with two domains, of domain A.
         channels_b: channels of domain B.
-        classes: how many labels there are; 0 where images have none or they are not used.
+        classes: number of labels; 0 if there are none or they are not used.
     """
 
     image_size: int
@@ -34,9 +34,9 @@ class DataSpec:
 
 @dataclass(frozen=True)
 class Batch:
-    """Images (N, C, H, W) float32 in [-1, 1]; ``b`` is the other domain, item by item where the data is paired.
+    """Images (N, C, H, W) float32 in [-1, 1]; ``b`` is the other domain, item by item if the data is paired.
 
-    ``label``: (N,) int64. On several ranks these are the items of this one (``i2i/world.py``).
+    ``label``: (N,) int64. With several ranks, the batch holds the items of this rank (``i2i/world.py``).
     """
 
     a: Tensor
@@ -48,11 +48,15 @@ class Batch:
         b, label = (None if tensor is None else tensor.to(device) for tensor in (self.b, self.label))
         return Batch(self.a.to(device), b, label)
 
+    def of(self, domain: Domain) -> Tensor:
+        """The images of ``domain``; errors as ``other``."""
+        return self.a if domain == "A" else self.other()
+
     def other(self) -> Tensor:
         """The other domain's images.
 
         Raises:
-            ValueError: this batch has one domain only.
+            ValueError: this batch has only one domain.
         """
         if self.b is None:
             raise ValueError("this method needs two domains, and the batch has one")

@@ -1,4 +1,4 @@
-"""From a configuration to a method with its networks; the same for training and for inference."""
+"""Builds a method with its networks from a configuration; the same for training and inference."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from i2i.networks.base import Network
 
 
 def build_method(config: ModelConfig) -> Method:
-    """Builds the method that ``config`` describes, its weights drawn from torch's global generator.
+    """Builds the method that ``config`` describes, with weights drawn from torch's global generator.
 
     Raises:
-        ConfigError: settings that do not go together, named.
+        ConfigError: incompatible settings; names them.
     """
     images, settings = config.images, config.method
     method_class = Method.named(settings["name"])
@@ -38,18 +38,21 @@ def build_method(config: ModelConfig) -> Method:
             config.image_size % network.multiple or config.image_size < network.minimum
         ):
             raise ConfigError(
-                f"image_size {config.image_size} does not fit {name}: it takes multiples of {network.multiple} "
-                f"from {network.minimum} up; change image_size or the network's depth or layers"
+                f"image_size {config.image_size} does not fit {name}: it needs a multiple of {network.multiple} "
+                f"of at least {network.minimum}; change image_size or the network's depth or layers"
             )
     if config.inference.statistics == "standing" and not _draws_with_batch_norm(method):
         raise ConfigError(
-            "inference.statistics standing is for generators from noise that have batch norm: set it to running"
+            "inference.statistics standing needs a noise-to-image generator with batch norm: set it to running"
         )
     return method
 
 
-def check_buildable(config: Config) -> None:
-    """Builds the method once without memory, so that settings which do not go together fail before data is read.
+def check_buildable(config: Config) -> Method:
+    """Builds the method once without memory, so that incompatible settings fail before data is read.
+
+    Returns:
+        The method, whose weights have shapes only.
 
     Raises:
         ConfigError: as ``build_method``.
@@ -58,7 +61,7 @@ def check_buildable(config: Config) -> None:
         config = changed(config, {"data.channels_a": 3})
     try:
         with torch.device("meta"):
-            build_method(config.model)
+            return build_method(config.model)
     except RuntimeError as error:
         raise_if_out_of_memory(error)
         raise

@@ -1,4 +1,4 @@
-"""Where and in which precision to compute: what "auto" means on this machine, and errors for what it cannot do."""
+"""Devices and precision: what "auto" means on this machine, and errors for what it cannot do."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ import platform
 import re
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Literal
 
 import torch
@@ -24,17 +25,17 @@ DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 @dataclass(frozen=True)
 class Capabilities:
-    """What i2i does in another way on another kind of device; the only place that tells kinds apart.
+    """What differs between kinds of devices; the only place that distinguishes them.
 
     Attributes:
-        asynchronous: computes while Python goes on, so that whoever reads a number waits for all that came before.
-        fast_precision: what "auto" means: the fastest precision that needs no thought.
-        loss_scaling: torch scales losses and looks for overflow there, which fp16 needs.
-        has_modes: computes the same bits each time only where torch is told to; a CPU always does.
+        asynchronous: computes while Python continues, so that reading a value waits for all earlier work.
+        fast_precision: the precision of "auto": the fastest that is safe by default.
+        loss_scaling: torch can scale losses and detect overflow there, which fp16 needs.
+        has_modes: gives the same bits each time only if torch is told to; a CPU always does.
         pins: copies from page-locked memory while it computes.
-        own_memory: torch counts its memory apart from the process's.
-        repeats_reflection: torch's reflection padding adds up its gradient in one order.
-        fused: optimisers that leave out a step on the device where fp16 overflowed, without asking the host.
+        own_memory: torch counts its memory separately from the process's.
+        repeats_reflection: torch's reflection padding sums its gradient in a fixed order.
+        fused: optimisers that skip an overflowed fp16 step on the device, without asking the host.
     """
 
     asynchronous: bool
@@ -48,7 +49,7 @@ class Capabilities:
 
 
 def capabilities(device: torch.device) -> Capabilities:
-    """What is known of this kind of device."""
+    """The capabilities of this kind of device."""
     return _capabilities(device.type)
 
 
@@ -63,7 +64,7 @@ def _capabilities(kind: str) -> Capabilities:
             pins=False,
             own_memory=False,
             repeats_reflection=True,
-            fused=False,  # other bits than the plain ones, which runs were made with
+            fused=False,  # gives other bits than the plain optimisers of earlier runs
         )
     return Capabilities(
         asynchronous=True,
@@ -78,34 +79,34 @@ def _capabilities(kind: str) -> Capabilities:
 
 
 PINNING = ("cuda", "xpu", "npu")
-"""Accelerators that copy from page-locked memory; others refuse it, or warn."""
+"""Accelerators that copy from page-locked memory; others refuse or warn."""
 COUNTING = ("cuda", "xpu", "npu")
-"""Accelerators whose peak memory torch knows."""
+"""Accelerators whose peak memory torch measures."""
 
 
 def _computes_in_bf16(kind: str) -> bool:
-    """Whether an accelerator says that it has instructions for bf16; one that says nothing has none."""
+    """Whether an accelerator reports instructions for bf16; without a report, it counts as having none."""
     if kind == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    module = getattr(torch, kind, None)  # the tensors without memory of "meta" have none
+    module = getattr(torch, kind, None)  # the device "meta" has no such module
     says = getattr(module, "is_bf16_supported", None)
     return says is not None and bool(says())
 
 
 def _scales_losses(kind: str) -> bool:
-    """Whether an accelerator has the operator that looks for overflow in gradients."""
+    """Whether an accelerator has the operator that detects overflow in gradients."""
     key = torch._C._dispatch_key_for_device(kind)
     return bool(torch._C._dispatch_has_kernel_for_dispatch_key("aten::_amp_foreach_non_finite_check_and_unscale_", key))
 
 
 def available_devices() -> list[str]:
-    """What ``training.device`` can name here: the accelerator that torch reports, where there is one, and the CPU."""
+    """The values of ``training.device`` on this machine: the accelerator that torch reports, if any, and the CPU."""
     accelerator = torch.accelerator.current_accelerator(check_available=True)
     return [*([] if accelerator is None else [accelerator.type]), "cpu"]
 
 
 def accelerators() -> list[str]:
-    """The accelerators that torch reports: their names, and what they say of themselves."""
+    """The accelerators that torch reports, with name, model and memory."""
     lines = []
     for name in available_devices()[:-1]:
         describe = getattr(torch.get_device_module(name), "get_device_properties", None)
@@ -121,7 +122,7 @@ def resolve_device(wanted: Device, local_rank: int = 0) -> torch.device:
     """The device: "auto" takes the accelerator that torch reports, else the CPU.
 
     Raises:
-        ConfigError: the wanted device is not there.
+        ConfigError: the wanted device is not available.
     """
     available = available_devices()
     name = available[0] if wanted == "auto" else wanted
@@ -131,10 +132,10 @@ def resolve_device(wanted: Device, local_rank: int = 0) -> torch.device:
 
 
 def resolve_precision(wanted: Precision, device: torch.device) -> Precision:
-    """The precision: "auto" takes bf16 where the device computes in it, else fp16 on CUDA, else fp32.
+    """The precision: "auto" takes bf16 if the device computes in it, else fp16 on CUDA, else fp32.
 
     Raises:
-        ConfigError: fp16 where torch does not scale losses, without which its range is too small.
+        ConfigError: fp16 on a device without loss scaling, where its range is too small.
     """
     able = capabilities(device)
     if wanted == "fp16" and not able.loss_scaling:
@@ -153,14 +154,14 @@ _OUT_OF_MEMORY = re.compile(
 
 
 def use_threads(wanted: int | Literal["auto"]) -> int:
-    """Computes on the CPU with ``wanted`` threads from here on, and returns how many that are."""
+    """Sets the number of CPU threads to ``wanted``, and returns it."""
     if wanted != "auto":
         torch.set_num_threads(wanted)
     return torch.get_num_threads()
 
 
 def environment() -> str:
-    """What the bits of a result on this machine depend on, besides settings: versions, and the CPU's instructions."""
+    """What exact results depend on besides settings: versions, and the CPU's instruction set."""
     capability = torch.backends.cpu.get_cpu_capability()
     bf16 = " with bf16" if cpu_computes_in_bf16() else ""
     return (
@@ -170,7 +171,7 @@ def environment() -> str:
 
 
 def is_out_of_memory(error: RuntimeError) -> bool:
-    """Whether memory ran out, however the device says it; illegal access and memory formats are other faults."""
+    """Whether memory ran out, in the wording of any device; illegal access and memory formats are other errors."""
     return isinstance(error, torch.OutOfMemoryError) or _OUT_OF_MEMORY.search(str(error)) is not None
 
 
@@ -178,18 +179,18 @@ def raise_if_out_of_memory(error: RuntimeError, more: str = "") -> None:
     """Turns "out of memory" into an error that names the settings to change."""
     if is_out_of_memory(error):
         raise ConfigError(
-            "out of memory: lower training.batch_size (and raise training.accumulate in its place), image_size, "
+            "out of memory: lower training.batch_size (and raise training.accumulate instead), image_size, "
             f"or networks.generator.width{more}"
         ) from None
 
 
 def read(values: Mapping[str, Tensor]) -> dict[str, float]:
-    """The numbers in scalars of one type, brought to the host in one piece: on an accelerator the host waits once."""
+    """The values of scalars of one type, copied to the host together: on an accelerator the host waits once."""
     return dict(zip(values, torch.stack(list(values.values())).cpu().tolist(), strict=True)) if values else {}
 
 
 def peak_memory(device: torch.device) -> float:
-    """Peak use so far, in GiB: of the accelerator where torch knows it, else of the whole process."""
+    """Peak memory so far, in GiB: of the accelerator if torch measures it, else of the whole process."""
     if capabilities(device).own_memory:
         return float(torch.get_device_module(device).max_memory_allocated(device)) / 2**30
     if sys.platform == "win32":
@@ -202,15 +203,50 @@ def peak_memory(device: torch.device) -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30
 
 
+def total_memory(device: torch.device) -> int:
+    """Bytes that computing on ``device`` can take at most: all that it has, or that this process may have."""
+    if capabilities(device).own_memory:
+        return int(torch.get_device_module(device).get_device_properties(device).total_memory)
+    if sys.platform == "win32":
+        import psutil
+
+        return int(psutil.virtual_memory().total)
+    import resource
+
+    limits = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"), resource.getrlimit(resource.RLIMIT_AS)[0]]
+    for file in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
+        with suppress(OSError, ValueError):  # another kind of system, or "max"
+            limits.append(int(Path(file).read_text()))
+    return min(limit for limit in limits if limit > 0)  # no limit is -1
+
+
+def require_memory(needed: float, device: torch.device, what: str, way_out: str) -> None:
+    """Refuses what cannot fit before it is tried: the system might stop the process, or others, in the attempt.
+
+    Args:
+        needed: the least that it takes, in bytes.
+        device: where.
+        what: that needs it.
+        way_out: what to do instead.
+
+    Raises:
+        ConfigError: ``device`` has less.
+    """
+    there = total_memory(device)
+    if needed > there:
+        sizes = f"at least {needed / 2**30:,.1f} GiB of memory, and {device.type} has {there / 2**30:,.1f} GiB here"
+        raise ConfigError(f"{what} needs {sizes}: {way_out}")
+
+
 @contextmanager
 def determinism(wanted: bool, device: torch.device) -> Iterator[None]:
-    """On an accelerator, only operations that give the same bits each time, where ``wanted``; a CPU has no others.
+    """If ``wanted``, allows only operations that give the same bits each time; on a CPU, all do.
 
     cuBLAS reads its workspace setting when it starts: enter this before anything is computed on the device. The setting
     stays for the rest of the process.
 
     Raises:
-        ConfigError: an operation that has no such form on this device.
+        ConfigError: an operation has no deterministic form on this device.
     """
     if not wanted or not capabilities(device).has_modes:
         yield

@@ -1,7 +1,7 @@
-"""What a person sees while they wait: messages through Python's logging, progress on the command line's terminal.
+"""What the user sees during a command: messages through Python's logging, and progress on the terminal.
 
-A program that uses i2i decides what becomes of the logger ``i2i``; logging shows its warnings alone until told
-otherwise. Progress bars are drawn only by the command line, within ``on_terminal``.
+A program that uses i2i configures the logger ``i2i``; by default, logging shows only its warnings. Only the command
+line draws progress bars, within ``on_terminal``.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from i2i.launched import launched
 
-if TYPE_CHECKING:  # rich is imported when something is shown: `i2i --help` must not wait for it
+if TYPE_CHECKING:  # rich is imported on first use: `i2i --help` must not wait for it
     from rich.console import Console
     from rich.progress import Progress, ProgressColumn
 
@@ -26,17 +26,17 @@ LOGGER = logging.getLogger("i2i")
 
 
 def say(message: str) -> None:
-    """A line for the user, as it is."""
+    """Logs one line of information."""
     LOGGER.info(one_line(message), stacklevel=2)
 
 
 def warn(message: str) -> None:
-    """A line that names a problem which does not stop the work."""
+    """Logs one line about a problem that does not stop the command."""
     LOGGER.warning(one_line(message), stacklevel=2)
 
 
 def one_line(message: str) -> str:
-    """The message with control characters and undecodable bytes of file names written as escapes."""
+    """The message, with control characters and undecodable bytes of file names escaped."""
     shown = "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in message)
     return shown.encode("utf-8", "backslashreplace").decode()
 
@@ -61,7 +61,7 @@ class Terminal(logging.Handler):
 
 @contextmanager
 def on_terminal() -> Iterator[None]:
-    """Within the context messages go to stderr, once, and progress is drawn there where it is a terminal."""
+    """Within the context, messages go to stderr, and progress is drawn there if it is a terminal."""
     terminal, level, propagate = Terminal(), LOGGER.level, LOGGER.propagate
     LOGGER.addHandler(terminal)
     LOGGER.setLevel(logging.INFO)
@@ -75,7 +75,7 @@ def on_terminal() -> Iterator[None]:
 
 
 def tracked(label: str, total: int) -> Callable[[Iterable[Item]], Iterator[Item]]:
-    """Wraps an iterable so that its progress is drawn on the command line's terminal, and nothing anywhere else."""
+    """Wraps an iterable so that its progress is drawn on the command line's terminal, and only there."""
 
     def wrap(items: Iterable[Item]) -> Iterator[Item]:
         console = _terminal()
@@ -92,7 +92,7 @@ def tracked(label: str, total: int) -> Callable[[Iterable[Item]], Iterator[Item]
 
 
 class TrainingDisplay:
-    """The progress of a run: a bar with the newest figures, or one plain line each time figures arrive."""
+    """The progress of a run: a bar with the latest figures on a terminal, else one line each time figures arrive."""
 
     def __init__(self, progress: Progress | None, total: int) -> None:
         self._progress, self._total = progress, total
@@ -100,12 +100,12 @@ class TrainingDisplay:
         self._last_line = 0.0
 
     def advance(self, step: int) -> None:
-        """After every step."""
+        """Called after every step."""
         if self._progress is not None and self._task is not None:
             self._progress.update(self._task, completed=step)
 
     def figures(self, step: int, seconds_left: float, speed: float, losses: dict[str, float]) -> None:
-        """At every logging cadence; plain lines come no faster than one in two seconds, and always at the end."""
+        """Called at every logging interval; prints plain lines at most every two seconds, and always at the end."""
         text = "  ".join(f"{name} {value:.3g}" for name, value in losses.items())
         text = f"{speed:.1f} images/s  {duration(seconds_left)} left  {text}"
         if self._progress is not None and self._task is not None:
@@ -129,7 +129,7 @@ def training_display(total: int) -> Iterator[TrainingDisplay]:
 
 
 def duration(seconds: float) -> str:
-    """Seconds as h:mm:ss, in days above two of them."""
+    """Seconds as h:mm:ss, or in days if more than two."""
     if seconds > 172_800:
         return f"{seconds / 86_400:.1f} days"
     whole = round(seconds)
@@ -137,7 +137,7 @@ def duration(seconds: float) -> str:
 
 
 def _terminal() -> Console | None:
-    """The command line's console, where it is one that progress can be drawn on."""
+    """The command line's console, if progress can be drawn on it."""
     consoles = (handler.console for handler in LOGGER.handlers if isinstance(handler, Terminal))
     return next((console for console in consoles if console.is_terminal), None)
 

@@ -30,9 +30,9 @@ class TrainingStopped(UserError):
 
 
 def did_you_mean(given: str, known: list[str]) -> str:
-    """The nearest known name as the end of a message, or nothing where none is near.
+    """The end of a message with the nearest known name, or an empty string if none is near.
 
-    A dotted name is compared as a whole, then by its last part, which finds a key put into the wrong section.
+    A dotted name is compared as a whole, then by its last part, which finds a key in the wrong section.
     """
     last = given.rpartition(".")[2]
     by_last = {key.rpartition(".")[2]: key for key in known}

@@ -1,4 +1,4 @@
-"""What ``i2i info`` shows: the machine, and what a weight file is."""
+"""The output of ``i2i info``: the machine, and a weight file."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PACKAGES = ("torch", "torchvision", "albumentations", "accelerate", "tensorboard
 
 
 def describe_machine() -> list[str]:
-    """Versions and devices, a line each."""
+    """Versions and devices, one line each."""
     versions = ", ".join(f"{name} {metadata.version(name)}" for name in PACKAGES)
     lines = [f"i2i        {i2i.__version__}", f"Python     {platform.python_version()} on {platform.platform()}"]
     bf16 = "bf16 in hardware" if cpu_computes_in_bf16() else "no bf16 in hardware"
@@ -26,10 +26,10 @@ def describe_machine() -> list[str]:
 
 
 def describe_model(model: str | Path | None) -> list[str]:
-    """What a weight file holds, a line each.
+    """The content of a weight file in a few lines.
 
     Raises:
-        DataError, WeightsError: there is no such run or file.
+        DataError, WeightsError: no such run or file.
     """
     path = weight_file(model)
     config, step, weights = load_weights(path)

@@ -1,4 +1,4 @@
-"""What a command needs, looked for before anything slow is imported or done."""
+"""Checks what a command needs before anything slow is imported or done."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ BUILT_IN_SETS: dict[str, tuple[str, ...]] = {
     "ring2d": (),
     "line1d": (),
 }
-"""The built-in data sets, and the optional packages that each is made with."""
+"""The built-in data sets, and the optional packages that each needs."""
 
 
 def is_built_in(data: str) -> bool:
-    """Whether ``data`` names a built-in set and no folder."""
+    """Whether ``data`` names a built-in set and not a folder."""
     return data in BUILT_IN_SETS and not Path(data).is_dir()
 
 
 def require_data(data: str) -> None:
-    """Refuses a data set that cannot be there.
+    """Refuses a data set that does not exist.
 
     Raises:
         DataError: no such folder, or a built-in set whose packages are missing.
@@ -33,15 +33,20 @@ def require_data(data: str) -> None:
         raise DataError(f"{data}: no such data folder, and not a built-in set")
 
 
-def require_packages(what: str, *modules: str) -> None:
-    """Refuses ``what`` where one of ``modules`` is not installed; none of them is imported.
+def require_packages(what: str, *modules: str, extra: str = "demo") -> None:
+    """Refuses ``what`` if one of ``modules``, from the package's ``extra``, is not installed; imports none.
 
     Raises:
-        DataError: names what is missing, and the command that installs it.
+        DataError: names the missing packages and the command that installs them.
     """
-    missing = [module for module in modules if find_spec(module) is None]
+    missing = missing_packages(*modules)
     if missing:
-        raise DataError(f"{what} needs {' and '.join(missing)}: pip install 'i2i[demo]'")
+        raise DataError(f"{what} needs {' and '.join(missing)}: pip install 'i2i[{extra}]'")
+
+
+def missing_packages(*modules: str) -> list[str]:
+    """Those of ``modules`` that are not installed; none of them is imported."""
+    return [module for module in modules if find_spec(module) is None]
 
 
 def require_path(path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Seeds as a pure function of names and numbers, so that no draw depends on worker, process or clock."""
+"""Seeds as a pure function of names and numbers, so that no random draw depends on worker, process or clock."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Joining images into a sheet: the one place where a grid, its gaps and its frame are computed."""
+"""Joins images into a sheet; the only place that computes a grid, its gaps and its frame."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from i2i.data.images import Pixels
 def tile(
     images: Sequence[Pixels], columns: int, *, gap: int = 0, frame: int = 0, background: int = 255, scale: int = 1
 ) -> Pixels:
-    """Joins images (H, W, C), uint8, of one size to rows of ``columns``; the last row is filled up with background.
+    """Joins equally large images (H, W, C), uint8, into rows of ``columns``; background fills the last row.
 
     Args:
         images: the images, row by row; at least one.
         columns: images in a row.
         gap: pixels between images.
         frame: pixels around the sheet.
-        background: the value of every channel where no image is.
-        scale: each pixel of an image becomes a square with this side.
+        background: the value of every channel outside images.
+        scale: each pixel of an image becomes a square of this side.
     """
     height, width, channels = images[0].shape
     down, across = scale * height + gap, scale * width + gap

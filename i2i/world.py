@@ -1,8 +1,8 @@
-"""Several processes that train as if they were one: draws, means and statistics of the whole batch on each of them.
+"""Lets several processes train as one: random draws, means and statistics of the whole batch on each of them.
 
-Item i of a batch belongs to rank i modulo the world size. The ranks' random generators are in the same state, so what
-is random about items is drawn for all of them on every rank, which keeps its own part: no draw depends on the world
-size. Loss functions that are means over items need nothing else; what looks at a batch as a whole asks here.
+Item i of a batch belongs to rank i modulo the world size. The ranks' random generators are in the same state: every
+rank draws for all items and keeps its own part, so no draw depends on the world size. Losses that are means over items
+need nothing else; statistics of the whole batch are computed here.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _as_if: World | None = None
 
 
 def world() -> World:
-    """The processes that train together; one where no process group is there."""
+    """The processes that train together; one if there is no process group."""
     if _as_if is not None:
         return _as_if
     if not (distributed.is_available() and distributed.is_initialized()):
@@ -32,8 +32,8 @@ def world() -> World:
 def rejoin() -> None:
     """Joins the process group of processes that torchrun has restarted.
 
-    Their store still has the addresses of those that died, under the names that torch would look up: this try gets
-    names of its own.
+    Their store still has the addresses of the processes that died, under the names that torch would look up, so each
+    restart uses its own names.
     """
     attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
     if attempt == "0" or not distributed.is_available() or distributed.is_initialized():
@@ -47,7 +47,7 @@ def rejoin() -> None:
 
 @contextmanager
 def as_rank(rank: int, size: int) -> Iterator[None]:
-    """Within the context draws are those of this rank; as rank 0 of 1, nothing waits for other processes either."""
+    """Within the context, this process acts as this rank; as rank 0 of 1, it does not wait for other processes."""
     global _as_if
     before, _as_if = _as_if, World(rank, size)
     try:
@@ -57,13 +57,13 @@ def as_rank(rank: int, size: int) -> Iterator[None]:
 
 
 def own_part(whole: Tensor) -> Tensor:
-    """The items of the whole batch that are this rank's."""
+    """This rank's items of the whole batch."""
     here = world()
     return whole[here.rank :: here.size]
 
 
 def drawn_for_all(draw: Callable[[int], Tensor], count: int) -> Tensor:
-    """This rank's part of ``draw(n)``, for n items of the whole batch of which ``count`` are here: (count, ...)."""
+    """This rank's part (count, ...) of ``draw(n)``, where n is the number of items in the whole batch."""
     return own_part(draw(count * world().size))
 
 
@@ -74,7 +74,7 @@ def mean_over_ranks(x: Tensor) -> Tensor:
 
 
 def gathered(x: Tensor) -> Tensor:
-    """The items of the whole batch in their order: (count * world size, ...) from the (count, ...) here; detached."""
+    """All items of the batch in order, (count * world size, ...), from this rank's (count, ...); detached."""
     size = world().size
     if size == 1:
         return x.detach()
@@ -96,7 +96,7 @@ def std_over_all(x: Tensor) -> Tensor:
 
 @torch.no_grad()
 def average_over_ranks(tensors: Iterable[Tensor]) -> None:
-    """Replaces tensors of one precision by their means over all ranks, in one exchange."""
+    """Replaces tensors of the same precision by their means over all ranks, in one exchange."""
     listed = list(tensors)
     if world().size == 1 or not listed:
         return
@@ -108,7 +108,7 @@ def average_over_ranks(tensors: Iterable[Tensor]) -> None:
 
 
 class _Mean(torch.autograd.Function):
-    """The gradient with respect to one rank's part is the mean of the gradients that the ranks have for the mean."""
+    """The gradient for one rank's part is the mean of all ranks' gradients for the mean."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:

@@ -7,7 +7,9 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +17,13 @@ from typing import Any
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 KEYS = {"ArrowLeft": 37, "ArrowUp": 38, "ArrowRight": 39, "ArrowDown": 40, "Escape": 27, "Enter": 13, "Tab": 9}
+AS_3_AND_4 = """
+import fcntl, os, sys
+for number, copy in enumerate([fcntl.fcntl(int(name), fcntl.F_DUPFD_CLOEXEC, 10) for name in sys.argv[1:3]], 3):
+    os.dup2(copy, number)
+os.execvp(sys.argv[3], sys.argv[3:])
+"""
+"""Starts a browser, which reads commands from descriptor 3 and writes answers to descriptor 4."""
 
 
 def find_browser() -> str | None:
@@ -32,23 +41,18 @@ class Browser:
     def __init__(self, commands: int, answers: int) -> None:
         self._commands, self._answers, self._number = commands, answers, 0
         self._received, self._events = b"", list[dict[str, Any]]()
+        self._context, self._session = "", ""
         self.problems = list[str]()
-        target = self._call("Target.createTarget", url="about:blank")["targetId"]
-        self._session = self._call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
-        for domain in ("Page", "Runtime", "Log", "Network"):
-            self.call(f"{domain}.enable")
-
-    _session: str | None = None
 
     def call(self, method: str, **parameters: Any) -> Any:
         """Calls a method of the protocol for the page."""
-        return self._call(method, **parameters)
+        return self._call(method, session=self._session, **parameters)
 
-    def _call(self, method: str, **parameters: Any) -> Any:
+    def _call(self, method: str, session: str | None = None, **parameters: Any) -> Any:
         self._number += 1
         command: dict[str, Any] = {"id": self._number, "method": method, "params": parameters}
-        if self._session:
-            command["sessionId"] = self._session
+        if session is not None:
+            command["sessionId"] = session
         os.write(self._commands, json.dumps(command).encode() + b"\0")
         while (answer := self._read()).get("id") != self._number:
             self._note(answer)
@@ -77,19 +81,38 @@ class Browser:
         elif name == "Network.requestWillBeSent" and not about["request"]["url"].startswith(("data:", "file:")):
             self.problems.append(f"asked for {about['request']['url']}")
 
-    def open(self, page: Path) -> None:
-        """Opens a file and waits until it is loaded."""
-        self._events.clear()
-        self.call("Page.navigate", url=page.resolve().as_uri())
-        while not any(event.get("method") == "Page.loadEventFired" for event in self._events):
-            self._note(self._read())
+    def open(self, page: Path, width: int, height: int, *, dark: bool = False, touch: bool = False) -> None:
+        """Opens a file and waits until it is loaded; nothing that earlier pages have kept is there.
 
-    def view(self, width: int, height: int, *, dark: bool = False, touch: bool = False) -> None:
-        """Sets the size of the window, and whether the system is dark and has a touch screen."""
+        Args:
+            page: the file.
+            width: of the window.
+            height: of the window.
+            dark: whether the system is.
+            touch: whether the screen is touched.
+        """
+        if self._context:
+            self._call("Target.disposeBrowserContext", browserContextId=self._context)
+        self._context = self._call("Target.createBrowserContext")["browserContextId"]
+        target = self._call("Target.createTarget", url="about:blank", browserContextId=self._context)["targetId"]
+        self._session = self._call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+        for domain in ("Page", "Runtime", "Log", "Network"):
+            self.call(f"{domain}.enable")
         self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=touch)
         self.call("Emulation.setTouchEmulationEnabled", enabled=touch)
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self.call("Emulation.setEmulatedMedia", features=[scheme])
+        self._loaded("Page.navigate", url=page.resolve().as_uri())
+
+    def reload(self) -> None:
+        """Loads the page again."""
+        self._loaded("Page.reload")
+
+    def _loaded(self, method: str, **parameters: Any) -> None:
+        self._events.clear()
+        self.call(method, **parameters)
+        while not any(event.get("method") == "Page.loadEventFired" for event in self._events):
+            self._note(self._read())
 
     def ask(self, expression: str) -> Any:
         """The value of a JavaScript expression on the page."""
@@ -98,13 +121,22 @@ class Browser:
             raise RuntimeError(f"{expression}: {answer['exceptionDetails']}")
         return answer["result"].get("value")
 
+    def until(self, expression: str) -> None:
+        """Waits until a JavaScript expression is true, for a minute at most."""
+        end = time.monotonic() + 60
+        while not self.ask(expression):
+            if time.monotonic() > end:
+                raise TimeoutError(expression)
+            time.sleep(0.01)
+
     def box(self, selector: str) -> tuple[float, float, float, float]:
         """Left, top, width and height of an element in the window, once it is scrolled into view."""
-        found = self.ask(
-            f"(() => {{ const element = document.querySelector({json.dumps(selector)});"
-            "element.scrollIntoView({block: 'nearest'}); const box = element.getBoundingClientRect();"
-            "return [box.left, box.top, box.width, box.height]; })()"
-        )
+        element = f"document.querySelector({json.dumps(selector)})"
+        self.ask(f"{element}.scrollIntoView({{block: 'nearest'}})")
+        self._settle()  # what comes into view may take another size
+        self.ask(f"{element}.scrollIntoView({{block: 'nearest'}})")
+        box = f"{element}.getBoundingClientRect()"
+        found = self.ask(f"[{box}.left, {box}.top, {box}.width, {box}.height]")
         left, top, width, height = found
         return left, top, width, height
 
@@ -115,6 +147,7 @@ class Browser:
         for kind, share in zip(kinds, [*shares, shares[-1]], strict=True):
             x, y = left + share * width, top + height / 2
             self.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", buttons=1, clickCount=1)
+        self._settle()
 
     def click(self, selector: str) -> None:
         """Clicks on the middle of an element."""
@@ -126,6 +159,11 @@ class Browser:
         text = {"text": key} if len(key) == 1 else {}
         self.call("Input.dispatchKeyEvent", type="keyDown", key=key, windowsVirtualKeyCode=code, **text)
         self.call("Input.dispatchKeyEvent", type="keyUp", key=key, windowsVirtualKeyCode=code)
+        self._settle()
+
+    def _settle(self) -> None:
+        """Waits for the next frame: what was put in is answered before it."""
+        self.ask("new Promise(done => requestAnimationFrame(() => setTimeout(done)))")
 
     def choose(self, selector: str, value: str) -> None:
         """Chooses an option of a select, as its list would: headless, no list is drawn."""
@@ -147,10 +185,9 @@ def browsing(program: str) -> Iterator[Browser]:
         theirs, commands = os.pipe()
         answers, ours = os.pipe()
         arguments = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run"]
-        # The browser reads descriptor 3 and writes descriptor 4.
-        shell = f'exec 3<&{theirs} 4>&{ours}; exec "$0" "$@"'
+        arguments += [f"--user-data-dir={profile}", "--remote-debugging-pipe"]
         process = subprocess.Popen(
-            ["sh", "-c", shell, program, *arguments, f"--user-data-dir={profile}", "--remote-debugging-pipe"],
+            [sys.executable, "-c", AS_3_AND_4, str(theirs), str(ours), program, *arguments],
             pass_fds=(theirs, ours),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

@@ -23,6 +23,8 @@ from i2i.config.resolve import read_recipe, resolve_config
 from i2i.config.schema import Config
 from i2i.methods.base import Method
 
+CADENCES = ["training.log_every=2", "training.sample_every=3", "health.enabled=false"]
+"""The doctor, which warns of sets and runs as small as these, has tests of its own."""
 SMALL = {"width": 4, "blocks": 1, "depth": 3, "layers": 1, "hidden": 8}
 
 
@@ -132,13 +134,13 @@ def small_config(arch: str, data: Path, *assignments: str, **options: Any) -> Co
         "training.device": "cpu",
         "training.precision": "fp32",
     }
-    settings = [*small_settings(arch), "training.log_every=2", "training.sample_every=3", *assignments]
+    settings = [*small_settings(arch), *CADENCES, *assignments]
     return resolve_config(arch, options=named | options, assignments=settings)
 
 
 def small_arguments(arch: str, data: Path, run: Path, *, steps: int = 6) -> list[object]:
     """The same as ``small_config``, for the command line."""
-    settings = [*small_settings(arch), "training.log_every=2", "training.sample_every=3"]
+    settings = [*small_settings(arch), *CADENCES]
     return [
         *("train", "--arch", arch, "--data", data, "--run", run, "--image-size", 16, "--batch-size", 2),
         *("--steps", steps, "--device", "cpu", "--precision", "fp32"),

@@ -17,10 +17,11 @@ from i2i.batch import Batch
 from i2i.config.resolve import read_recipe, recipe_names
 from i2i.inference.load import load
 from i2i.inference.translator import Translator
+from i2i.planning.fake import NAME, is_fake
 from i2i.training.engine import Engine
 from i2i.training.start import resume, train
 
-from .accelerator import NAME, Event, Log, device, is_fake, register
+from .accelerator import Event, Log, device, register
 from .conftest import small_config
 from .toys import TRANSLATORS, prepare, stream_of
 
@@ -139,7 +140,7 @@ def is_expected(arch: str, event: Event) -> bool:
     """What may stay on the host: draws of a single number, and RMSprop's count of steps."""
     where = event.functions[-1].rpartition(":")[0] if event.functions else ""
     drawing = arch in DRAWS_ON_HOST and where in ("history.exchange", "cut.updates")
-    return event.kind == "host" and (drawing or (arch in ASKING_RMSPROP and where == "engine._apply"))
+    return event.kind == "host" and (drawing or (arch in ASKING_RMSPROP and where in ("engine._apply", "engine.step_where")))
 
 
 @every_recipe
@@ -173,7 +174,7 @@ PRODUCT = re.compile(r"aten\.(convolution|addmm|mm|bmm)\.")
 
 def run_of(arch: str, data: Path, root: Path) -> tuple[Log, Log, Log, list[Any]]:
     """Two steps, one more after a resume, and what the model then makes, with what each of the three does."""
-    settings = ["data.workers=0", "training.sample_every=9", "training.ema.half_life=10"]
+    settings = ["data.workers=0", "training.sample_every=9", "training.ema.half_life=10", "health.enabled=true"]
     config = small_config(arch, data, *settings, **{"training.device": NAME, "training.steps": 2})
     with device().recorded() as trained:
         train(config, root)
@@ -189,7 +190,7 @@ def run_of(arch: str, data: Path, root: Path) -> tuple[Log, Log, Log, list[Any]]
     return trained, resumed, used, outputs
 
 
-MAY_ASK = ("trainer._log", "trainer._save", "trainer.write_previews")
+MAY_ASK = ("trainer._log", "trainer._save", "trainer.write_previews", "health.look")
 
 
 @every_recipe

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from i2i.config import yaml_text
 from i2i.config.explain import differing_keys
 from i2i.config.resolve import changed, parse_config, resolve_config
 from i2i.config.schema import to_yaml
@@ -176,7 +177,7 @@ def test_networks_and_optimizers_must_be_the_methods() -> None:
         ("infogan", ["method.continuous=0", "method.deviation=learned"], "set continuous above 0"),
         ("infogan", ["method.categories=[]", "method.categorical_weight=2"], "set categories, for example to [10]"),
         ("dcgan", ["method.fake_labels=uniform"], "set method.labels=required, or leave fake_labels at batch"),
-        ("dcgan", ["networks.discriminator.labels=project"], "take a method with labels"),
+        ("dcgan", ["networks.discriminator.labels=project"], "use a method with labels"),
     ],
 )
 def test_settings_without_effect_are_refused(arch: str, settings: list[str], reason: str) -> None:
@@ -207,3 +208,25 @@ def test_a_configuration_of_before_still_loads() -> None:
     tree = resolve_config("wgan").model_dump(mode="json")
     tree["optimizers"]["generator"]["betas"] = [0.0, 0.9]
     assert parse_config(tree).optimizers["generator"].name == "rmsprop"
+
+
+WORDS = ["1e3", "010", "1:30", "no", "2024-01-01", "~", "null", "", "1_000", "0x1F", ".5", ".inf", "true", "- a", "<<"]
+
+
+@pytest.mark.parametrize("word", WORDS)
+def test_text_that_looks_like_something_else_comes_back_as_text(word: str) -> None:
+    config = resolve_config("cyclegan", assignments=[f"data.labels=['{word}']"])
+    text = to_yaml(config)
+    assert parse_config(yaml_text.parse(text)) == config
+    assert yaml.safe_load(text)["data"]["labels"] == [word]  # and every other reader of YAML takes it so
+
+
+def test_numbers_are_read_as_yaml_1_2_reads_them() -> None:
+    text = "[1e-4, 2.5e3, -.5, 3., +7, 0, .inf, -1E+2]"
+    assert yaml_text.parse(text) == [1e-4, 2500, -0.5, 3, 7, 0, float("inf"), -100]
+    assert yaml_text.parse("[010, 1:30, 0x10, 0o7, 1_000, yes]") == ["010", "1:30", "0x10", "0o7", "1_000", "yes"]
+
+
+def test_aliases_that_hold_little_are_read() -> None:
+    tree = yaml_text.parse("a: &a {name: Rotate, limit: 5}\nb: [*a, *a]")
+    assert tree["b"] == [{"name": "Rotate", "limit": 5}] * 2

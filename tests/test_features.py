@@ -121,7 +121,7 @@ def test_the_report_is_printed_written_and_the_same_again(dcgan: Path, tmp_path:
     assert (report["trained_on"], report["data"]) == ("digits", "digits")
     for part in ("digits: dcgan (6 steps)", "100 training images (10 of each label, seed 0)", "266 held-out"):
         assert part in result.out
-    assert f"{report['features']['accuracy']:.2%} right, from 192 numbers" in result.out
+    assert f"{report['features']['accuracy']:.2%} correct, from 192 numbers" in result.out
     assert i2i(*arguments, "--seed", 1).out != result.out
 
 
@@ -185,7 +185,7 @@ def test_a_single_readable_image_is_not_enough(sampler: Sampler, tmp_path: Path)
     root = draw_halves(tmp_path)
     for path in sorted((root / "test").rglob("*.png"))[1:]:
         path.write_text("no image")
-    with pytest.raises(DataError, match=r"1 images of a part can be read, and two are needed; first: .*1\.png"):
+    with pytest.raises(DataError, match=r"1 images of a part can be read, but two are needed; first: .*1\.png"):
         measure_features(sampler, str(root), per_label=4)
 
 
@@ -266,7 +266,7 @@ def test_perceptrons_are_measured_by_their_trunk_and_have_no_filters(tmp_path: P
 
 
 def test_features_that_would_repeat_the_label_are_refused(cgan: Path, tmp_path: Path, halves: Path) -> None:
-    with pytest.raises(ConfigError, match="given the label beside the image"):
+    with pytest.raises(ConfigError, match="gets the label beside the image"):
         measure_features(load_sampler(cgan, device="cpu"), "digits", per_label=4)
     run = trained("cgan", halves, tmp_path / "run", "networks.discriminator.labels=project")
     report = measure_features(load_sampler(run, device="cpu"), str(halves), per_label=4)
@@ -465,11 +465,11 @@ def test_filters_are_drawn_for_models_with_and_without_labels(
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [
-        (["features", "digits", "--per-label", 1000], "label '0' of digits has 147 training images, and 1000"),
+        (["features", "digits", "--per-label", 1000], "label '0' of digits has 147 training images, but 1000"),
         (["features", "digits", "--per-label", 1], "--per-label"),
         (["features", "nowhere"], "no such data folder"),
         (["features"], "Missing argument 'DATA'"),
-        (["filters", "digits", "--stage", "layer9"], "none of that name; it has layer1, layer2"),
+        (["filters", "digits", "--stage", "layer9"], "no stage of that name; it has layer1, layer2"),
         (["filters", "digits", "--units", "0,8"], "stage layer2 has 8, numbered from 0 to 7"),
         (["filters", "digits", "--units", "9"], "9 units: stage layer2 has 8"),
         (["filters", "digits", "--units", "0"], "0 units: stage layer2 has 8"),
@@ -499,11 +499,11 @@ def test_data_and_models_of_another_kind_are_named(
             "filters",
             "digits",
             translator / "model.safetensors",
-            "holds the generators of a cyclegan alone: give its run",
+            "holds only the generators of a cyclegan: give its run",
         ),
         ("features", tmp_path / "plain", dcgan, "has no labels"),
         ("features", tmp_path / "whole", dcgan, "has no held-out images: give test/<label>/"),
-        ("filters", tmp_path / "plain", cgan, "has no labels, and the discriminator of this model takes them"),
+        ("filters", tmp_path / "plain", cgan, "has no labels, but the discriminator of this model needs them"),
         ("filters", halves, cgan, "label 'left': this model has none of that name"),
     ):
         result = i2i(command, data, "--model", model)

@@ -304,7 +304,7 @@ def test_a_folder_that_is_there_is_left_alone(tmp_path: Path, i2i: Run, site: Si
     for target in (tmp_path / "full", tmp_path / "full/mine"):
         result = i2i("data", "get", "horse2zebra", "--url", site.url, "--to", target)
         assert (result.code, result.err.count("\n"), site.log) == (2, 1, [])
-        assert "is there already" in result.err
+        assert "exists: " in result.err
     assert left_in(tmp_path / "full") == ["mine"]
     assert i2i("data", "get", "horse2zebra", "--url", site.url, "--to", tmp_path / "empty").code == 0
 

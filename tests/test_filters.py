@@ -97,11 +97,11 @@ def test_what_cannot_be_looked_into_is_one_line(cyclegan: Path, toy_set: Path, t
     weights = shutil.copy(cyclegan / "model.safetensors", tmp_path)
     for model in (weights, cyclegan / "model.safetensors"):
         result = i2i("filters", toy_set, "--model", model)
-        assert_refused(result, "holds the generators of a cyclegan alone: give its run folder")
+        assert_refused(result, "holds only the generators of a cyclegan: give its run folder")
     result = i2i("filters", toy_set, "--model", cyclegan, "--network", "critic")
     assert_refused(result, "network 'critic'", "it has discriminator_A, discriminator_B")
     result = i2i("filters", toy_set, "--model", cyclegan, "--stage", "layer9")
-    assert_refused(result, "none of that name; it has layer1_conv, layer1, layer2_conv, layer2")
+    assert_refused(result, "no stage of that name; it has layer1_conv, layer1, layer2_conv, layer2")
     draw(tmp_path / "empty/trainA/a.png", 0)
     assert_refused(i2i("filters", tmp_path / "empty", "--model", cyclegan), "trainB/ is missing")
     assert_refused(i2i("features", toy_set, "--model", cyclegan), "draws none from noise")

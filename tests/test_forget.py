@@ -126,7 +126,12 @@ def test_what_the_boxes_show_is_forgotten_in_new_samples(
     np.testing.assert_array_equal(whole[:, 1] > 128, ~left)
     assert without.max() == 128
     np.testing.assert_array_equal(without.min(axis=1), whole.min(axis=1))  # the dark one is still there
-    for part in ("6 on 6 samples: 96 locations of up1 inside, 96", "100.0% right", "(50.0% by chance)", "2 of 4 maps"):
+    for part in (
+        "6 on 6 samples: 96 locations of up1 inside, 96",
+        "100.0% correct",
+        "(50.0% by chance)",
+        "2 of 4 maps",
+    ):
         assert part in result.out
     again = (tmp_path / "forgot.png").read_bytes()
     assert i2i(*arguments, "--overwrite", "--drop-feature", f"up1:{file}").out == result.out
@@ -141,7 +146,7 @@ def test_boxes_are_on_the_samples_of_the_seed(sampler: Sampler, tmp_path: Path) 
     """The other seed puts the square elsewhere in some of these samples, and the boxes no longer fit."""
     file = written(tmp_path / "boxes.json", boxes_on(sampler, count=8))
     assert drop_features(sampler, f"up1:{file}", count=1, label=None, seed=0).maps == SQUARE
-    assert "100.0% right" not in drop_features(sampler, f"up1:{file}", count=1, label=None, seed=1).lines[1]
+    assert "100.0% correct" not in drop_features(sampler, f"up1:{file}", count=1, label=None, seed=1).lines[1]
 
 
 def test_maps_of_a_model_with_standing_statistics_are_those_of_its_samples(tmp_path: Path) -> None:

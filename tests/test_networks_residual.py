@@ -293,7 +293,7 @@ def test_sizes_outside_the_tables_are_refused() -> None:
 
 
 def test_latents_that_cannot_be_split_are_refused() -> None:
-    with pytest.raises(ConfigError, match=r"method.latent 120 cannot be cut into 7 .* a multiple of 7"):
+    with pytest.raises(ConfigError, match=r"method.latent 120 cannot be split into 7 .* a multiple of 7"):
         ResidualGenerator(colours(256), 120, skip_z=True)
 
 

@@ -16,7 +16,8 @@ from sklearn.datasets import load_digits
 
 from i2i.batch import Batch
 from i2i.data.batches import batches_from, from_unit
-from i2i.data.collection import find_collection, read_idx
+from i2i.data.collection import find_collection
+from i2i.data.idx import read_idx
 from i2i.data.points import Points, ring_centres
 from i2i.errors import ConfigError, DataError
 

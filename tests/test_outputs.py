@@ -84,7 +84,7 @@ def test_a_report_of_somebody_opens_no_folder(tmp_path: Path, run: Path, i2i: Ru
         for _ in ("with an image", "with the report alone"):
             before = {path.name: path.read_bytes() for path in own.iterdir()}
             result = i2i("translate", source, "-o", own, "--model", run)
-            assert_refused(result, "report.json exists and is no report of a translation", "--overwrite")
+            assert_refused(result, "report.json exists and is not the report of a translation", "--overwrite")
             assert {path.name: path.read_bytes() for path in own.iterdir()} == before
             image.unlink(missing_ok=True)
     assert i2i("translate", source, "-o", own, "--model", run, "--overwrite").code == 0
@@ -101,7 +101,7 @@ def test_an_image_put_among_outputs_is_not_replaced(tmp_path: Path, run: Path, i
         draw(own, 70)  # also one that was an output, and has been edited
         before = own.read_bytes()
         result = i2i("translate", tmp_path / other, "-o", out, "--model", run)
-        assert_refused(result, f"{name} exists and is not what a translation wrote there")
+        assert_refused(result, f"{name} exists and was not written by a translation")
         assert own.read_bytes() == before
         assert_clean(out)
     assert i2i("translate", tmp_path / "in", "-o", out, "--model", run, "--overwrite").code == 0
@@ -290,11 +290,11 @@ def test_samples_and_experiments_replace_nothing_unless_asked(tmp_path: Path, ge
     folder = draw(tmp_path / "folder/00000.png", 0)
     lab = draw(tmp_path / "lab/nash.png", 0)
     assert_refused(i2i("lab", "nash", "-o", lab.parent), "nash.png exists", "--overwrite")
-    sample = ("sample", "--model", generative, "--count", 2)
+    sample = ("sample", "--model", generative)
     for command, own in (
-        ((*sample, "-o", photo), photo),
+        ((*sample, "--count", 2, "-o", photo), photo),
         ((*sample, "-o", tmp_path / "mine.png", "--walk", 2), gif),
-        ((*sample, "-o", folder.parent), folder),
+        ((*sample, "--count", 2, "-o", folder.parent), folder),
     ):
         before = own.read_bytes()
         assert_refused(i2i(*command), "exists", "--overwrite")

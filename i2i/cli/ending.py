@@ -23,6 +23,12 @@ if TYPE_CHECKING:
 DONE, SKIPPED, WRONG_INPUT, INTERRUPTED = 0, 1, 2, 130
 
 
+def tell(*lines: str) -> None:
+    """Prints lines on stdout; a name with control characters in it cannot make more of one, or colour it."""
+    for line in lines:
+        click.echo(one_line(line))
+
+
 def fail(message: str, code: int) -> NoReturn:
     """Ends the program with a one-line error."""
     click.echo(f"error: {one_line(message)}", err=True)

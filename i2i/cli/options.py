@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable
 from functools import wraps
@@ -9,6 +10,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+
+from i2i.data.bounds import MAX_PIXELS
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -22,6 +25,8 @@ class FilledText(click.ParamType[str]):
         """The text itself."""
         if not str(value):
             self.fail("must not be empty")
+        if "\0" in str(value):  # only a program that calls this one can write it
+            self.fail("must not hold a NUL")
         return str(value)
 
 
@@ -43,8 +48,8 @@ class Duration(click.ParamType[float]):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         """The time in seconds."""
         match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhd]?)", str(value).strip())
-        if match is None or float(match[1]) == 0:
-            self.fail(f"{value!r} is not a time; write 90s, 10m or 1.5h")
+        if match is None or not 0 < float(match[1]) < math.inf:
+            self.fail(f"{str(value)[:80]!r} is not a time; write 90s, 10m or 1.5h")
         return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}[match[2]]
 
 
@@ -57,15 +62,24 @@ class Units(click.ParamType[int | list[int]]):
         """The count, or the indices."""
         text = str(value).replace(" ", "")
         if re.fullmatch(r"\d{1,9}(,\d{1,9})*,?", text) is None:
-            self.fail(f"{value!r}: give a number of units, e.g. 6, or their indices, e.g. 0,5,9")
+            self.fail(f"{str(value)[:80]!r}: give a number of units, e.g. 6, or their indices, e.g. 0,5,9")
         return [int(number) for number in text.split(",") if number] if "," in text else int(text)
 
 
+SEED = click.IntRange(0, 2**63 - 1)
 DEVICE = FilledText()
 DEVICE_HELP = "Device to compute on: auto, cpu, or an accelerator that `i2i info` lists, such as cuda or mps."
 
 device_option = click.option("--device", type=DEVICE, default="auto", show_default=True, help=DEVICE_HELP)
 overwrite_option = click.option("--overwrite", is_flag=True, help="Replace existing files.")
+max_pixels_option = click.option(
+    "--max-pixels",
+    type=click.IntRange(1),
+    metavar="N",
+    default=MAX_PIXELS,
+    show_default=True,
+    help="Largest image that is read, in pixels.",
+)
 model_option = click.option("--model", type=FileName(), help="Run folder or weight file.  [default: the newest run]")
 
 

@@ -1,1 +1,1 @@
-"""What describes a model and a run: the schema, how it is resolved, and what is wrong with it in words."""
+"""The configuration of models and runs: the schema, how it is resolved, and its errors in words."""

@@ -1,4 +1,4 @@
-"""What may differ between a run and its continuation."""
+"""The settings that may change when a run is resumed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ from i2i.config.schema import Config
 from i2i.errors import ConfigError
 
 LENGTH = ("training.steps", "training.epochs", "training.max_time")
-CADENCES = ("training.log_every", "training.sample_every", "training.checkpoint_seconds", "training.keep_checkpoints")
+CADENCES = (
+    *("training.log_every", "training.sample_every", "training.checkpoint_seconds", "training.keep_checkpoints"),
+    *("health.enabled", "health.every"),
+)
 PLACES = ("data.path", "data.a", "data.b", "data.test_a", "data.test_b")
 MACHINE = ("data.workers", "data.memory_gib", "training.device", "training.threads")
 MAY_CHANGE = (*LENGTH, *CADENCES, *PLACES, *MACHINE)

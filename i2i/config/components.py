@@ -1,7 +1,7 @@
 """Named components (networks, methods): a class announces its name, and its keyword-only parameters are its settings.
 
-Adding a component is adding a file: the packages are walked, nothing is listed by hand. The annotated signature is the
-only place where a setting's type, range and default are written.
+To add a component, add a file: the packages are walked, and there is no list to edit. The annotated signature is the
+only place that defines a setting's type, range and default.
 """
 
 from __future__ import annotations
@@ -18,6 +18,10 @@ from i2i.errors import ConfigError
 
 Count = Annotated[int, Field(ge=1, le=1_000_000_000, strict=True)]
 """An integer of at least 1; 4.0 and true are not taken for one."""
+Repeats = Annotated[int, Field(ge=1, le=256, strict=True)]
+"""How often a network repeats a part. Building one takes time and memory before any weight does."""
+Width = Annotated[int, Field(ge=1, le=65_536, strict=True)]
+"""Channels of a feature map, or features of a layer."""
 Weight = Annotated[float, Field(ge=0, le=1e9)]
 """A number of at least 0."""
 
@@ -45,12 +49,17 @@ class Component:
         Raises:
             ConfigError: no member of this family has that name.
         """
+        members = cls.found()
+        if name not in members:
+            raise ConfigError(f"there is no {cls.family} {name!r}; known: {', '.join(sorted(members))}")
+        return members[name]
+
+    @classmethod
+    def found(cls) -> dict[str, type[Self]]:
+        """The members of this family by name, of every file in its package."""
         for module in pkgutil.iter_modules(importlib.import_module(cls.package).__path__):
             importlib.import_module(f"{cls.package}.{module.name}")
-        if name not in cls.members:
-            raise ConfigError(f"there is no {cls.family} {name!r}; known: {', '.join(sorted(cls.members))}")
-        member: type[Self] = cls.members[name]
-        return member
+        return cls.members
 
     @classmethod
     def schema(cls) -> type[BaseModel]:

@@ -1,4 +1,4 @@
-"""A configuration in words: what is wrong with one in a line, and where two of them differ."""
+"""Explains configurations: a one-line error, and the differences between two of them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def explain(error: ValidationError, prefix: str, schema: type[BaseModel]) -> str
     first = problems[0]
     # A union's members appear as parts of the location that are no keys.
     parts = [str(part)[:80] for part in first["loc"] if part not in ("constrained-int", "literal['auto']")]
-    path = prefix + ".".join(parts)
+    path = prefix + ".".join(parts) or "the configuration"
     if first["type"] == "extra_forbidden":
         known = [prefix + key for key in _known_keys(schema)]
         message = f"unknown key {path}{did_you_mean(path, known)}"

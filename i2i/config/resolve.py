@@ -1,7 +1,7 @@
-"""From a recipe to a whole configuration: one YAML for each recipe, overrides by name, errors in one line.
+"""Resolves a recipe to a complete configuration: one YAML file per recipe, overrides by name, one-line errors.
 
-Precedence, lowest first: the recipe of ``--arch``, what follows from the image size, ``--config``, named options,
-``--set``.
+Precedence, lowest first: the recipe of ``--arch``, settings that follow from the image size, ``--config``, named
+options, ``--set``.
 """
 
 from __future__ import annotations

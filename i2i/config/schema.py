@@ -1,6 +1,6 @@
-"""What describes a model, and what describes the run that trains it: typed sections; unknown keys are errors.
+"""The configuration of a model, and of the run that trains it: typed sections; unknown keys are errors.
 
-A weight file carries a ``ModelConfig``, a run folder a ``Config``, from which the model's is taken.
+A weight file contains a ``ModelConfig``, a run folder a ``Config``, which includes the model's.
 """
 
 from __future__ import annotations
@@ -8,10 +8,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from i2i.config import yaml_text
 from i2i.config.components import Count, Weight
+from i2i.data.bounds import MAX_PIXELS
+from i2i.display import one_line
 from i2i.errors import ConfigError, DataError
 from i2i.needs import is_built_in
 
@@ -22,9 +24,13 @@ Byte = Annotated[int, Field(ge=0, le=255, strict=True)]
 Background = tuple[Byte, Byte, Byte]
 Fit = Literal["square", "shorter"]
 Side = Annotated[int, Field(ge=1, le=4096, strict=True)]
+Many = Annotated[int, Field(ge=1, le=1_000_000, strict=True)]
+Seed = Annotated[int, Field(ge=0, lt=2**63, strict=True)]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 Device = Annotated[str, Field(min_length=1)]
 """"auto", "cpu", or the name that torch has for an accelerator; the machine says which there are (device.py)."""
+Line = Annotated[str, AfterValidator(one_line), Field(max_length=4000)]
+"""Text that is shown: whoever wrote the file, it stays one line and no terminal obeys it."""
 
 
 class Section(BaseModel):
@@ -58,7 +64,8 @@ class DataConfig(Section):
 
     One-domain sets have only A. Their ``channels_a`` "auto" (1 where no image of a fixed sample has colours) and
     their ``labels`` None are filled in from the data when a run starts; empty ``labels`` leave labels unused that a
-    method could use. ``memory_gib`` is for the decoded images of all domains together, in each process.
+    method could use. Images with more than ``max_pixels`` are not decoded. ``memory_gib`` is for the decoded images of
+    all domains together, in each process.
 
     Two domains may also be two folders of any name, ``a`` and ``b``; ``path`` is empty then. Held-out images come
     from ``test_a`` and ``test_b``, or are the fraction ``held_out`` of each folder, by a hash of the file's name.
@@ -70,7 +77,7 @@ class DataConfig(Section):
     test_a: str | None = None
     test_b: str | None = None
     held_out: Rate = 0.1
-    load_size: Count = 286
+    load_size: Annotated[int, Field(ge=1, le=65_536, strict=True)] = 286
     fit: Fit = "square"
     flip: bool = True
     augment: tuple[Augmentation, ...] = ()
@@ -78,6 +85,7 @@ class DataConfig(Section):
     channels_b: Channels = 3
     labels: tuple[str, ...] | None = None
     background: Background = (255, 255, 255)
+    max_pixels: Annotated[int, Field(ge=1, le=2**40, strict=True)] = MAX_PIXELS
     memory_gib: Annotated[float, Field(ge=0, le=1e6)] = 2.0
     workers: Annotated[int, Field(ge=0, le=64, strict=True)] | Literal["auto"] = "auto"
 
@@ -202,9 +210,9 @@ class TrainingConfig(Section):
     epochs: Count | None = None
     steps: Count | None = None
     max_time: Annotated[float, Field(gt=0)] | None = None
-    batch_size: Count = 1
-    accumulate: Count = 1
-    seed: Annotated[int, Field(ge=0, le=2**63, strict=True)] = 0
+    batch_size: Many = 1
+    accumulate: Many = 1
+    seed: Seed = 0
     device: Device = "auto"
     threads: Annotated[int, Field(ge=1, le=4096, strict=True)] | Literal["auto"] = "auto"
     precision: Precision = "auto"
@@ -214,7 +222,7 @@ class TrainingConfig(Section):
     schedule: ScheduleConfig = ScheduleConfig()
     log_every: Count = 50
     sample_every: Count = 500
-    sample_count: Count = 6
+    sample_count: Annotated[int, Field(ge=1, le=1000, strict=True)] = 6
     checkpoint_seconds: Weight = 300.0
     keep_checkpoints: Count = 2
 
@@ -231,6 +239,16 @@ class TrainingConfig(Section):
         return self
 
 
+class HealthConfig(Section):
+    """The doctor, which looks at a few held-out images, what becomes of them, and what discriminators say.
+
+    ``every``: after so many steps, and at the end of the run.
+    """
+
+    enabled: bool = True
+    every: Count = 250
+
+
 class InferenceConfig(Section):
     """What layers that are random or see a batch do at inference; the weight file carries it.
 
@@ -241,7 +259,7 @@ class InferenceConfig(Section):
 
     statistics: Literal["running", "image", "standing"] = "running"
     dropout: bool = False
-    seed: Annotated[int, Field(ge=0, le=2**63, strict=True)] = 0
+    seed: Seed = 0
 
 
 class ModelConfig(Section):
@@ -250,11 +268,11 @@ class ModelConfig(Section):
     ``data``: the name of the set that it was trained on, without the path.
     """
 
-    arch: str
-    about: str = ""
-    paper: str = ""
+    arch: Line
+    about: Line = ""
+    paper: Line = ""
     image_size: Side
-    data: str = ""
+    data: Line = ""
     images: ImageConfig
     method: dict[str, Any]
     networks: dict[str, dict[str, Any]]
@@ -264,15 +282,16 @@ class ModelConfig(Section):
 class Config(Section):
     """Everything that a run is: written to its folder and into its checkpoints."""
 
-    arch: str
-    about: str = ""
-    paper: str = ""
+    arch: Line
+    about: Line = ""
+    paper: Line = ""
     image_size: Side
     data: DataConfig = DataConfig()
     method: dict[str, Any]
     networks: dict[str, dict[str, Any]]
     optimizers: dict[str, OptimizerConfig]
     training: TrainingConfig
+    health: HealthConfig = HealthConfig()
     inference: InferenceConfig = InferenceConfig()
 
     @model_validator(mode="after")

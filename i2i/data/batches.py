@@ -1,7 +1,7 @@
-"""Batches as a pure function of (seed, batch number): order, augmentation and nothing else decide what is in one.
+"""Batches as a pure function of (seed, batch number), through order and augmentation.
 
-Each domain is a stream of its own: in every epoch a new permutation of all its items, as drawn from the seed. An item
-that cannot be read is replaced by another of its stream, chosen by seed and position alone: no other batch changes.
+Each domain is a separate stream: in every epoch a new permutation of its items, drawn from the seed. An item that
+cannot be read is replaced by another of its stream, chosen only by seed and position, so no other batch changes.
 """
 
 from __future__ import annotations

@@ -17,6 +17,7 @@ from importlib import metadata, resources
 from pathlib import Path
 from xml.etree import ElementTree
 
+from i2i.data.bounds import MAX_PIXELS
 from i2i.data.images import Pixels
 from i2i.data.layout import Layout, find_layout
 from i2i.display import tracked
@@ -33,20 +34,21 @@ _FLAG_LETTERS = re.compile("^1F1(E[6-9A-F]|F[0-9A-F])")
 _FLAGS = frozenset({"1F38C", "1F3C1", "1F3F3", "1F3F4", "1F6A9", "E0000"})
 
 
-def load_layout(data: str, *, size: int, paired: bool) -> Layout:
+def load_layout(data: str, *, size: int, paired: bool, max_pixels: int = MAX_PIXELS) -> Layout:
     """The layout of a built-in set (rendered first if need be) or of a folder.
 
     Args:
         data: a built-in name or a folder.
         size: the side at which a built-in set is rendered, in pixels.
         paired: as in ``find_layout``.
+        max_pixels: as in ``find_layout``.
 
     Raises:
         DataError: as ``find_layout``, or the packages of the demo extra are missing.
     """
     if data in BUILTIN and not Path(data).is_dir():
         return find_layout(openmoji(size), paired=paired)
-    return find_layout(Path(data), paired=paired)
+    return find_layout(Path(data), paired=paired, max_pixels=max_pixels)
 
 
 def cache_folder() -> Path:

@@ -1,4 +1,4 @@
-"""``i2i data check``: everything about a data set that would spoil training, found before training."""
+"""``i2i data check``: finds faults of a data set that would spoil training, before training."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from PIL import Image
+import numpy as np
 
 from i2i.config.schema import DataConfig
+from i2i.data.bounds import MAX_PIXELS
 from i2i.data.builtin import BUILTIN, load_layout
 from i2i.data.collection import ArrayImage, Collection, find_collection
-from i2i.data.images import read_image
+from i2i.data.images import WHITE, read_image
 from i2i.data.layout import ImageFile, Layout
 from i2i.data.two_domains import layout_of
 from i2i.display import tracked
@@ -49,21 +50,22 @@ class Domain:
     test: Sequence[ImageFile | ArrayImage]
 
 
-def check_data(path: str, size: int, *, unpaired: bool) -> CheckReport:
+def check_data(path: str, size: int, *, unpaired: bool, max_pixels: int = MAX_PIXELS) -> CheckReport:
     """Reads every image of a data set of one domain or of two.
 
     Args:
         path: a folder or a built-in name.
         size: the side at which a built-in set is rendered.
         unpaired: files of A and B that happen to have equal names are not pairs.
+        max_pixels: of an image that is read.
 
     Raises:
         DataError: there is no layout to check.
     """
-    if _has_two_domains(path):
-        layout = load_layout(path, size=size, paired=False)
+    if _has_two_domains(path, max_pixels):
+        layout = load_layout(path, size=size, paired=False, max_pixels=max_pixels)
         return _check_two(layout, f"{layout.kind} in {layout.root}", unpaired=unpaired)
-    collection = find_collection(path, size=size)
+    collection = find_collection(path, size=size, max_pixels=max_pixels)
     domains = [Domain("", collection.train.images, collection.test.images)]
     report, facts = _read_domains(f"one domain in {collection.root}", domains, collection.denied)
     _report_labels(collection, report)
@@ -104,7 +106,7 @@ def _concluded(report: CheckReport, domains: list[Domain], facts: dict[Path, Fac
     return report
 
 
-def _has_two_domains(path: str) -> bool:
+def _has_two_domains(path: str, max_pixels: int) -> bool:
     """Two folders, or a train folder in which every image could be two squares side by side."""
     root = Path(path)
     if is_built_in(path):
@@ -113,16 +115,16 @@ def _has_two_domains(path: str) -> bool:
         return True
     if not (root / "train").is_dir():
         return False
-    images = find_collection(path, size=0).train.images
-    return all(isinstance(image, ImageFile) and _is_twice_as_wide(image.path) for image in images)
+    images = find_collection(path, size=0, max_pixels=max_pixels).train.images
+    return all(isinstance(image, ImageFile) and _is_twice_as_wide(image) for image in images)
 
 
-def _is_twice_as_wide(path: Path) -> bool:
+def _is_twice_as_wide(image: ImageFile) -> bool:
     try:
-        with Image.open(path) as file:
-            return file.width == 2 * file.height
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+        head = image.head()
+    except DataError:
         return True  # unreadable: the others decide
+    return head.width == 2 * head.height
 
 
 def _read_all(domains: list[Domain]) -> dict[Path, Facts]:
@@ -135,17 +137,17 @@ def _read_all(domains: list[Domain]) -> dict[Path, Facts]:
 
 def _facts(image: ImageFile | ArrayImage) -> Facts:
     try:
+        mode = image.head().mode
         if isinstance(image, ArrayImage):
-            pixels, mode = image.read(4, (255, 255, 255)), str(image.mode)
-        else:
-            pixels = read_image(image.path, 4)
-            with Image.open(image.path) as file:
-                mode = file.mode
+            pixels = image.read(4, WHITE)
+        else:  # also where an item is a half of it
+            pixels = read_image(image.path, 4, max_pixels=image.max_pixels)
     except DataError as error:
         return Facts(error=str(error))
     height, width = pixels.shape[:2]
-    digest = hashlib.sha256(pixels.tobytes() + f"{width}x{height}".encode()).hexdigest()
-    return Facts((width, height), mode, digest)
+    digest = hashlib.sha256(np.ascontiguousarray(pixels).data)
+    digest.update(f"{width}x{height}".encode())
+    return Facts((width, height), mode, digest.hexdigest())
 
 
 def _report_spread(facts: dict[Path, Facts], report: CheckReport) -> None:

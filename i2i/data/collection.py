@@ -1,20 +1,17 @@
-"""Which images of one domain a data folder holds, and their labels: folders, IDX files, records, built-in sets."""
+"""Finds the images of one domain in a data folder, and their labels: folders, IDX files, records, built-in sets."""
 
 from __future__ import annotations
 
-import gzip
-import struct
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
-
+from i2i.data.bounds import MAX_PIXELS
 from i2i.data.builtin import BUILTIN_DRAWINGS, digits, openmoji, split_of
 from i2i.data.heads import GREY_MODES, Head, head_sample
 from i2i.data.identity import digest_of_bytes
+from i2i.data.idx import read_idx
 from i2i.data.images import Pixels, from_pil, list_images, to_pil
 from i2i.data.layout import ImageFile
 from i2i.data.records import RecordFiles, find_records, read_names, read_records
@@ -86,7 +83,7 @@ class Collection:
         return all(_is_grey(image) for image in head_sample(self.train.images))
 
 
-def find_collection(data: str, *, size: int) -> Collection:
+def find_collection(data: str, *, size: int, max_pixels: int = MAX_PIXELS) -> Collection:
     """Finds the images of a built-in name or a folder.
 
     Args:
@@ -94,45 +91,52 @@ def find_collection(data: str, *, size: int) -> Collection:
             as CIFAR has them, ``train/<label>/*`` and ``test/<label>/*``, ``train/`` and ``test/`` without labels, or
             any folder.
         size: the side at which drawings are rendered, in pixels.
+        max_pixels: of an image that is read; those in IDX files and records have bounds of their own.
 
     Raises:
-        DataError: no such folder, no images, or a folder of two domains.
+        DataError: no such folder, no images, a folder of two domains, or one with several sets.
     """
     root = Path(data)
     if data in BUILTIN_DRAWINGS and not root.is_dir():
-        return _digits() if data == "digits" else _unlabelled(openmoji(size), "trainB", "testB")
+        return _digits() if data == "digits" else _unlabelled(openmoji(size), "trainB", "testB", max_pixels)
     if not root.is_dir():
         raise DataError(f"{root} is a file; give a folder" if root.exists() else f"{root}: no such data folder")
-    if any(_idx_file(root, name) for name in IDX_FILES["train"]):
+    idx, records = any(_idx_file(root, name) for name in IDX_FILES["train"]), find_records(root)
+    in_train = list_images(root / "train")
+    kinds = {"IDX files": idx, "records": records, "images in train/": in_train}
+    there = [kind for kind, found in kinds.items() if found]
+    if len(there) > 1:
+        raise DataError(f"{root} holds several sets, {' and '.join(there)}: give each a folder of its own")
+    if idx:
         return _idx(root)
-    if (files := find_records(root)) is not None:
-        return _records(root, files)
+    if records is not None:
+        return _records(root, records)
     if (root / "trainA").is_dir() and (root / "trainB").is_dir():
         raise DataError(f"{root} holds two domains, and this recipe learns one: give {root / 'trainA'} or trainB")
     if not (root / "train").is_dir():
-        return _unlabelled(root, ".", None)
+        return _unlabelled(root, ".", None, max_pixels)
     folders = sorted(path for path in (root / "train").iterdir() if path.is_dir() and list_images(path))
     in_folders = sum(len(list_images(folder)) for folder in folders)
-    if len(folders) < 2 or in_folders < len(list_images(root / "train")):
-        return _unlabelled(root, "train", "test")
+    if len(folders) < 2 or in_folders < len(in_train):
+        return _unlabelled(root, "train", "test", max_pixels)
     names = tuple(folder.name for folder in folders)
     denied = list[str]()
-    train, test = (_labelled(root / part, names, denied) for part in ("train", "test"))
+    train, test = (_labelled(root / part, names, max_pixels, denied) for part in ("train", "test"))
     return Collection(root, train, test, names, denied)
 
 
-def _unlabelled(root: Path, train: str, test: str | None) -> Collection:
+def _unlabelled(root: Path, train: str, test: str | None, max_pixels: int) -> Collection:
     denied = list[str]()
-    found = [ImageFile(path) for path in list_images(root / train, denied)]
-    if not found:
+    parts = [[] if part is None else list_images(root / part, denied) for part in (train, test)]
+    if not parts[0]:
         raise DataError(f"{root / train}: no images (jpg, png, webp, bmp, tiff) in it")
-    held_out = [] if test is None else [ImageFile(path) for path in list_images(root / test, denied)]
-    return Collection(root, Part(found, []), Part(held_out, []), (), denied)
+    found = [Part([ImageFile(path, max_pixels=max_pixels) for path in files], []) for files in parts]
+    return Collection(root, found[0], found[1], (), denied)
 
 
-def _labelled(folder: Path, names: tuple[str, ...], denied: list[str]) -> Part:
+def _labelled(folder: Path, names: tuple[str, ...], max_pixels: int, denied: list[str]) -> Part:
     files = [(path, number) for number, name in enumerate(names) for path in list_images(folder / name, denied)]
-    return Part([ImageFile(path) for path, _ in files], [number for _, number in files])
+    return Part([ImageFile(path, max_pixels=max_pixels) for path, _ in files], [number for _, number in files])
 
 
 def _digits() -> Collection:
@@ -164,7 +168,12 @@ def _idx(root: Path) -> Collection:
     train, test = parts
     if not train.images:
         raise DataError(f"{root}: no images in its IDX files")
-    return Collection(root, train, test, tuple(map(str, range(max(train.labels) + 1))))
+    labels = tuple(map(str, range(max(train.labels) + 1)))
+    if max(test.labels, default=0) >= len(labels):
+        raise DataError(
+            f"{root}: test images have the label {max(test.labels)}, and those of train end at {labels[-1]}"
+        )
+    return Collection(root, train, test, labels)
 
 
 def _records(root: Path, files: RecordFiles) -> Collection:
@@ -183,24 +192,7 @@ def _records_of(root: Path, split: Sequence[str], files: RecordFiles, count: int
 
 
 def _idx_file(root: Path, name: str) -> Path | None:
-    return next((path for path in (root / name, root / f"{name}.gz") if path.is_file()), None)
-
-
-def read_idx(path: Path) -> Pixels:
-    """The array of an IDX file of bytes, gzipped or not.
-
-    Raises:
-        DataError: not such a file, or cut short.
-    """
-    try:
-        content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-        zero, kind, dimensions = struct.unpack(">HBB", content[:4])
-        shape = struct.unpack(f">{dimensions}I", content[4 : 4 + 4 * dimensions])
-        if (zero, kind) != (0, 8):
-            raise ValueError("its head is not that of bytes")
-        return np.frombuffer(content, np.uint8, offset=4 + 4 * dimensions).reshape(shape)
-    except (OSError, EOFError, struct.error, zlib.error, ValueError) as error:
-        raise DataError(f"{path} is not a whole IDX file ({error})") from None
+    return next((path for path in (root / name, root / f"{name}.gz") if path.exists()), None)
 
 
 def _is_grey(image: ImageFile | ArrayImage) -> bool:

@@ -1,4 +1,4 @@
-"""What the header of an image file says, read without decoding the pixels."""
+"""Headers of image files: size and mode, read without decoding the pixels."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
+from i2i.data.bounds import MAX_PIXELS
 from i2i.data.images import opened
 
 Item = TypeVar("Item")
@@ -23,13 +24,13 @@ class Head(NamedTuple):
     mode: str
 
 
-def read_head(path: Path) -> Head:
+def read_head(path: Path, max_pixels: int = MAX_PIXELS) -> Head:
     """The header of the image at ``path``.
 
     Raises:
-        DataError: no such file, or its beginning is not that of an image.
+        DataError: no such file, its beginning is not that of an image, or it has more than ``max_pixels``.
     """
-    with opened(path) as file:
+    with opened(path, max_pixels) as file:
         return Head(file.width, file.height, file.mode)
 
 

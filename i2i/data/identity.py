@@ -1,4 +1,4 @@
-"""Which images a run learns from, and whether they are still the same: names, sizes, and digests of contents.
+"""Identifies the images of a run, and detects changes to them: names, sizes, and digests of contents.
 
 Names are relative to the folder of the data, so that it may move. Names and sizes are known when a run starts, at the
 cost of one stat for each file. The digest of a file (BLAKE2b, 8 bytes) is taken when it is first read, and compared
@@ -19,6 +19,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from i2i.data.bounds import open_regular, size_of_regular
 from i2i.data.shared import shared_zeros
 from i2i.errors import DataError
 
@@ -59,7 +60,7 @@ def digest_of_file(path: Path) -> int:
         DataError: it cannot be read.
     """
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             digest = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=8)).digest()
     except OSError as error:
         raise DataError(f"{path}: {error.strerror or error}") from None
@@ -70,10 +71,10 @@ def size_of_file(path: Path) -> int:
     """The size of a file in bytes.
 
     Raises:
-        DataError: it is not there, or its folder cannot be entered.
+        DataError: it is not there, not a regular file, or its folder cannot be entered.
     """
     try:
-        return os.stat(path).st_size
+        return size_of_regular(path)
     except FileNotFoundError:
         raise DataError(f"{path}: no such file") from None
     except OSError as error:

@@ -4,29 +4,60 @@
 - palette, CMYK, YCbCr and bilevel images are converted to the wanted channels
 - alpha is composited on a background, unless four channels are wanted
 - 16-bit values are divided by 257; 32-bit integers and floats have no known range and are refused
+
+What a file holds decides how it is decoded, by the formats of ``FORMATS`` and no others: nothing that Pillow could do
+besides, such as calling Ghostscript, is reached. Its header is looked at before a pixel is decoded.
 """
 
 from __future__ import annotations
 
 import os
+import re
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
-from io import BytesIO
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from io import BufferedReader, BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps
+from PIL.BmpImagePlugin import BmpImageFile
+from PIL.ImageFile import ImageFile
+from PIL.JpegImagePlugin import JpegImageFile
+from PIL.PngImagePlugin import PngImageFile
+from PIL.TiffImagePlugin import TiffImageFile
+from PIL.WebPImagePlugin import WebPImageFile
 
+from i2i.data.bounds import MAX_PIXELS, open_regular
 from i2i.errors import DataError
 from i2i.storage.files import write_atomically
 
 Pixels = NDArray[np.uint8]
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"})
+FORMATS: dict[str, type[ImageFile]] = {
+    ".jpg": JpegImageFile,
+    ".jpeg": JpegImageFile,
+    ".png": PngImageFile,
+    ".webp": WebPImageFile,
+    ".bmp": BmpImageFile,
+    ".tif": TiffImageFile,
+    ".tiff": TiffImageFile,
+}
+"""The formats that are read and written, by suffix; a file may have the suffix of another one of them."""
+SUFFIXES = frozenset(FORMATS)
+READERS = tuple(dict.fromkeys(FORMATS.values()))
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 WHITE = (255, 255, 255)
 ENCODING: dict[str, dict[str, Any]] = {".jpg": {"quality": 95}, ".jpeg": {"quality": 95}, ".webp": {"lossless": True}}
+BYTES_OF_A_PIXEL = 8
+"""Those of 16-bit RGBA, the most that a pixel takes in a file."""
+STRIP_PIXELS = 1 << 20
+"""Larger images are converted strip by strip, so that there are never two copies of one."""
+LARGE_PIXELS = 1 << 24
+"""Of images with more pixels one is decoded at a time, so that memory does not grow with the threads."""
+MAX_SCANS = 500
+"""Of a progressive JPEG; programs write about ten."""
 
 
 def is_image(path: Path) -> bool:
@@ -44,56 +75,136 @@ def list_images(folder: Path, denied: list[str] | None = None) -> list[Path]:
     Raises:
         DataError: ``folder`` itself cannot be entered.
     """
-    found, seen = [], set()
-
-    def note(error: OSError) -> None:
-        line = f"{error.filename}: {error.strerror}"
-        if isinstance(error, PermissionError) and error.filename == os.fspath(folder):
-            raise DataError(line)
-        if denied is not None and not isinstance(error, FileNotFoundError):
-            denied.append(line)
-
-    for root, folders, files in os.walk(folder, onerror=note, followlinks=True):
-        real = os.path.realpath(root)
-        if real in seen:  # a link to a folder above
-            folders.clear()
+    found, seen, waiting = [], set[tuple[int, int]](), [os.fspath(folder)]
+    while waiting:  # not by recursion, which folders can be too deep for
+        root = waiting.pop()
+        try:
+            status = os.stat(root)
+            if (status.st_dev, status.st_ino) in seen:  # a link to a folder above
+                continue
+            seen.add((status.st_dev, status.st_ino))
+            with os.scandir(root) as inside:
+                # Sorted, so that of two ways to one folder the same is taken on every file system.
+                entries = sorted(inside, key=lambda entry: entry.name, reverse=True)
+        except OSError as error:
+            line = f"{root}: {error.strerror}"
+            if isinstance(error, PermissionError) and root == os.fspath(folder):
+                raise DataError(line) from None
+            if denied is not None and not isinstance(error, FileNotFoundError):
+                denied.append(line)
             continue
-        seen.add(real)
-        # Sorted, so that of two ways to one folder the same is taken on every file system.
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        found += [Path(root, name) for name in files if is_image(Path(name))]
+        for entry in entries:
+            if _is_folder(entry):
+                waiting += [] if entry.name.startswith(".") else [entry.path]
+            elif is_image(Path(entry.name)):
+                found.append(Path(entry.path))
     return sorted(found, key=lambda path: path.relative_to(folder).as_posix())
 
 
-def read_image(path: Path, channels: int = 3, background: tuple[int, int, int] = WHITE) -> Pixels:
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to what cannot be looked at
+        return False
+
+
+def read_image(
+    path: Path, channels: int = 3, background: tuple[int, int, int] = WHITE, max_pixels: int = MAX_PIXELS
+) -> Pixels:
     """Decodes an image to (H, W, channels), uint8.
 
     Raises:
-        DataError: the file is missing, truncated, not an image, or in a mode without a known range.
+        DataError: the file is missing, truncated, not an image, in a mode without a known range, or too large.
     """
-    with opened(path) as file:
+    with opened(path, max_pixels) as file, _turn(file):
+        _require_few_scans(file)
         return from_pil(file, channels, background)
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[Image.Image]:
+def opened(path: Path, max_pixels: int = MAX_PIXELS) -> Iterator[ImageFile]:
     """The image at ``path``, whose header has been read; whatever is wrong with it becomes an error that names it.
 
     Raises:
-        DataError: the file is missing or not an image, or what the context reads of it is damaged.
+        DataError: the file is missing, not a regular one, not an image, or has more than ``max_pixels``, or what the
+            context reads of it is damaged.
     """
+    _allow(max_pixels)
     try:
-        with Image.open(path) as file:
+        with open_regular(path) as content, _identified(content, path, max_pixels) as file:
+            if file.width * file.height > max_pixels:
+                size = f"{file.width:,}x{file.height:,} = {file.width * file.height:,} pixels"
+                raise DataError(f"{size} are more than the {max_pixels:,} that are read: --max-pixels allows more")
             yield file
     except DataError as error:
         raise DataError(f"{path}: {error}") from None
     except FileNotFoundError:
         raise DataError(f"{path}: no such file") from None
-    except UnidentifiedImageError:
-        raise DataError(f"{path}: not an image that can be read") from None
-    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
+    except MemoryError:
+        raise DataError(f"{path}: not enough memory to decode it") from None
+    except Image.DecompressionBombError as error:  # WebP asks before there is a size to look at
+        size = "".join(f"{int(number):,} pixels" for number in re.findall(r"\((\d+) pixels\)", str(error)))
+        raise DataError(
+            f"{path}: {size} are more than the {max_pixels:,} that are read: --max-pixels allows more"
+        ) from None
+    except Exception as error:  # decoders raise nearly every kind on damaged files
+        if isinstance(error, OSError) and error.strerror:
+            raise DataError(f"{path}: {error.strerror}") from None
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise DataError(f"{path}: unreadable image ({reason})") from None
+
+
+def _identified(content: BufferedReader, path: Path, max_pixels: int) -> ImageFile:
+    """The image in a file, by its content; the format of its suffix is tried first.
+
+    Not by Image.open, which judges an image by the limit of the whole process, and warns from there on.
+    """
+    size = os.fstat(content.fileno()).st_size
+    if size > BYTES_OF_A_PIXEL * max_pixels + 2**26:
+        raise DataError(f"{size:,} bytes are more than {max_pixels:,} pixels take: --max-pixels allows more")
+    expected = FORMATS.get(path.suffix.lower())
+    for reader in sorted(READERS, key=lambda reader: reader is not expected):
+        content.seek(0)
+        try:
+            return reader(content)
+        except SyntaxError:
+            continue
+    raise DataError(f"not an image that can be read ({', '.join(str(reader.format) for reader in READERS)})")
+
+
+def _require_few_scans(image: ImageFile) -> None:
+    """Each scan of a progressive JPEG costs a walk over the whole image, and a few bytes of the file can be one."""
+    if "progressive" not in image.info or image.fp is None:
+        return
+    place, scans = image.fp.tell(), 0
+    image.fp.seek(0)
+    while block := image.fp.read(2**20):
+        scans += block.count(b"\xff\xda")
+        if scans > MAX_SCANS:
+            raise DataError(f"more than {MAX_SCANS} scans, as no program writes them")
+    image.fp.seek(place)
+
+
+def _allow(max_pixels: int) -> None:
+    """Where more is asked for than is usual, Pillow has to allow it too; its limit is one for the whole process."""
+    if Image.MAX_IMAGE_PIXELS is not None and max_pixels > max(MAX_PIXELS, Image.MAX_IMAGE_PIXELS):
+        Image.MAX_IMAGE_PIXELS = max_pixels
+
+
+_turns = threading.Lock()
+
+
+def _renew_turns() -> None:
+    global _turns
+    _turns = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):  # the lock of a thread that a forked process does not have
+    os.register_at_fork(after_in_child=_renew_turns)
+
+
+def _turn(image: Image.Image) -> AbstractContextManager[Any]:
+    return _turns if image.width * image.height > LARGE_PIXELS else nullcontext()
 
 
 def from_pil(image: Image.Image, channels: int = 3, background: tuple[int, int, int] = WHITE) -> Pixels:
@@ -102,16 +213,32 @@ def from_pil(image: Image.Image, channels: int = 3, background: tuple[int, int, 
     Raises:
         DataError: a mode without a known range.
     """
-    image = ImageOps.exif_transpose(image)
+    image.load()
+    if image.getexif().get(ExifTags.Base.Orientation, 1) != 1:
+        image = ImageOps.exif_transpose(image)
     if image.mode in ("I", "F"):
         raise DataError(f"32-bit images (mode {image.mode}) have no known range; convert to 8 or 16 bit")
+    width, height = image.size
+    rows = max(1, STRIP_PIXELS // max(1, width))
+    if rows >= height:
+        return _converted(image, channels, background)
+    pixels = np.empty((height, width, channels), np.uint8)
+    for top in range(0, height, rows):
+        bottom = min(top + rows, height)
+        pixels[top:bottom] = _converted(image.crop((0, top, width, bottom)), channels, background)
+    return pixels
+
+
+def _converted(image: Image.Image, channels: int, background: tuple[int, int, int]) -> Pixels:
     if image.mode.startswith("I;16"):
         image = Image.fromarray((np.asarray(image) // 257).astype(np.uint8))
     if image.has_transparency_data:
         image = image.convert("RGBA")
         if channels != 4:
             image = Image.alpha_composite(Image.new("RGBA", image.size, (*background, 255)), image)
-    pixels = np.asarray(image.convert(MODES[channels]))
+    if image.mode != MODES[channels]:
+        image = image.convert(MODES[channels])
+    pixels = np.asarray(image)
     return pixels.reshape(*pixels.shape[:2], channels)
 
 
@@ -137,7 +264,7 @@ def encode_image(path: Path, pixels: Pixels) -> bytes:
     """
     suffix, encoded = path.suffix.lower(), BytesIO()
     try:
-        to_pil(pixels).save(encoded, Image.registered_extensions()[suffix], **ENCODING.get(suffix, {}))
+        to_pil(pixels).save(encoded, FORMATS[suffix].format, **ENCODING.get(suffix, {}))
     except (OSError, ValueError) as error:
         raise DataError(f"cannot write {path}: {error}") from None
     return encoded.getvalue()

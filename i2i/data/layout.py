@@ -1,4 +1,4 @@
-"""Which images a data folder holds: the unpaired, paired and side-by-side layouts, each walked to any depth."""
+"""Finds the images of a data folder: unpaired, paired and side-by-side layouts, each searched to any depth."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from i2i.data.bounds import MAX_PIXELS
 from i2i.data.heads import Head, read_head
 from i2i.data.identity import digest_of_file, size_of_file
 from i2i.data.images import Pixels, list_images, read_image
@@ -20,10 +21,11 @@ Half = Literal["whole", "left", "right"]
 
 @dataclass(frozen=True)
 class ImageFile:
-    """A file, or one half of a side-by-side file."""
+    """A file, or one half of a side-by-side file; one with more than ``max_pixels`` is not read."""
 
     path: Path
     half: Half = "whole"
+    max_pixels: int = MAX_PIXELS
 
     @property
     def name(self) -> Path:
@@ -34,9 +36,9 @@ class ImageFile:
         """Its size and mode, read without decoding.
 
         Raises:
-            DataError: the file is not there, or does not begin as an image.
+            DataError: the file is not there, does not begin as an image, or is too large.
         """
-        width, height, mode = read_head(self.path)
+        width, height, mode = read_head(self.path, self.max_pixels)
         if self.half == "whole":
             return Head(width, height, mode)
         if width < 2:
@@ -57,7 +59,7 @@ class ImageFile:
         Raises:
             DataError: the image cannot be read.
         """
-        pixels = read_image(self.path, channels, background)
+        pixels = read_image(self.path, channels, background, self.max_pixels)
         middle = pixels.shape[1] // 2
         if self.half == "whole":
             return pixels
@@ -94,13 +96,14 @@ class Layout:
     held_out: float = 0.0
 
 
-def find_layout(root: Path, *, paired: bool) -> Layout:
+def find_layout(root: Path, *, paired: bool, max_pixels: int = MAX_PIXELS) -> Layout:
     """Finds the layout of ``root``.
 
     Args:
         root: a folder with ``trainA`` and ``trainB`` (``testA``, ``testB``), or with ``train`` (``test``) of
             side-by-side images.
         paired: whether items must be matched by file stem; unmatched files are then left out and listed.
+        max_pixels: of an image that is read.
 
     Raises:
         DataError: no such folder, no known layout, an empty domain, no pairs, or two files of one stem in a domain of
@@ -111,24 +114,31 @@ def find_layout(root: Path, *, paired: bool) -> Layout:
     if not root.is_dir():
         raise DataError(f"{root} is a file; --data takes a folder with trainA/ and trainB/")
     if (root / "trainA").is_dir() or (root / "trainB").is_dir():
-        return _two_folders(root, paired)
+        return _two_folders(root, paired, max_pixels)
     if (root / "train").is_dir():
-        return _side_by_side(root)
+        return _side_by_side(root, max_pixels)
     raise DataError(f"{root}: found neither trainA/ and trainB/ nor train/ with side-by-side images")
 
 
-def _two_folders(root: Path, paired: bool) -> Layout:
+def _two_folders(root: Path, paired: bool, max_pixels: int) -> Layout:
     for name in ("trainA", "trainB"):
         if not (root / name).is_dir():
             raise DataError(f"{root}: {name}/ is missing; a set of two domains needs trainA/ and trainB/")
     folders, denied = {name: (root / f"{name}A", root / f"{name}B") for name in ("train", "test")}, list[str]()
-    train, test = (_pair_up(folders[name], paired, denied) for name in ("train", "test"))
+    train, test = (_pair_up(folders[name], paired, max_pixels, denied) for name in ("train", "test"))
     _require_images(folders["train"], train)
     return Layout(root, "two folders", train[0], test[0], train[1] + test[1], folders, (root,), denied)
 
 
 def find_folders(
-    a: Path, b: Path, test_a: Path | None, test_b: Path | None, *, held_out: float, paired: bool
+    a: Path,
+    b: Path,
+    test_a: Path | None,
+    test_b: Path | None,
+    *,
+    held_out: float,
+    paired: bool,
+    max_pixels: int = MAX_PIXELS,
 ) -> Layout:
     """The layout of two folders of any name.
 
@@ -139,6 +149,7 @@ def find_folders(
         test_b: held-out images of B.
         held_out: the fraction of names that is held out where there are no test folders.
         paired: as in ``find_layout``.
+        max_pixels: as in ``find_layout``.
 
     Raises:
         DataError: a folder is missing, empty, given twice or inside another one, or there are no pairs.
@@ -151,12 +162,12 @@ def find_folders(
         if one.resolve() == other.resolve() or one.resolve() in other.resolve().parents:
             raise DataError(f"{other} is {one} or inside it: each domain and each test part needs a folder of its own")
     denied = list[str]()
-    train, unmatched = _pair_up((a, b), paired, denied)
+    train, unmatched = _pair_up((a, b), paired, max_pixels, denied)
     _require_images((a, b), (train, unmatched))
     folders = {"train": (a, b), "test": (a, b)}
     if test_a is not None and test_b is not None:
         folders["test"] = (test_a, test_b)
-        test, others = _pair_up(folders["test"], paired, denied)
+        test, others = _pair_up(folders["test"], paired, max_pixels, denied)
         return Layout(a.parent, "folders A and B", train, test, unmatched + others, folders, tuple(given), denied)
     parts = [_part_held_out(images, folder, held_out) for images, folder in ((train.a, a), (train.b, b))]
     splits = [Split(parts[0][i], parts[1][i], paired) for i in range(2)]
@@ -184,15 +195,16 @@ def _require_images(folders: tuple[Path, Path], found: tuple[Split, list[Path]])
         raise DataError(f"no file in {folders[0]} has a partner of the same name in {folders[1]}")
 
 
-def _pair_up(folders: tuple[Path, Path], paired: bool, denied: list[str]) -> tuple[Split, list[Path]]:
+def _pair_up(folders: tuple[Path, Path], paired: bool, max_pixels: int, denied: list[str]) -> tuple[Split, list[Path]]:
     if not paired:
         files = [list_images(folder, denied) for folder in folders]
-        return Split([ImageFile(p) for p in files[0]], [ImageFile(p) for p in files[1]], paired=False), []
-    a, b = (_by_stem(folder, denied) for folder in folders)
-    common = a.keys() & b.keys()
-    items = sorted(common)
-    unmatched = [path for side in (a, b) for stem, path in side.items() if stem not in common]
-    return Split([ImageFile(a[stem]) for stem in items], [ImageFile(b[stem]) for stem in items], paired=True), unmatched
+        a, b = ([ImageFile(path, max_pixels=max_pixels) for path in side] for side in files)
+        return Split(a, b, paired=False), []
+    stems = [_by_stem(folder, denied) for folder in folders]
+    common = stems[0].keys() & stems[1].keys()
+    a, b = ([ImageFile(side[stem], max_pixels=max_pixels) for stem in sorted(common)] for side in stems)
+    unmatched = [path for side in stems for stem, path in side.items() if stem not in common]
+    return Split(a, b, paired=True), unmatched
 
 
 def _by_stem(folder: Path, denied: list[str]) -> dict[Path, Path]:
@@ -206,11 +218,12 @@ def _by_stem(folder: Path, denied: list[str]) -> dict[Path, Path]:
     return found
 
 
-def _side_by_side(root: Path) -> Layout:
+def _side_by_side(root: Path, max_pixels: int) -> Layout:
     splits, denied = [], list[str]()
     for name in ("train", "test"):
         files = list_images(root / name, denied)
-        left, right = [ImageFile(p, "left") for p in files], [ImageFile(p, "right") for p in files]
+        left = [ImageFile(path, "left", max_pixels) for path in files]
+        right = [ImageFile(path, "right", max_pixels) for path in files]
         splits.append(Split(left, right, paired=True))
     if not splits[0].a:
         raise DataError(f"{root / 'train'}: no images (jpg, png, webp, bmp, tiff) in it")

@@ -1,4 +1,4 @@
-"""From the settings of data to the kind of data that a method needs."""
+"""Loads the kind of data that a method needs, from the data settings."""
 
 from __future__ import annotations
 

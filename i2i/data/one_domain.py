@@ -1,4 +1,4 @@
-"""The data of noise-to-image methods: images of one domain, with labels where the method takes them."""
+"""The data of noise-to-image methods: images of one domain, with labels if the method uses them."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class OneDomain(TrainingData):
             DataError: there is no usable data; says which folder and why.
             ConfigError: labels are asked for that the data does not have.
         """
-        collection = find_collection(config.path, size=config.load_size)
+        collection = find_collection(config.path, size=config.load_size, max_pixels=config.max_pixels)
         config = _resolved(config, labels, collection)
         if listed is not None:
             [images] = as_listed(config.title, {"A": (collection.root, collection.train.images)}, listed)
@@ -115,12 +115,20 @@ class OneDomain(TrainingData):
         kept = [index for index in range(len(train.images)) if ("A", index) not in self.unreadable]
         readable = Part([train.images[i] for i in kept], [train.labels[i] for i in kept] if train.labels else [])
         for part in (self.collection.test, readable):
-            few = Part(spread(part.images, count), spread(part.labels, count))
-            images = _read(few, self.config.images, self.image_size, budget=2**30)
-            if len(images):
-                break
-        else:
-            raise DataError(f"{self.collection.root}: none of the images for previews can be read")
+            batch = self._few(part, count)
+            if batch is not None:
+                return batch
+        raise DataError(f"{self.collection.root}: none of the images for previews can be read")
+
+    def examples(self, count: int, *, held_out: bool) -> Batch | None:
+        return self._few(self.collection.test if held_out else self.collection.train, count)
+
+    def _few(self, part: Part, count: int) -> Batch | None:
+        """Up to ``count`` images of the part, spread over it; None where none of them can be read."""
+        few = Part(spread(part.images, count), spread(part.labels, count))
+        images = _read(few, self.config.images, self.image_size, budget=2**30)
+        if not len(images):
+            return None
         pixels = stack([centre(images[i], self.image_size) for i in range(len(images))])
         label = torch.tensor([few.labels[number] for number in images.numbers]) if self.config.labels else None
         return Batch(to_unit(torch.from_numpy(pixels), torch.device("cpu")), label=label)

@@ -112,6 +112,10 @@ class Points(TrainingData):
         name = self.config.path
         return Batch(_as_images(sample_points(name, 1000, numpy_rng("preview", name))))
 
+    def examples(self, count: int, *, held_out: bool) -> Batch:
+        name, part = self.config.path, "held out" if held_out else "training"
+        return Batch(_as_images(sample_points(name, count, numpy_rng("examples", name, part))))
+
 
 def _as_images(points: NDArray[np.float32]) -> Tensor:
     return torch.from_numpy(points)[:, :, None, None]

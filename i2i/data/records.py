@@ -11,11 +11,15 @@ from pathlib import Path
 
 import numpy as np
 
+from i2i.data.bounds import MAX_ARRAY_BYTES, read_regular
 from i2i.data.images import Pixels
 from i2i.errors import DataError
+from i2i.storage.files import read_text
 
 SIDE = 32
 PIXELS = 3 * SIDE * SIDE
+MAX_NAMES_BYTES = 2**20
+"""Bytes of the file with the names of labels."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +40,7 @@ RELEASES = (
 
 def find_records(root: Path) -> RecordFiles | None:
     """The release that a folder holds, by its training files; None for another folder."""
-    return next((files for files in RELEASES if any((root / name).is_file() for name in files.train)), None)
+    return next((files for files in RELEASES if any((root / name).exists() for name in files.train)), None)
 
 
 def read_names(path: Path) -> tuple[str, ...]:
@@ -46,9 +50,10 @@ def read_names(path: Path) -> tuple[str, ...]:
         DataError: no such file, or no names in it.
     """
     try:
-        names = tuple(line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip())
-    except (OSError, UnicodeDecodeError) as error:
+        lines = read_text(path, MAX_NAMES_BYTES).splitlines()
+    except UnicodeDecodeError as error:
         raise DataError(f"{path}: the names of the labels cannot be read ({error})") from None
+    names = tuple(line.strip() for line in lines if line.strip())
     if len(set(names)) != len(names) or not names:
         raise DataError(f"{path} does not hold the names of the labels, one in a line")
     return names
@@ -66,9 +71,11 @@ def read_records(path: Path, files: RecordFiles, count: int) -> tuple[Pixels, li
         DataError: the file is missing or cut, or a label has no name.
     """
     try:
-        content = np.frombuffer(path.read_bytes(), np.uint8)
+        content = np.frombuffer(read_regular(path, MAX_ARRAY_BYTES), np.uint8)
     except OSError as error:
         raise DataError(f"{path}: {error.strerror or error}; a set of records needs all its files") from None
+    except MemoryError:
+        raise DataError(f"{path}: not enough memory to read it") from None
     length = files.labels + PIXELS
     if not len(content) or len(content) % length:
         raise DataError(f"{path} has {len(content):,} bytes, not a multiple of a record's {length:,}: fetch it again")

@@ -1,7 +1,8 @@
-"""Decoded images at the load size, kept in memory as uint8 where they fit a budget."""
+"""Decoded images at the load size, kept in memory as uint8 up to a budget."""
 
 from __future__ import annotations
 
+import math
 import multiprocessing
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +15,7 @@ from PIL import Image
 
 from i2i.batch import Domain
 from i2i.config.schema import Fit, ImageConfig
+from i2i.data.bounds import MAX_PIXELS
 from i2i.data.heads import Head
 from i2i.data.identity import Contents, Identified, changed
 from i2i.data.images import MODES, Pixels, from_pil, to_pil
@@ -63,9 +65,17 @@ class Loading:
         """Decodes and resizes (bicubic, antialiased) to (H, W, C).
 
         Raises:
-            DataError: the image cannot be read.
+            DataError: the image cannot be read, or would grow beyond all bounds.
         """
-        return resized(image.read(self.channels, self.background), self.load_size, self.fit)
+        pixels = image.read(self.channels, self.background)
+        height, width = pixels.shape[:2]
+        target = _target(width, height, self.load_size, self.fit)
+        if self.fit == "shorter" and math.prod(target) > max(MAX_PIXELS, width * height):
+            raise DataError(
+                f"{image.name}: {width:,}x{height:,} pixels would become {target[0]:,}x{target[1]:,} by "
+                "data.fit=shorter: crop it, or set data.fit=square"
+            )
+        return resized(pixels, self.load_size, self.fit)
 
     def size_of(self, head: Head) -> int:
         """How many bytes an image with this header takes once it is decoded; exact but for EXIF orientation."""

@@ -1,4 +1,4 @@
-"""What every kind of training data offers to the loop, and what the kinds share."""
+"""The interface of training data to the training loop, and code shared by all kinds of data."""
 
 from __future__ import annotations
 
@@ -142,6 +142,17 @@ class TrainingData(ABC):
     @abstractmethod
     def preview(self, count: int) -> Batch:
         """Up to ``count`` fixed items for previews, held out where there are such."""
+
+    @abstractmethod
+    def examples(self, count: int, *, held_out: bool) -> Batch | None:
+        """Up to ``count`` fixed items of the training or of the held-out part; None where none of them can be read.
+
+        They are brought to the training size as those for previews are, and depend on the files alone.
+        """
+
+    def smallest(self) -> int:
+        """How many training images there are, in the smaller domain where there are two."""
+        return min((len(source) for source in self.sources.values()), default=self.size)
 
     def augmenter(self, *channels: int) -> Augmenter:
         """The augmentation of the settings, tried on images of these ``channels``.

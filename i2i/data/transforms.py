@@ -10,7 +10,7 @@ import copy
 import inspect
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 import numpy as np
 
@@ -106,13 +106,22 @@ def _always(transform: A.BasicTransform) -> A.BasicTransform:
     return certain
 
 
+def _is_transform(value: Any) -> TypeGuard[type[Any]]:
+    import albumentations as A
+
+    return inspect.isclass(value) and issubclass(value, A.ImageOnlyTransform | A.DualTransform)
+
+
 def _named_transform(settings: Mapping[str, Any]) -> A.BasicTransform:
     import albumentations as A
 
     name, parameters = settings["name"], {key: value for key, value in settings.items() if key != "name"}
     transform = getattr(A, name, None)
-    if not (inspect.isclass(transform) and issubclass(transform, A.ImageOnlyTransform | A.DualTransform)):
-        raise ConfigError(f"data.augment: albumentations has no transform {name!r}{did_you_mean(name, dir(A))}")
+    if not _is_transform(transform):
+        names = [each for each, kind in vars(A).items() if _is_transform(kind)]
+        raise ConfigError(
+            f"data.augment: albumentations has no transform of images {name!r}{did_you_mean(name, names)}"
+        )
     known = inspect.signature(transform.__init__).parameters
     for key in parameters:
         if key not in known:

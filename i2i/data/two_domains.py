@@ -138,7 +138,7 @@ class TwoDomains(TrainingData):
 
         Where no test image can be read, training images take their place.
         """
-        train, size, cpu = self.layout.train, self.image_size, torch.device("cpu")
+        train = self.layout.train
         streams = ("pair", "pair") if train.paired else ("A", "B")
         sides = [
             [image for index, image in enumerate(images) if (stream, index) not in self.unreadable]
@@ -150,6 +150,14 @@ class TwoDomains(TrainingData):
                 break
         else:
             raise DataError(f"{self.config.title}: none of the images for previews can be read")
+        return self._batch(items)
+
+    def examples(self, count: int, *, held_out: bool) -> Batch | None:
+        items = self._readable(self.layout.test if held_out else self.layout.train, count)
+        return self._batch(items) if items else None
+
+    def _batch(self, items: list[tuple[Pixels, Pixels]]) -> Batch:
+        size, cpu = self.image_size, torch.device("cpu")
         a, b = (torch.from_numpy(stack([centre(pixels, size) for pixels in side])) for side in zip(*items, strict=True))
         return Batch(to_unit(a, cpu), to_unit(b, cpu))
 
@@ -173,9 +181,11 @@ def layout_of(data: DataConfig, *, paired: bool) -> Layout:
         DataError: as ``load_layout`` and ``find_folders``.
     """
     if data.a is None or data.b is None:
-        return load_layout(data.path, size=data.load_size, paired=paired)
+        return load_layout(data.path, size=data.load_size, paired=paired, max_pixels=data.max_pixels)
     tests = [None if test is None else Path(test) for test in (data.test_a, data.test_b)]
-    return find_folders(Path(data.a), Path(data.b), *tests, held_out=data.held_out, paired=paired)
+    return find_folders(
+        Path(data.a), Path(data.b), *tests, held_out=data.held_out, paired=paired, max_pixels=data.max_pixels
+    )
 
 
 def _domains(layout: Layout) -> dict[str, tuple[Path, Sequence[ImageFile]]]:

@@ -1,4 +1,4 @@
-"""The items that a run could not read: named, counted, and drawn no more.
+"""The items that a run could not read: named, counted, and not used again.
 
 A run replaces such an item by another, whose choice is a function of the seed and the position (see ``batches``).
 """

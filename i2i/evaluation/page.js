@@ -11,13 +11,8 @@ function keep(key, value) {
   try { localStorage.setItem(`i2i-${key}`, value); } catch { /* a browser that keeps nothing */ }
 }
 
-function setTheme(theme) {
-  root.dataset.theme = theme;
-  keep("theme", theme);
-}
-
 const THEMES = ["auto", "light", "dark"];
-setTheme(THEMES.includes(recall("theme")) ? recall("theme") : "auto");
+root.dataset.theme = THEMES.includes(recall("theme")) ? recall("theme") : "auto";
 root.dataset.pixels = recall("pixels") === "off" ? "off" : "on";
 
 addEventListener("DOMContentLoaded", () => {
@@ -52,7 +47,8 @@ addEventListener("DOMContentLoaded", () => {
   const theme = find("theme");
   const nameTheme = () => { theme.textContent = `Theme: ${root.dataset.theme}`; };
   theme.addEventListener("click", () => {
-    setTheme(THEMES[(THEMES.indexOf(root.dataset.theme) + 1) % THEMES.length]);
+    root.dataset.theme = THEMES[(THEMES.indexOf(root.dataset.theme) + 1) % THEMES.length];
+    keep("theme", root.dataset.theme);
     nameTheme();
   });
   nameTheme();
@@ -112,11 +108,12 @@ addEventListener("DOMContentLoaded", () => {
   function nameOrder(byName, metric) {
     const between = !byName && whose && whose.value === "between";
     const names = byName ? ["A to Z", "Z to A"] : between ? ["most first", "least first"] : ["worst first", "best first"];
-    order.textContent = names[worstFirst ? 0 : 1];
+    const name = names[worstFirst ? 0 : 1];
+    order.textContent = `⇅ ${name}`;
     if (whose) whose.disabled = byName;
     const model = whose && !byName ? (between ? " between models" : ` of ${columns[whose.value].letter}`) : "";
     const by = byName ? "by name" : `by ${metrics[metric].title}${model}`;
-    find("said").textContent = `${items.length} ${items.length === 1 ? "image" : "images"}, ${by}, ${order.textContent}`;
+    find("said").textContent = `${items.length} ${items.length === 1 ? "image" : "images"}, ${by}, ${name}`;
   }
 
   if (list) {
@@ -185,6 +182,7 @@ addEventListener("DOMContentLoaded", () => {
       const source = shots[view.item][column].querySelector("img");
       image.src = source.src;
       image.alt = source.alt;
+      image.classList.toggle("clear", source.classList.contains("clear"));
       find(tag).textContent = label(column);
     }
     right.hidden = !sliding;
@@ -251,6 +249,7 @@ addEventListener("DOMContentLoaded", () => {
     frame.classList.toggle("enlarged", whole > 1);
     frame.style.width = `${Math.floor(width * whole)}px`;
     frame.style.height = `${Math.floor(height * whole)}px`;
+    wipe.style.width = frame.style.width;
   }
 
   function slide() {

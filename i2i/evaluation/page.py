@@ -29,6 +29,9 @@ QUALITY = 90
 ENLARGED = 192
 """Images up to this side are shown larger than they are, as pixels and not as a blur."""
 COLOURS = 6
+THUMB = {"rows": 128, "grids": 72}
+"""How wide an image is at least when the page opens."""
+NOT_MEASURED = "\N{EN DASH}"
 
 
 @dataclass(frozen=True)
@@ -65,10 +68,11 @@ class Column:
 
 @dataclass(frozen=True)
 class Shown:
-    """One image, (H, W, C) in uint8, and its figures by the names of the metrics."""
+    """One image, (H, W, C) in uint8; its figures by the names of the metrics; and what stands below it in a grid."""
 
     pixels: Pixels
     figures: Mapping[str, float] = field(default_factory=dict)
+    caption: str = ""
 
 
 @dataclass(frozen=True)
@@ -78,12 +82,10 @@ class Item:
     Attributes:
         name: of the held-out image, or of the sample.
         images: in the order of the columns.
-        caption: below a sample in its grid.
     """
 
     name: str
     images: Sequence[Shown | None]
-    caption: str = ""
 
 
 @dataclass(frozen=True)
@@ -97,7 +99,8 @@ class Page:
         metrics: the first is the one that the page is sorted by when it opens.
         intro: paragraphs below the heading.
         facts: what was compared on what: names and texts.
-        notes: paragraphs in small print below the table of figures.
+        notes: paragraphs in small print.
+        winners: by a metric's name, the column of the model whose mean stands out; others have none.
         layout: an item beside the other, each with all columns; or a grid for each column.
     """
 
@@ -108,20 +111,22 @@ class Page:
     intro: Sequence[str] = ()
     facts: Sequence[tuple[str, str]] = ()
     notes: Sequence[str] = ()
+    winners: Mapping[str, int] = field(default_factory=dict)
     layout: Literal["rows", "grids"] = "rows"
 
     @property
     def lossless(self) -> bool:
         """Whether the page has few enough pixels to show them exactly."""
-        images = (image for item in self.items for image in item.images if image is not None)
-        return sum(image.pixels.shape[0] * image.pixels.shape[1] for image in images) <= LOSSLESS_PIXELS
+        shapes = [image.pixels.shape for item in self.items for image in item.images if image is not None]
+        return bool(sum(height * width for height, width, _ in shapes) <= LOSSLESS_PIXELS)
 
 
 def render(page: Page) -> str:
     """The page as HTML."""
     columns = _lettered(page.columns)
-    items = [_item(item, index, columns, page) for index, item in enumerate(page.items)]
-    style, script = _style(len(columns)), _text("page.js")
+    lossless = page.lossless
+    items = [_item(item, index, columns, lossless) for index, item in enumerate(page.items)]
+    style, script = _style(page), _text("page.js")
     return _template().render(
         page=page,
         version=__version__,
@@ -136,9 +141,7 @@ def render(page: Page) -> str:
         data={
             "columns": columns,
             "metrics": [asdict(metric) for metric in page.metrics],
-            "items": [
-                {"name": item["name"], "figures": _figures(given, page)} for item, given in zip(items, page.items)
-            ],
+            "items": [{"name": one_line(item.name), "figures": _figures(item, page)} for item in page.items],
         },
     )
 
@@ -153,10 +156,11 @@ def _text(name: str) -> str:
     return files("i2i.evaluation").joinpath(name).read_text(encoding="utf-8")
 
 
-def _style(columns: int) -> str:
-    """The style, with the number of columns beside each other on a wide screen and on a narrow one."""
-    narrow = columns if columns <= 3 else 2 if columns % 2 == 0 else 3
-    return f"{_text('page.css')}:root {{ --columns: {columns}; --narrow: {narrow}; }}\n"
+def _style(page: Page) -> str:
+    """The style, with the columns beside each other on a wide screen and on a narrow one, and the size of an image."""
+    across = len(page.columns)
+    narrow = across if across <= 3 else 2 if across % 2 == 0 else 3
+    return f"{_text('page.css')}:root {{ --columns: {across}; --narrow: {narrow}; --thumb: {THUMB[page.layout]}px; }}\n"
 
 
 def _digest(text: str) -> str:
@@ -183,7 +187,7 @@ def _letter(number: int) -> str:
     return chr(ord("A") + number) if number < 26 else str(number + 1)
 
 
-def _item(item: Item, index: int, columns: Sequence[dict[str, Any]], page: Page) -> dict[str, Any]:
+def _item(item: Item, index: int, columns: Sequence[dict[str, Any]], lossless: bool) -> dict[str, Any]:
     name = one_line(item.name)
     cells = []
     for column, image in zip(columns, item.images, strict=True):
@@ -191,14 +195,16 @@ def _item(item: Item, index: int, columns: Sequence[dict[str, Any]], page: Page)
         if image is not None:
             height, width = image.pixels.shape[:2]
             cell |= {
-                "source": data_uri(image.pixels, lossless=page.lossless),
+                "source": data_uri(image.pixels, lossless=lossless),
                 "width": width,
                 "height": height,
-                "small": max(width, height) <= ENLARGED,
+                "look": "small" if max(width, height) <= ENLARGED else "large",
+                "clear": image.pixels.shape[2] == 4,
                 "alt": _alt(name, column),
+                "caption": one_line(image.caption),
             }
         cells.append(cell)
-    return {"index": index, "name": name, "caption": one_line(item.caption), "cells": cells}
+    return {"index": index, "name": name, "cells": cells}
 
 
 def _alt(name: str, column: Mapping[str, Any]) -> str:
@@ -240,11 +246,10 @@ def _table(page: Page, columns: Sequence[dict[str, Any]]) -> list[dict[str, Any]
         if column["kind"] != "model" and not measured:
             continue
         title = "the input, copied" if column["kind"] == "input" else column["name"]
-        cells = []
-        for metric, mean, *others in zip(page.metrics, own, *means, strict=True):
-            rivals = [other for other, of in zip(others, columns, strict=True) if of["kind"] == "model"]
-            best = column["kind"] == "model" and len(rivals) > 1 and mean == _best(rivals, metric)
-            cells.append({"text": _shown(mean, metric), "best": best})
+        cells = [
+            {"text": _shown(mean, metric), "best": page.winners.get(metric.name) == column["index"]}
+            for metric, mean in zip(page.metrics, own, strict=True)
+        ]
         rows.append({"column": column, "title": title, "cells": cells})
     return rows
 
@@ -255,12 +260,7 @@ def _mean(page: Page, column: int, metric: str) -> float:
     return math.fsum(values) / len(values) if values else math.nan
 
 
-def _best(values: Sequence[float], metric: Metric) -> float:
-    numbers = [value for value in values if not math.isnan(value)]
-    return (max if metric.better == "higher" else min)(numbers, default=math.nan)
-
-
 def _shown(value: float, metric: Metric) -> str:
     if math.isnan(value):
-        return "–"
+        return NOT_MEASURED
     return f"{value:.{metric.digits}f}" if math.isfinite(value) else "∞"

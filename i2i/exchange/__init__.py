@@ -1,1 +1,1 @@
-"""Other code's weights, in and out."""
+"""Import and export of other code's weights."""

@@ -1,9 +1,9 @@
-"""Generators as the widely used PyTorch code of CycleGAN and pix2pix, and that of CUT, name them in their state dicts.
+"""The names of generators in state dicts of the reference PyTorch code of CycleGAN and pix2pix, and of CUT.
 
-There a ResNet is one flat sequence ``model`` and a U-Net a nest of blocks, each inside the one before; here both are
-chains of named stages. The layers and their order are the same, so the foreign names follow from the network itself:
-layers without weights (dropout, anti-aliasing) shift the numbers by being there. Fixed filters are buffers there.
-What no name tells is taken to be as that code has it: reflection padding, and dropout's rate of 0.5 and its places.
+There a ResNet is one flat sequence ``model``, and a U-Net consists of nested blocks; here both are chains of named
+stages. The layers and their order are the same, so the foreign names follow from the network itself; layers without
+weights (dropout, anti-aliasing) count in the numbering too. Fixed filters are buffers there. Settings that no name
+reveals are assumed as in that code: reflection padding, and dropout's rate of 0.5 and its positions.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from i2i.networks.resnet import ResidualBlock, ResNetGenerator
 from i2i.networks.unet import UNetGenerator
 
 State = Mapping[str, Tensor]
+FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 DROPOUT = 0.5
 """The only rate in that code."""
 STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
@@ -82,12 +83,13 @@ def recognize(state: State, wanted: str | None = None) -> Recognized:
     """
     kind = "resnet" if RESNET_START in state else "unet" if UNET_START in state else None
     if kind is None:
+        first = next(iter(state), "missing")
         expected = f"{RESNET_START} (ResNet) or {UNET_START} (U-Net)"
         if wanted is not None:
             expected = f"{RESNET_START if wanted.startswith('resnet') else UNET_START} ({wanted})"
         raise WeightsError(
-            f"not a generator that is known: the first entry is {next(iter(state), 'missing')}, and {expected} was "
-            "expected; give a file of a generator, such as latest_net_G.pth"
+            f"not a generator that is known: the first entry is {first[:99]}, and {expected} was expected; "
+            "give a file of a generator, such as latest_net_G.pth"
         )
     found = _recognize_resnet(state) if kind == "resnet" else _recognize_unet(state)
     if wanted not in (None, label(found.settings)):
@@ -226,9 +228,10 @@ def take_over(state: State, network: nn.Module, name: str = "network") -> dict[s
             the first is named.
     """
     names, own = foreign_names(network), network.state_dict()
-    unknown = [theirs for theirs in state if theirs not in set(names.values())]
-    if unknown:
-        raise WeightsError(f"{unknown[0]} is unknown: a {name} has no such tensor")
+    known = set(names.values())
+    unknown = next((theirs for theirs in state if theirs not in known), None)
+    if unknown is not None:
+        raise WeightsError(f"{unknown[:200]} is unknown: a {name} has no such tensor")
     weights: dict[str, Tensor] = {}
     for ours, theirs in names.items():
         if theirs not in state and theirs.endswith("num_batches_tracked"):  # PyTorch before 0.4.1 had none
@@ -236,8 +239,10 @@ def take_over(state: State, network: nn.Module, name: str = "network") -> dict[s
             continue
         if theirs not in state:
             raise WeightsError(f"{theirs} is missing: a {name} has it")
-        if not (theirs.endswith("num_batches_tracked") or state[theirs].is_floating_point()):
-            raise WeightsError(f"{theirs} holds {state[theirs].dtype}, and weights are floating-point numbers")
+        if not (theirs.endswith("num_batches_tracked") or state[theirs].dtype in FLOATS):
+            raise WeightsError(
+                f"{theirs} holds {state[theirs].dtype}, and weights are floating-point numbers of 16 to 64 bits"
+            )
         tensor = state[theirs] if theirs.endswith("num_batches_tracked") else state[theirs].float()
         expected = own[ours] if ours in own else _fixed_filter(network, ours)
         if tensor.shape != expected.shape:

@@ -1,13 +1,12 @@
-"""Exchanging generators with the widely used PyTorch code of CycleGAN, pix2pix and CUT: its files in, and out.
+"""Imports and exports generators of the reference PyTorch code of CycleGAN, pix2pix and CUT.
 
-That code tests in training mode unless it is told otherwise: batch norm by the statistics of the image, and dropout
-on where the network has it. Imported weights do the same by default, dropout by a seed; under instance norm and without
-dropout both modes are one.
+By default that code tests in training mode: batch norm uses the statistics of the image, and dropout is on if the
+network has it. Imported weights do the same by default, with seeded dropout; with instance norm and no dropout,
+training and evaluation mode are the same.
 """
 
 from __future__ import annotations
 
-import os
 import re
 import warnings
 from collections.abc import Mapping
@@ -15,12 +14,14 @@ from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from typing import Any
+from zipfile import ZIP_STORED, ZipFile, is_zipfile
 
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from i2i.build import build_method
+from i2i.config.explain import shown
 from i2i.config.resolve import parse_model
 from i2i.config.schema import ModelConfig
 from i2i.display import one_line
@@ -40,9 +41,9 @@ from i2i.exchange.names import (
 from i2i.methods.imported import Imported
 from i2i.methods.translation import TranslationMethod
 from i2i.networks.at_inference import Statistics
-from i2i.storage.files import write_atomically
+from i2i.storage.files import require_free, write_atomically
 from i2i.storage.runs import RunFolder, new_run, weight_file
-from i2i.storage.weights import load_weights, save_weights
+from i2i.storage.weights import LARGEST_HEADERS, load_weights, require_small_header, save_weights
 
 STATE_SUFFIXES = (".pth", ".pt", ".ckpt")
 TRAINED_AT = 256
@@ -84,7 +85,8 @@ def import_state(
         DataError: the output exists or cannot be written.
     """
     wanted = None if wanted is None else parse_label(wanted)
-    _require_free(output)
+    if output is not None:
+        require_free(output, folders=True, way_out="choose another with -o")
     if output is not None and output.suffix in STATE_SUFFIXES:
         raise ConfigError(f"-o {output}: give a folder, or a name that ends in .safetensors")
     try:
@@ -120,7 +122,7 @@ def export_state(model: Path | None, output: Path, direction: str | None = None)
         ConfigError: the model is no translator, has no such direction, or that code has no such network.
         DataError: the output exists or cannot be written.
     """
-    _require_free(output)
+    require_free(output, way_out="choose another with -o")
     if output.suffix not in STATE_SUFFIXES:
         raise ConfigError(f"-o {output}: give a name that ends in .pth")
     path = weight_file(model)
@@ -156,27 +158,42 @@ def read_state(path: Path) -> dict[str, Tensor]:
         tree = tree["state_dict"]
     if not isinstance(tree, Mapping) or not tree:
         raise WeightsError("contains no state dict (a mapping of names to tensors)")
+    left = path.stat().st_size
     for key, value in tree.items():
-        if not isinstance(value, Tensor) or value.layout is not torch.strided or value.is_complex() or value.is_meta:
-            raise WeightsError(f"entry {key!r} is no plain tensor; ask its maker for the state dict of a generator")
-    return {str(key): value for key, value in tree.items()}
+        if not isinstance(key, str) or not isinstance(value, Tensor) or not _is_plain(value):
+            raise WeightsError(
+                f"entry {shown(key)} is no plain tensor; ask its maker for the state dict of a generator"
+            )
+        left -= value.nbytes  # a tensor can show the same few numbers as often as its shape says
+        if left < 0:
+            raise WeightsError(f"entry {shown(key)} is larger than what the file has for it")
+    return dict(tree)
+
+
+def _is_plain(value: Tensor) -> bool:
+    return value.layout is torch.strided and not (value.is_complex() or value.is_meta or value.is_quantized)
 
 
 def _read_safetensors(path: Path) -> Any:
     try:
+        require_small_header(path, LARGEST_HEADERS["weights"])
         with safe_open(path, framework="pt") as file:
             if "i2i" in (file.metadata() or {}):
                 raise WeightsError("a file of i2i already: use it as it is, with --model")
             return {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (a handle, not a mapping)
-    except (SafetensorError, OSError) as error:
+    except (SafetensorError, OSError, ValueError) as error:
         raise WeightsError(f"damaged, or not safetensors ({' '.join(str(error).split())})") from None
 
 
 def _read_pickle(path: Path) -> Any:
     try:
+        if is_zipfile(path):
+            _require_stored(path)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what it warns of, it refuses too
             return torch.load(path, map_location="cpu", weights_only=True)
+    except WeightsError:
+        raise
     except Exception as error:  # a damaged pickle can fail in any way
         reason = " ".join(str(error).split())
         call = WANTS_CODE.search(reason)
@@ -184,6 +201,13 @@ def _read_pickle(path: Path) -> Any:
             name = f" ({call['name']})" if call["name"] else ""
             raise WeightsError(f"wants to run code{name}; ask its maker for a plain state dict") from None
         raise WeightsError(f"damaged, or no state dict of PyTorch ({_brief(reason) or type(error).__name__})") from None
+
+
+def _require_stored(path: Path) -> None:
+    """PyTorch compresses nothing: a file that unpacks to more than it is was made to fill the memory."""
+    with ZipFile(path) as archive:
+        if any(entry.compress_type != ZIP_STORED for entry in archive.infolist()):
+            raise WeightsError("compressed inside, which no file of PyTorch is; ask its maker for the file as saved")
 
 
 def _brief(reason: str) -> str:
@@ -227,13 +251,6 @@ def _describe_inference(config: ModelConfig) -> str:
     if can_drop_out(network):
         words.append(f"dropout {'on' if config.inference.dropout else 'off'}")
     return ", ".join(words)
-
-
-def _require_free(output: Path | None) -> None:
-    if output is None or not os.path.lexists(output):
-        return
-    if not output.is_dir() or any(output.iterdir()):
-        raise DataError(f"{output} exists: choose another with -o")
 
 
 def _place(output: Path | None, config: ModelConfig) -> Path:

@@ -1,4 +1,4 @@
-"""The classic public data sets that ``i2i data get`` knows: one short description each, ``datasets/<name>.yaml``."""
+"""The public data sets of ``i2i data get``: one short description each, ``datasets/<name>.yaml``."""
 
 from __future__ import annotations
 

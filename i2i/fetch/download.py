@@ -1,4 +1,4 @@
-"""Downloads of large files over http and https that go on where they were cut, in this run or in a later one.
+"""Downloads large files over http and https; interrupted downloads continue, in the same run or a later one.
 
 The bytes lie in one file, and beside it, in JSON, what tells that version of the remote file from another: its address,
 its validators (ETag, Last-Modified) and its length. A server that offers another version, or no ranges, is read from

@@ -24,6 +24,7 @@ from i2i.errors import DataError
 from i2i.fetch.catalogue import Description, describe
 from i2i.fetch.download import Download
 from i2i.fetch.unpack import MAX_BYTES, MAX_FILES, ArchiveError, unpack
+from i2i.storage.files import require_free
 
 SPLITS = frozenset(f"{split}{domain}" for split in ("train", "val", "test") for domain in ("", "A", "B"))
 
@@ -109,7 +110,7 @@ def get_dataset(name: str, to: Path | None = None, url: str | None = None, *, li
     address = url or description.archive
     if address is None:
         raise DataError(f"{name} has no lasting address: {description.note}")
-    _require_free(target)
+    require_free(target, folders=True, way_out=f"i2i data check {target} looks at it, --to names another folder")
     sources = _sources(description, address)
     downloads: list[Download] = []
     files = [_bring(source, target, name, limits, downloads) for source in sources]
@@ -169,11 +170,6 @@ def _compare(sources: Sequence[Source], files: Sequence[Path], *, required: bool
         if found != source.sha256:
             unlike.append(source.shown)
     return unlike
-
-
-def _require_free(target: Path) -> None:
-    if target.is_symlink() or (target.exists() and not (target.is_dir() and not any(target.iterdir()))):
-        raise DataError(f"{target} is there already: i2i data check {target} looks at it, --to names another folder")
 
 
 def _local_archive(source: str) -> Path | None:

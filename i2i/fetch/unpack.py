@@ -30,6 +30,7 @@ _DAMAGE = (
     zlib.error,
     struct.error,
     EOFError,
+    IndexError,  # an entry without a name
     NotImplementedError,
     OverflowError,
     RuntimeError,

@@ -1,4 +1,4 @@
-"""Loading a trained model by its run, its file, or as the newest one."""
+"""Loads a trained model: from a run folder, a weight file, or the newest run."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ Model = TypeVar("Model", Translator, Sampler)
 
 
 def load(run_or_file: str | Path | None = None, *, device: Device = "auto") -> Translator | Sampler:
-    """Loads a trained model: a ``Translator``, or a ``Sampler`` where the recipe draws images from noise.
+    """Loads a trained model: a ``Translator``, or a ``Sampler`` if the recipe generates images from noise.
 
     Args:
         run_or_file: a run folder or a weight file; by default the newest run under runs/.
         device: where to run.
 
     Raises:
-        WeightsError: no such file, or not one of i2i.
+        WeightsError: no such file, or not a weight file of i2i.
         DataError: no run under runs/.
-        ConfigError: the device is not there.
+        ConfigError: the device is not available.
     """
     path, content = _read(run_or_file)
     if issubclass(Method.named(content.config.method["name"]), TranslationMethod):
@@ -44,7 +44,7 @@ def load_translator(run_or_file: str | Path | None = None, *, device: Device = "
 
 
 def load_sampler(run_or_file: str | Path | None = None, *, device: Device = "auto") -> Sampler:
-    """Loads a model that draws images from noise; arguments and errors as ``load_translator``."""
+    """Loads a model that generates images from noise; arguments and errors as ``load_translator``."""
     return _build(Sampler, *_read(run_or_file), device)
 
 

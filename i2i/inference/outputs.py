@@ -1,8 +1,8 @@
-"""What is known of a folder of translations: which files in it are ours, and which of them need not be made again.
+"""Tracks a folder of translations: which files in it are our outputs, and which of them are up to date.
 
-``report.json`` has every output with its digest and that of its input. Between two writings of it each process adds a
-line to a file of its own before it puts an output in place, so that no output is ever there of which nothing is known.
-A file is replaced only if it has a digest that stands there: another of that name is somebody's image.
+``report.json`` lists every output with its digest and that of its input. Between two writes of the report, each process
+appends a line to its own file before it puts an output in place, so that every output in the folder is recorded.
+A file is replaced only if its digest is recorded: any other file of that name belongs to the user.
 """
 
 from __future__ import annotations
@@ -19,18 +19,19 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from i2i.data.bounds import open_regular
 from i2i.errors import DataError
 from i2i.storage.files import append_line, write_atomically
 
 REPORT = "report.json"
 FORMAT = "i2i translations 1"
-"""Tells a report of ours from somebody's file of that name."""
+"""Marks a report as ours, as opposed to a user's file of that name."""
 LOCK = ".i2i-lock"
 PARTS = ".i2i-part-*.jsonl"
 PENDING = "not reached: the translation was interrupted"
-"""What the report says of a file until it is translated."""
+"""The report's entry for a file that has not been translated yet."""
 SECONDS = 5.0
-"""How often the report is written, at most; where that takes long, a twentieth of the time at most goes into it."""
+"""Minimum seconds between two writes of the report; writing takes at most a twentieth of the total time."""
 
 
 @dataclass(frozen=True)
@@ -43,16 +44,16 @@ class Job:
 
 @dataclass(frozen=True)
 class FileResult:
-    """What became of one input file.
+    """The result for one input file.
 
     Attributes:
         input: its path.
-        output: the name of its translation, in the folder of the report; the whole path where there is no report.
+        output: the name of its translation in the report's folder; the whole path if there is no report.
         error: why there is no output.
         input_bytes: its size.
-        input_sha256: of its content.
-        output_sha256: of the translation.
-        request: a digest of what else decides the translation: weights, direction and seed.
+        input_sha256: the digest of its content.
+        output_sha256: the digest of the translation.
+        request: a digest of everything else that determines the translation: weights, direction and seed.
     """
 
     input: str
@@ -65,21 +66,21 @@ class FileResult:
 
 
 class Outputs:
-    """The folder of a translation: what was known at its start, and what each process has added.
+    """The output folder of a translation: the records found at its start, and those that each process has added.
 
     Raises:
-        DataError: its report.json is somebody else's, and ``overwrite`` was not asked for.
+        DataError: its report.json is not ours, and ``overwrite`` is off.
     """
 
     def __init__(self, folder: Path, *, overwrite: bool = False) -> None:
         self.folder, self._overwrite = folder, overwrite
-        # In this order: what a part loses, the report has.
+        # Parts first: what is removed from a part is in the report by then.
         self._parts = sorted(folder.glob(PARTS))
         self._known = [result for part in self._parts for result in _lines(part)]
         self._known += _reported(folder / REPORT, overwrite=overwrite)
 
     def require_ours(self, existing: Iterable[Path]) -> None:
-        """Refuses outputs that are there already and that no report names.
+        """Refuses outputs that exist already but are not recorded.
 
         Raises:
             DataError: names the first of them.
@@ -90,10 +91,10 @@ class Outputs:
                 raise self._refusal(target)
 
     def finished(self, jobs: Sequence[Job], request: str) -> dict[Path, FileResult]:
-        """The results, by source, that an earlier call has left and that this one would only repeat.
+        """The results of an earlier call, by source, that are still up to date.
 
         Raises:
-            DataError: an output would replace a file that is not what was once written there.
+            DataError: an output would replace a file that has changed since it was written.
         """
         by_name: dict[str, list[FileResult]] = {}
         for result in self._known:
@@ -107,7 +108,7 @@ class Outputs:
             return None
         size, digest = digest_of_file(job.target) if job.target.is_file() else (0, "")
         own = [result for result in known if result.output_sha256 == digest]
-        # Empty: renamed into place before a power cut, and its content never reached the disk.
+        # An empty file was renamed into place before a power cut, and its content never reached the disk.
         if not own and not (known and not size) and not self._overwrite:
             raise self._refusal(job.target)
         for result in own:
@@ -121,7 +122,7 @@ class Outputs:
 
     def _refusal(self, target: Path) -> DataError:
         return DataError(
-            f"{target} exists and is not what a translation wrote there: choose another folder with -o, or replace it "
+            f"{target} exists and was not written by a translation: choose another folder with -o, or replace it "
             "with --overwrite"
         )
 
@@ -130,26 +131,26 @@ class Outputs:
         return target.relative_to(self.folder).as_posix()
 
     def part(self, rank: int) -> Path:
-        """Where the process ``rank`` adds its lines."""
+        """The file to which the process ``rank`` adds its lines."""
         return self.folder / PARTS.replace("*", f"{rank:05}")
 
     def added(self) -> list[FileResult]:
-        """What the processes have added so far, in the order of each."""
+        """The results that the processes have added so far, each in its order."""
         return [result for part in sorted(self.folder.glob(PARTS)) for result in _lines(part)]
 
     def others(self, done: Iterable[FileResult]) -> list[FileResult]:
-        """What is known of outputs beside those that are ``done``: they stay ours."""
+        """The records of outputs that are not among those ``done``; they remain ours."""
         names = {result.output for result in done}
         return [result for result in self._known if result.output is not None and result.output not in names]
 
     def forget_parts(self, *, all_of_them: bool) -> None:
-        """Removes the processes' lines, once the report has them: those that were there at the start, or all."""
+        """Removes the processes' files, once the report has their lines: those found at the start, or all."""
         for part in sorted(self.folder.glob(PARTS)) if all_of_them else self._parts:
             part.unlink(missing_ok=True)
 
 
 class Part:
-    """The lines of one process."""
+    """The file of one process's lines."""
 
     def __init__(self, path: Path) -> None:
         self._path, self._lock = path, threading.Lock()
@@ -161,14 +162,14 @@ class Part:
 
 
 class Report:
-    """Writes report.json: now and then, and at the end."""
+    """Writes report.json, at intervals and at the end."""
 
     def __init__(self, outputs: Outputs, jobs: Sequence[Job], about: Mapping[str, Any]) -> None:
         self._outputs, self._jobs, self._about = outputs, jobs, about
         self._next = 0.0
 
     def write_if_due(self, results: Mapping[Path, FileResult]) -> None:
-        """Writes it where it is time to; a disk that is full now may not be so at the end."""
+        """Writes it if it is time; a full disk is ignored here, because it may have space at the end."""
         begin = time.monotonic()
         if begin < self._next:
             return
@@ -178,7 +179,7 @@ class Report:
         self._next = end + max(SECONDS, 20 * (end - begin))
 
     def write(self, results: Mapping[Path, FileResult]) -> list[FileResult]:
-        """Writes what became of every job, which is returned: from ``results``, else what a process has added.
+        """Writes and returns the result of every job: from ``results``, or as added by a process.
 
         Raises:
             DataError: the report cannot be written.
@@ -205,14 +206,14 @@ class Report:
 
 
 def digest_of_file(path: Path) -> tuple[int, str]:
-    """The size of a file and the SHA-256 of its content."""
-    with path.open("rb") as file:
+    """The size of a file and the SHA-256 of its content; errors as ``open_regular``."""
+    with open_regular(path) as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
         return file.tell(), digest
 
 
 def _lines(part: Path) -> list[FileResult]:
-    """The whole lines of a part; its process may have died in one."""
+    """The complete lines of a part; its process may have died while writing one."""
     found = []
     try:
         content = part.read_bytes()
@@ -227,7 +228,7 @@ def _lines(part: Path) -> list[FileResult]:
 
 
 def _reported(path: Path, *, overwrite: bool) -> list[FileResult]:
-    """What a report of ours has of outputs."""
+    """The results in a report of ours."""
     if not os.path.lexists(path):
         return []
     try:
@@ -240,5 +241,5 @@ def _reported(path: Path, *, overwrite: bool) -> list[FileResult]:
     if overwrite:
         return []
     raise DataError(
-        f"{path} exists and is no report of a translation: choose another folder with -o, or give --overwrite"
+        f"{path} exists and is not the report of a translation: choose another folder with -o, or give --overwrite"
     )

@@ -17,6 +17,8 @@ from i2i.methods.generative import GenerativeMethod
 from i2i.seeding import derive_seed
 
 BATCH = 64
+TRUNCATIONS = 0.001, 10.0
+"""Below, all latents are nearly one; above, nothing is truncated."""
 
 
 class Sampler:
@@ -58,10 +60,10 @@ class Sampler:
         """The latents (N, latent) of the images with these ``numbers``.
 
         Raises:
-            ConfigError: truncation of a model whose latents are not normal.
+            ConfigError: truncation of a model whose latents are not normal, or outside of ``TRUNCATIONS``.
         """
-        if truncation is not None and (self.method.prior != "normal" or truncation <= 0):
-            raise ConfigError(f"truncation {truncation}: give a number above 0, to a model with normal latents")
+        if truncation is not None:
+            self._require_truncation(truncation)
         draws = [
             self.method.draw_latents(
                 1, torch.Generator().manual_seed(derive_seed(seed, "sample", number)), truncation=truncation
@@ -69,6 +71,14 @@ class Sampler:
             for number in numbers
         ]
         return torch.cat(draws)
+
+    def _require_truncation(self, truncation: float) -> None:
+        smallest, largest = TRUNCATIONS
+        if self.method.prior != "normal":
+            prior = f"the latents of this model are {self.method.prior} and not normal"
+            raise ConfigError(f"truncation {truncation}: {prior}; leave it out")
+        if not smallest <= truncation <= largest:  # so that NaN is refused as well
+            raise ConfigError(f"truncation {truncation}: give a number from {smallest:g} to {largest:g}")
 
     @torch.inference_mode()
     def generate(self, z: Tensor, label: Tensor | None = None, *, truncation: float | None = None) -> Tensor:

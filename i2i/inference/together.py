@@ -1,7 +1,7 @@
-"""Several processes that share the files of one command: ``torchrun --nproc-per-node 2 -m -- i2i translate ...``.
+"""Lets several processes share the files of one command: ``torchrun --nproc-per-node 2 -m -- i2i translate ...``.
 
-The first process decides what is to be done and tells the others; each does every world-size-th file; the first waits
-for the others and reports.
+The first process plans the work and sends the plan to the others; each handles every world-size-th file; the first
+waits for the others and reports.
 """
 
 from __future__ import annotations
@@ -21,27 +21,27 @@ Told = TypeVar("Told")
 Item = TypeVar("Item")
 
 PATIENCE = timedelta(hours=1)
-"""How long one process waits for another that is behind; then it takes it for lost."""
+"""How long a process waits for another one before it counts that one as lost."""
 ENDED = "another process of this command has ended: repeat the command to continue"
 
 
 class Together:
-    """The processes of one command; alone, it decides and waits for nobody."""
+    """The processes of one command; a single process plans alone and does not wait."""
 
     def __init__(self, world: World | None = None) -> None:
         self.world = world or World()
 
     @property
     def is_first(self) -> bool:
-        """Whether this process decides and reports."""
+        """Whether this process plans and reports."""
         return self.world.rank == 0
 
     def share(self, items: Sequence[Item]) -> Sequence[Item]:
-        """The items that are this process's."""
+        """This process's part of the items."""
         return items[self.world.rank :: self.world.size]
 
     def told(self, decide: Callable[[], Told]) -> Told:
-        """What ``decide`` gives in the first process; where it raises a UserError there, the others end silently.
+        """The result of ``decide`` in the first process; if it raises a UserError there, the others end silently.
 
         Raises:
             DataError: another process has ended.
@@ -66,7 +66,7 @@ class Together:
         return answer  # type: ignore[return-value]
 
     def wait(self) -> bool:
-        """Waits for all to arrive here; whether they did, and none ended or stayed away longer than ``PATIENCE``."""
+        """Waits for all processes to arrive here; whether all did so within ``PATIENCE``."""
         if self.world.size > 1:
             try:
                 distributed.barrier()
@@ -80,7 +80,7 @@ def together() -> Iterator[Together]:
     """The processes that a launcher started for this command.
 
     Raises:
-        ConfigError: its environment is not whole, or the processes do not find each other.
+        ConfigError: the launcher's environment variables are incomplete, or the processes cannot connect.
     """
     world = launched()
     if world.size == 1 or distributed.is_initialized():
@@ -90,7 +90,7 @@ def together() -> Iterator[Together]:
         distributed.init_process_group("gloo", timeout=PATIENCE)
     except (RuntimeError, ValueError) as error:
         reason = " ".join(str(error).split())[:200]
-        raise ConfigError(f"the {world.size} processes do not find each other ({reason}): use torchrun") from None
+        raise ConfigError(f"the {world.size} processes cannot connect to each other ({reason}): use torchrun") from None
     try:
         yield Together(world)
     finally:

@@ -1,8 +1,8 @@
-"""Translating files: an image or a folder of any depth; decoding, inference and encoding overlap.
+"""Translates files: an image or a folder of any depth; decoding, inference and encoding overlap.
 
-Everything that is translated, skipped or failed is in ``report.json``, with the seed of the noise where the
-model has some; names and tree are kept. Outputs are renamed into place and not flushed to the disk: after a power cut
-the same call finds by their digests what is there, and makes the rest.
+``report.json`` lists every translated, skipped or failed file, and the seed if the model has noise. Outputs keep names
+and folders. They are renamed into place but not flushed to the disk: after a power cut, the same call finds the intact
+outputs by their digests and makes the rest.
 """
 
 from __future__ import annotations
@@ -10,14 +10,15 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
+from i2i.data.bounds import MAX_PIXELS
 from i2i.data.images import SUFFIXES, Pixels, encode_image, is_image, list_images, read_image
 from i2i.device import is_out_of_memory
 from i2i.display import say, tracked, warn
@@ -32,53 +33,66 @@ from i2i.storage.weights import digest_of
 
 Format = Literal["png", "jpg", "webp", "bmp", "tiff"]
 AHEAD = 16
-"""How many files are decoded in advance."""
+"""Number of files decoded in advance."""
 BATCH_PIXELS = 1 << 20
-"""Images of equal size go through the network together up to this many pixels."""
+"""Images of equal size are batched up to this many pixels."""
 
 
-def plan(
-    source: Path, output: Path | None, image_format: Format, *, overwrite: bool = False
-) -> tuple[list[Job], Path | None]:
-    """Decides the name of every output before anything is written.
+class Plan(NamedTuple):
+    """The files to translate.
+
+    Attributes:
+        jobs: input and output of every file.
+        folder: gets the report; None for a single file.
+        denied: a line for each folder of the input that cannot be entered.
+    """
+
+    jobs: list[Job]
+    folder: Path | None
+    denied: Sequence[str] = ()
+
+
+def plan(source: Path, output: Path | None, image_format: Format, *, overwrite: bool = False) -> Plan:
+    """Chooses the name of every output before anything is written.
 
     Args:
         source: an image or a folder.
-        output: where to; by default ``<source>-translated`` beside the source.
-        image_format: the format of the outputs, where ``output`` is not itself an image's name.
+        output: the output; by default ``<source>-translated`` beside the source.
+        image_format: the format of the outputs, unless ``output`` is the name of an image.
         overwrite: whether files that no earlier translation wrote may be replaced.
 
-    Returns:
-        The jobs, and the folder that gets the report (None for a single file).
-
     Raises:
-        DataError: nothing to translate, or outputs that would lie in or over the input, or over images that are no
-            outputs.
+        DataError: nothing to translate, or an output would be inside or replace the input, or replace a file that is
+            not an output.
     """
     require_path(source)
     if source.is_file():
         job = _plan_file(source, output, image_format)
         require_free(job.target, overwrite=overwrite)
-        return [job], None
+        return Plan([job], None)
+    if not source.is_dir():
+        raise DataError(f"{source} is neither a regular file nor a folder")
     whole = _real(source)
     if output is None and not whole.name:
         raise DataError(f"{source}: give an output with -o")
     folder = output or whole.with_name(f"{whole.name}-translated")
     if folder.is_file():
         raise DataError(f"{folder} is a file; a folder of images needs an output folder")
-    files = list_images(source)
+    denied = list[str]()
+    files = list_images(source, denied)
     if not files:
-        raise DataError(f"{source}: no images (jpg, png, webp, bmp, tiff) in it")
+        without = f", without {denied[0]}" if denied else ""
+        raise DataError(f"{source}: no images (jpg, png, webp, bmp, tiff) in it{without}")
     jobs = _name_outputs(source, files, folder, image_format)
     inputs = {_real(job.source) for job in jobs}
     for path in (folder, *(job.target for job in jobs)):
         place = _real(path)
         if place in inputs or whole in (place, *place.parents):
-            raise DataError(f"the output {path} would lie in or over the input: choose an output outside of {source}")
-    # Asked before the report is read: what is there now is in it.
+            raise DataError(f"the output {path} would be inside the input or replace it: choose one outside {source}")
+    # Listed before the report is read, so that every output listed here is in the report.
     existing = [job.target for job in jobs if os.path.lexists(job.target)]
     Outputs(folder, overwrite=overwrite).require_ours(existing)
-    return jobs, folder
+    return Plan(jobs, folder, denied)
 
 
 def _real(path: Path) -> Path:
@@ -99,7 +113,7 @@ def _plan_file(source: Path, output: Path | None, image_format: Format) -> Job:
 
 
 def _name_outputs(source: Path, files: list[Path], output: Path, image_format: Format) -> list[Job]:
-    """The input's name with another suffix; where a.jpg and a.png lie in one folder, a.jpg.png and a.png.png."""
+    """The input's name with another suffix; for a.jpg and a.png in one folder, a.jpg.png and a.png.png."""
     relative = [file.relative_to(source) for file in files]
     uses = Counter(path.with_suffix("") for path in relative)
     targets: dict[Path, Path] = {}
@@ -114,36 +128,37 @@ def _name_outputs(source: Path, files: list[Path], output: Path, image_format: F
 
 def translate_files(
     translator: Translator,
-    jobs: list[Job],
+    planned: Plan,
     direction: str | None,
-    folder: Path | None,
     *,
     seed: int | None = None,
+    max_pixels: int = MAX_PIXELS,
     overwrite: bool = False,
     processes: Together | None = None,
 ) -> list[FileResult]:
-    """Translates every job; a file that cannot be read or written is reported and the rest goes on.
+    """Translates every job; a file that cannot be read or written is reported and skipped.
 
-    What an earlier call has translated in the same way is left as it is. Whatever ends this one, the report tells what
-    is done, and the next goes on.
+    Outputs of an earlier call that are up to date are kept. However this call ends, the report lists what is done, and
+    the next call continues.
 
     Args:
         translator: the model.
-        jobs: what to translate, from ``plan``.
-        direction: one of the translator's; the first by default.
-        folder: what ``plan`` gave: gets the report, and no other process may write to it in the meantime.
-        seed: decides the noise of a translator that has some, in the place of the seed in its file.
-        overwrite: whether files that are no outputs may be replaced.
-        processes: that share the jobs.
+        planned: what to translate, from ``plan``; no other process may write to its folder in the meantime.
+        direction: one of the translator's directions; the first by default.
+        seed: seed of the noise of a translator with noise, instead of the seed in its file.
+        max_pixels: the limit for images that are read.
+        overwrite: whether files that are not outputs may be replaced.
+        processes: the processes that share the jobs.
 
     Returns:
-        What became of every job; in other processes than the first, of its own ones.
+        The result of every job; in processes other than the first, of their own jobs.
 
     Raises:
-        ConfigError: a direction that the model does not know, or a format that cannot hold its channels.
-        DataError: an output would replace a file that is none, another process writes to the folder, or the report
-            cannot be written.
+        ConfigError: a direction that the model does not have, or a format that cannot hold its channels.
+        DataError: an output would replace a file that is not an output, another process writes to the folder, or the
+            report cannot be written.
     """
+    jobs, folder, denied = planned
     direction = translator.check_direction(direction)
     if translator.channels(direction)[1] == 4 and any(job.target.suffix.lower() in (".jpg", ".jpeg") for job in jobs):
         raise ConfigError("this model writes four channels, and JPEG has no transparency: use --format png")
@@ -151,14 +166,14 @@ def translate_files(
     drawn = (own if seed is None else seed) if translator.has_noise else None
     decisive = {"weights": _digest(translator), "direction": direction, "seed": drawn}
     # In a folder, what may be replaced follows from its report.
-    work = Work(translator, direction, seed, decisive, overwrite=overwrite or folder is not None)
+    work = Work(translator, direction, seed, max_pixels, decisive, overwrite=overwrite or folder is not None)
     processes = processes or Together()
     if folder is None:
         results: dict[Path, FileResult] = {}
         if processes.is_first:
             _translate(work, jobs, results, None, lambda: None)
         return list(results.values())
-    return _translate_folder(work, jobs, folder, overwrite, processes)
+    return _translate_folder(work, jobs, folder, denied, overwrite, processes)
 
 
 @dataclass(frozen=True)
@@ -171,30 +186,31 @@ class Work:
     translator: Translator
     direction: str
     seed: int | None
+    max_pixels: int
     decisive: dict[str, str | int | None]
     overwrite: bool
 
     @property
     def request(self) -> str:
-        """A digest of what is decisive."""
+        """A digest of ``decisive``."""
         return sha256(json.dumps(self.decisive, sort_keys=True).encode()).hexdigest()
 
     def result(self, job: Job, output: str | None, error: str | None = None) -> FileResult:
-        """What became of ``job``, without digests."""
+        """The result of ``job``, without digests."""
         return FileResult(str(job.source), output, error, request=self.request)
 
 
 def _digest(translator: Translator) -> str:
-    """Of the model: its weights, and the configuration that builds it."""
+    """The digest of the model: of its weights, and the configuration that builds it."""
     weights = {name: tensor.detach().cpu() for name, tensor in translator.method.inference_state().items()}
     return digest_of({"model": translator.config.model_dump(mode="json"), "step": translator.step}, weights)
 
 
 def _translate_folder(
-    work: Work, jobs: list[Job], folder: Path, overwrite: bool, processes: Together
+    work: Work, jobs: list[Job], folder: Path, denied: Sequence[str], overwrite: bool, processes: Together
 ) -> list[FileResult]:
-    """The first process holds the folder and keeps its report; every process has its part of what is left to do."""
-    about = {"arch": work.translator.config.arch, "step": work.translator.step, **work.decisive}
+    """The first process locks the folder and writes its report; every process translates its part of the rest."""
+    about = {"arch": work.translator.config.arch, "step": work.translator.step, **work.decisive, "denied": denied}
     with ExitStack() as held:
 
         def begin() -> tuple[Outputs, dict[Path, FileResult]]:
@@ -223,7 +239,7 @@ def _translate_folder(
         if not processes.is_first:
             if not arrived:
                 raise DataError(ENDED)
-            processes.wait()  # the launcher would end the first one if this one left with an error before
+            processes.wait()  # if this process exited with an error first, the launcher would end the first process
             return list(results.values())
         if not arrived:
             warn("another process ended before its files were done: repeat the command to translate them")
@@ -235,7 +251,7 @@ def _translate_folder(
 
 @dataclass(frozen=True)
 class Record:
-    """Where a process notes each output before it is put in place."""
+    """Records each output of a process before it is put in place."""
 
     outputs: Outputs
     part: Part
@@ -251,7 +267,7 @@ def _make_folder(folder: Path) -> None:
 def _translate(
     work: Work, jobs: list[Job], results: dict[Path, FileResult], record: Record | None, keep: Callable[[], None]
 ) -> None:
-    """Translates ``jobs`` and puts what becomes of each into ``results``; calls ``keep`` after every batch."""
+    """Translates ``jobs`` and puts each result into ``results``; calls ``keep`` after every batch."""
     writing: deque[tuple[Job, Future[FileResult]]] = deque()
     try:
         with _threads() as readers, _threads() as writers:
@@ -274,7 +290,7 @@ def _translate(
                 keep()
             while writing:
                 _finish(*writing.popleft(), results)
-    finally:  # where it was interrupted: what is written is written
+    finally:  # after an interruption too: outputs that are written count
         for job, written in writing:
             if written.done() and not written.cancelled():
                 _finish(job, written, results)
@@ -282,7 +298,7 @@ def _translate(
 
 @contextmanager
 def _threads() -> Iterator[ThreadPoolExecutor]:
-    """A pool that finishes what was begun, and begins nothing more where the context is left by an exception."""
+    """A pool that finishes tasks that have begun; after an exception in the context it begins no others."""
     pool = ThreadPoolExecutor()
     try:
         yield pool
@@ -293,7 +309,7 @@ def _threads() -> Iterator[ThreadPoolExecutor]:
 
 
 def _write(work: Work, item: Decoded, output: Pixels, record: Record | None) -> FileResult:
-    """Writes one output, of which a line is written before."""
+    """Writes one output, after its line in the record."""
     target = item.job.target
     shown = str(target) if record is None else record.outputs.name(target)
     try:
@@ -316,10 +332,10 @@ def _write(work: Work, item: Decoded, output: Pixels, record: Record | None) -> 
 
 
 def _note(result: FileResult, job: Job, results: dict[Path, FileResult], record: Record | None) -> None:
-    """Keeps a failure, for the other processes too."""
+    """Records a failure, for the other processes too."""
     results[job.source] = result
     if record is not None:
-        with suppress(OSError):  # on a full disk; whoever has the result in memory reports it
+        with suppress(OSError):  # on a full disk; the result in memory is reported instead
             record.part.add(result)
 
 
@@ -329,7 +345,7 @@ def _finish(job: Job, written: Future[FileResult], results: dict[Path, FileResul
 
 @dataclass(frozen=True)
 class Decoded:
-    """An input: its pixels (H, W, C), the size of its file and the SHA-256 of that."""
+    """An input: its pixels (H, W, C), the size of its file and the file's SHA-256."""
 
     job: Job
     pixels: Pixels
@@ -337,8 +353,9 @@ class Decoded:
     digest: str
 
 
-def _decode(job: Job, channels: int, background: tuple[int, int, int]) -> Decoded:
-    pixels = read_image(job.source, channels, background)
+def _decode(job: Job, work: Work) -> Decoded:
+    channels, _ = work.translator.channels(work.direction)
+    pixels = read_image(job.source, channels, work.translator.config.images.background, work.max_pixels)
     try:
         return Decoded(job, pixels, *digest_of_file(job.source))
     except OSError as error:
@@ -352,13 +369,12 @@ def _decoded(
     results: dict[Path, FileResult],
     record: Record | None,
 ) -> Iterator[Decoded | None]:
-    """Every job with its pixels, or None after its failure was put into ``results``; a few are read ahead."""
-    channels, background = work.translator.channels(work.direction)[0], work.translator.config.images.background
+    """Yields every job with its pixels, or None after a failure was put into ``results``; reads a few ahead."""
     waiting: deque[tuple[Job, Future[Decoded]]] = deque()
     remaining = iter(jobs)
     while True:
         while len(waiting) < AHEAD and (job := next(remaining, None)) is not None:
-            waiting.append((job, readers.submit(_decode, job, channels, background)))
+            waiting.append((job, readers.submit(_decode, job, work)))
         if not waiting:
             return
         job, item = waiting.popleft()
@@ -370,7 +386,7 @@ def _decoded(
 
 
 def _equal_sized(items: Iterator[Decoded | None]) -> Iterator[list[Decoded]]:
-    """Groups neighbours of equal size into batches."""
+    """Groups consecutive images of equal size into batches."""
     batch: list[Decoded] = []
     for item in items:
         if item is None:
@@ -385,7 +401,7 @@ def _equal_sized(items: Iterator[Decoded | None]) -> Iterator[list[Decoded]]:
 
 
 def _out_of_memory(error: RuntimeError, pixels: Pixels, translator: Translator) -> str:
-    """The reason to report, if memory was the problem; any other error goes on."""
+    """The reason to report if memory ran out; any other error is raised."""
     if not is_out_of_memory(error):
         raise error
     height, width = pixels.shape[:2]

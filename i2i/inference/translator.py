@@ -26,26 +26,26 @@ class Translator:
     """Runs the generators of a method that is ready for inference: the same input gives the same output.
 
     Attributes:
-        method: of a weight file, or of a run that trains.
-        config: what describes it.
-        step: how many steps it has been trained for.
+        method: the method, from a weight file or a live training run.
+        config: the configuration of the model.
+        step: number of training steps.
         device: where it computes.
     """
 
     def __init__(self, method: Method, config: ModelConfig, step: int, device: torch.device) -> None:
         """Raises ConfigError for a method that does not translate."""
         if not isinstance(method, TranslationMethod):
-            raise ConfigError(f"{config.arch} draws images from noise and translates none: use i2i sample")
+            raise ConfigError(f"{config.arch} generates images from noise and does not translate: use i2i sample")
         self.method, self.config, self.step, self.device = method, config, step, device
 
     @property
     def directions(self) -> tuple[str, ...]:
-        """The directions that this translator knows; the first is the default."""
+        """The directions of this translator; the first is the default."""
         return tuple(self.method.directions())
 
     @property
     def has_noise(self) -> bool:
-        """Whether another seed gives another translation."""
+        """Whether the seed changes the translation."""
         return any(isinstance(layer, SeededLayer) for layer in self.method.modules())
 
     def channels(self, direction: str) -> tuple[int, int]:
@@ -65,7 +65,7 @@ class Translator:
     def translate(self, images: Tensor, direction: str | None = None, *, seed: int | None = None) -> Tensor:
         """Translates images: (N, C, H, W) in [-1, 1], any H and W from 1 up, to (N, C', H, W) in [-1, 1].
 
-        ``seed`` decides the noise of a translator that has some, in the place of the seed in its file.
+        ``seed`` is the seed of the noise of a translator with noise, instead of the seed in its file.
         """
         direction = self.check_direction(direction)
         generator = self.method.directions()[direction].generator
@@ -88,13 +88,13 @@ class Translator:
             image: a PIL image; or an array (H, W, C) or (H, W), uint8; or a tensor (C, H, W) or (N, C, H, W),
                 float in [-1, 1].
             direction: one of ``directions``; the first by default.
-            seed: decides the noise of a translator that has some; by default the seed in its file.
+            seed: seed of the noise of a translator with noise; by default the seed in its file.
 
         Returns:
             The same kind of object, of the same height and width.
 
         Raises:
-            DataError: another kind of object, or the wrong channels.
+            DataError: another kind of object, or wrong channels.
         """
         direction = self.check_direction(direction)
         channels = self.channels(direction)[0]
@@ -124,9 +124,9 @@ def _is_image(array: Pixels) -> bool:
 
 
 def pad_to(images: Tensor, multiple: int, minimum: int) -> Tensor:
-    """Extends images: (N, C, H, W) at the bottom and right to a multiple, by reflection where they are large enough.
+    """Pads images (N, C, H, W) at the bottom and right to a multiple, by reflection if they are large enough.
 
-    Where an image is smaller than the padding that it needs, its edge is repeated.
+    If an image is smaller than the padding that it needs, its edge is repeated.
     """
     height, width = images.shape[2:]
     bottom, right = ((-(side // -multiple) * multiple) for side in (height, width))

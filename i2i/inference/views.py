@@ -1,6 +1,6 @@
-"""What ``i2i sample`` writes: images, sheets, walks between latents, latent arithmetic and codes.
+"""The outputs of ``i2i sample``: images, sheets, walks between latents, latent arithmetic and code traversals.
 
-A sheet has ten columns, so that the number of an image, which arithmetic asks for, is its row and column.
+A sheet has ten columns, so that the two digits of an image's number, as used in arithmetic, are its row and column.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from i2i.tiles import tile
 COLUMNS = 10
 WALK_STEPS = 8
 NEIGHBOURS, NEIGHBOUR_NOISE = 8, 0.25
-TERM = re.compile(r"\s*([+-]?)\s*(\d+(?:\s*,\s*\d+)*)\s*")
+TERM = re.compile(r"\s*([+-]?)\s*(\d{1,18}(?:\s*,\s*\d{1,18})*)\s*")
 
 
 def require_images(sampler: Sampler) -> None:
@@ -36,17 +36,17 @@ def require_images(sampler: Sampler) -> None:
 
 
 def require_empty(folder: Path, *, overwrite: bool = False) -> None:
-    """Refuses a folder that holds something already.
+    """Refuses a folder that is not empty.
 
     Raises:
-        DataError: it does and ``overwrite`` was not asked for, or it is a file.
+        DataError: it is not empty and ``overwrite`` is off, or it is a file.
     """
     if folder.exists() and (not folder.is_dir() or (any(folder.iterdir()) and not overwrite)):
         raise DataError(f"{folder} exists and is not empty: choose another with -o, or replace files with --overwrite")
 
 
 def write_images(folder: Path, images: Iterable[Pixels], numbers: Sequence[int]) -> None:
-    """Writes images as PNG files that have these ``numbers``.
+    """Writes images as PNG files named by these ``numbers``.
 
     Raises:
         DataError: a file cannot be written.
@@ -56,14 +56,14 @@ def write_images(folder: Path, images: Iterable[Pixels], numbers: Sequence[int])
 
 
 def sheet(images: Iterable[Pixels], columns: int = COLUMNS) -> Pixels:
-    """Joins images (H, W, C) of one size to rows of ``columns``; the last row is filled up with white."""
+    """Joins equally large images (H, W, C) into rows of ``columns``; the last row is filled with white."""
     return tile(list(images), columns)
 
 
 def walk(sampler: Sampler, stops: int, *, label: str | int | None, seed: int) -> list[Pixels]:
-    """Images on the way between the first ``stops`` samples of ``seed``, by spherical interpolation (White 2016).
+    """Images between the first ``stops`` samples of ``seed``, by spherical interpolation (White 2016).
 
-    Only noise is walked: a model's codes stay those of the first stop, and a conditional model keeps one label.
+    Only the noise is interpolated: codes stay those of the first stop, and a conditional model keeps one label.
     """
     z = sampler.latents(range(stops), seed)
     ways = [z[:1]]
@@ -76,7 +76,7 @@ def walk(sampler: Sampler, stops: int, *, label: str | int | None, seed: int) ->
 
 
 def write_walk(path: Path, images: Sequence[Pixels]) -> Path:
-    """Writes a strip as ``path`` and the same as a GIF beside it, whose path is returned.
+    """Writes the images as a strip at ``path`` and as a GIF beside it, whose path is returned.
 
     Raises:
         DataError: a file cannot be written.
@@ -93,13 +93,13 @@ def arithmetic(sampler: Sampler, expression: str, *, label: str | int | None, se
 
     Args:
         sampler: the model.
-        expression: terms with + and -, each one or more numbers of images on the sheet of ``seed``, which are
-            averaged: "3,17,40 - 5,8 + 2".
-        label: the label of all images, for a conditional model; its first one by default.
+        expression: terms joined by + and -; each is one or more image numbers on the sheet of ``seed``, whose latents
+            are averaged: "3,17,40 - 5,8 + 2".
+        label: the label of all images, for a conditional model; by default its first.
         seed: the sheet's seed.
 
     Raises:
-        ConfigError: not such an expression.
+        ConfigError: the expression is invalid.
     """
     terms = parse_arithmetic(expression)
     means = [sampler.latents(numbers, seed).mean(0) for _, numbers in terms]
@@ -110,10 +110,10 @@ def arithmetic(sampler: Sampler, expression: str, *, label: str | int | None, se
 
 
 def parse_arithmetic(expression: str) -> list[tuple[int, list[int]]]:
-    """The sign and the numbers of every term.
+    """The sign and the image numbers of every term.
 
     Raises:
-        ConfigError: not such an expression.
+        ConfigError: the expression is invalid.
     """
     terms: list[tuple[int, list[int]]] = []
     position = 0
@@ -124,19 +124,19 @@ def parse_arithmetic(expression: str) -> list[tuple[int, list[int]]]:
         terms.append((-1 if match[1] == "-" else 1, [int(number) for number in match[2].split(",")]))
         position = match.end()
     if not terms or position < len(expression):
-        raise ConfigError(f'arithmetic {expression!r}: write numbers of the sheet like "3,17,40 - 5,8 + 2"')
+        raise ConfigError(f'arithmetic {expression[:80]!r}: write numbers of the sheet like "3,17,40 - 5,8 + 2"')
     return terms
 
 
 def traverse(sampler: Sampler, code: str, *, rows: int, seed: int) -> Pixels:
-    """A sheet of an InfoGAN: along a row only ``code`` changes, from row to row everything else.
+    """A sheet of an InfoGAN: along a row only ``code`` changes; rows differ in everything else.
 
     Raises:
-        ConfigError: a model without codes, or without this one.
+        ConfigError: the model has no codes, or not this one.
     """
     method = sampler.method
     if not isinstance(method, InfoGAN):
-        raise ConfigError(f"{sampler.config.arch} has no codes; they are InfoGAN's")
+        raise ConfigError(f"{sampler.config.arch} has no codes; only InfoGAN has them")
     if code not in method.code_names():
         raise ConfigError(f"code {code!r}: this model has {', '.join(method.code_names())}")
     z = sampler.latents(range(rows), seed)
@@ -145,7 +145,7 @@ def traverse(sampler: Sampler, code: str, *, rows: int, seed: int) -> Pixels:
 
 
 def _between(start: Tensor, end: Tensor, share: float) -> Tensor:
-    """Spherical interpolation of two vectors; straight where they are parallel."""
+    """Spherical interpolation of two vectors; linear if they are parallel."""
     cosine = torch.cosine_similarity(start, end, dim=0).clamp(-1, 1)
     angle = torch.arccos(cosine)
     if torch.sin(angle) < 1e-6:

@@ -15,7 +15,7 @@ from i2i.losses.penalties import clip_weights, gradient_penalty
 from i2i.networks.base import Discriminator
 
 Pair = Callable[[], tuple[Tensor, Tensor]]
-"""Draws new points of the first (real) and of the second (generated) distribution: each (N, C, 1, 1)."""
+"""Draws new points of the first (real) and the second (generated) distribution: (N, C, 1, 1) each."""
 
 
 def train_critic(
@@ -29,17 +29,17 @@ def train_critic(
     clip: float = 0.0,
     label: str | None = None,
 ) -> None:
-    """Minimises the discriminator's loss, with the rate falling to zero over the second half.
+    """Minimises the discriminator's loss; the learning rate falls to zero over the second half.
 
     Args:
-        critic: what is trained, in place.
-        draw: where both sides come from.
-        objective: what is minimised.
-        optimizer: of the critic's parameters.
-        steps: how long.
+        critic: the critic, trained in place.
+        draw: draws points of both distributions.
+        objective: the adversarial objective.
+        optimizer: the optimiser of the critic's parameters.
+        steps: number of steps.
         penalty: weight of the gradient penalty (WGAN-GP).
-        clip: every parameter stays in [-clip, clip] (WGAN); 0 is off.
-        label: what the progress bar says; None draws none.
+        clip: every parameter is clipped to [-clip, clip] (WGAN); 0 is off.
+        label: label of the progress bar; None for no bar.
     """
     falling = LinearLR(optimizer, 1.0, 1 / steps, steps // 2)
     for step in range(steps) if label is None else tracked(label, steps)(range(steps)):

@@ -1,17 +1,17 @@
-"""Why a distance and no divergence: two distributions move apart (Arjovsky et al. 2017, arXiv:1701.07875, section 2).
+"""Why WGAN uses a distance, not a divergence: two distributions move apart (Arjovsky et al. 2017, section 2).
 
-Parallel lines, the paper's example 1: P_0 is uniform on the segment x = 0, P_theta on x = theta. For every theta but 0
-their supports are disjoint: KL is infinite, Jensen-Shannon log 2 and total variation 1, however far they are apart;
-the earth mover's distance is |theta|.
-Two Gaussians, N(0, 1) and N(mu, 1), whose supports are the same: KL grows as mu^2 / 2, Jensen-Shannon (an integral
-without closed form) and total variation flatten towards log 2 and 1, and the earth mover's distance is mu.
-Here JS(P, Q) = KL(P, M) / 2 + KL(Q, M) / 2 with M = (P + Q) / 2, as in Goodfellow et al. 2014; the paper writes it
-without the halves. KL and JS are in nats; total variation is the largest difference of the probabilities of any event.
+Paper: arXiv:1701.07875. Parallel lines, the paper's example 1: P_0 is uniform on the segment x = 0, P_theta on x =
+theta. For every theta but 0 their supports are disjoint: KL is infinite, Jensen-Shannon log 2 and total variation 1,
+however far they are apart; the earth mover's distance is |theta|. Two Gaussians, N(0, 1) and N(mu, 1), whose supports
+are the same: KL grows as mu^2 / 2, Jensen-Shannon (an integral without closed form) and total variation flatten towards
+log 2 and 1, and the earth mover's distance is mu. Here JS(P, Q) = KL(P, M) / 2 + KL(Q, M) / 2 with M = (P + Q) / 2, as
+in Goodfellow et al. 2014; the paper writes it without the halves. KL and JS are in nats; total variation is the largest
+difference of the probabilities of any event.
 
-On the lines, the closed forms stand beside what critics see. A discriminator's smallest loss L gives
-JS = log 2 - L / 2 (Goodfellow et al. 2014, theorem 1). A critic under the gradient penalty gives the distance times
-its slope, which the penalty of weight lambda holds near 1: its optimum is at slope 1 + |theta| / (2 lambda), so it
-overrates the distance by that factor.
+On the lines, the closed forms are compared with trained critics. A discriminator's smallest loss L gives
+JS = log 2 - L / 2 (Goodfellow et al. 2014, theorem 1). A critic with the gradient penalty gives the distance times its
+slope, which the penalty with weight lambda keeps near 1: its optimum is at slope 1 + |theta| / (2 lambda), so it
+overestimates the distance by that factor.
 """
 
 from __future__ import annotations
@@ -43,14 +43,14 @@ PENALTY = 10.0
 """Lambda, as in WGAN-GP."""
 MEASURED = 20_000
 INFINITE = "infinite"
-"""How an infinite divergence stands in the JSON file, whose numbers are finite."""
+"""An infinite divergence in the JSON file, which has finite numbers only."""
 
 
 def divergences(seed: int, *, steps: int = 250) -> Findings:
     """Trains both critics at every distance of the lines; the Gaussians need no training.
 
     Args:
-        seed: decides every draw.
+        seed: seed of all random draws.
         steps: length of each training.
     """
     rows = _lines_apart(seed, steps)
@@ -83,7 +83,7 @@ def divergences(seed: int, *, steps: int = 250) -> Findings:
 
 
 def _lines_apart(seed: int, steps: int) -> list[dict[str, float]]:
-    """What is finite of the lines at every distance, in closed form and as critics see it."""
+    """The finite values for the lines at every distance, in closed form and from trained critics."""
     rows = []
     for theta in tracked("divergences", len(THETAS))(THETAS):
         torch.manual_seed(derive_seed(seed, "divergences", str(theta)))
@@ -102,7 +102,7 @@ def _lines_apart(seed: int, steps: int) -> list[dict[str, float]]:
 
 
 def kullback_leibler(theta: float) -> float:
-    """KL(P_0, P_theta) of the lines: infinite where the supports are disjoint, so either way round."""
+    """KL(P_0, P_theta) of the lines: infinite where the supports are disjoint, so also KL(P_theta, P_0)."""
     return math.inf if theta else 0.0
 
 
@@ -122,7 +122,7 @@ def earth_mover(theta: float) -> float:
 
 
 def gaussian_kl(mu: float) -> float:
-    """KL(N(0, 1), N(mu, 1)); the same the other way round."""
+    """KL(N(0, 1), N(mu, 1)), which is symmetric."""
     return mu**2 / 2
 
 
@@ -132,7 +132,7 @@ def gaussian_tv(mu: float) -> float:
 
 
 def gaussian_js(mu: float) -> float:
-    """JS(N(0, 1), N(mu, 1)), by the trapezoidal rule on a grid that leaves no mass outside.
+    """JS(N(0, 1), N(mu, 1)), by the trapezoidal rule on a grid that covers all the mass.
 
     The densities' log ratio is mu (x - mu / 2), so log(p / m) = log 2 - log(1 + q / p) needs no quotient of densities.
     """
@@ -145,7 +145,7 @@ def gaussian_js(mu: float) -> float:
 
 
 def trained_jensen_shannon(theta: float, steps: int) -> float:
-    """JS as a discriminator's loss says it, on new points."""
+    """JS computed from a trained discriminator's loss on new points."""
     discriminator = _critic()
     train_critic(
         discriminator,
@@ -160,7 +160,7 @@ def trained_jensen_shannon(theta: float, steps: int) -> float:
 
 
 def trained_earth_mover(theta: float, steps: int) -> float:
-    """W as a critic under the gradient penalty says it, on new points."""
+    """W estimated by a critic with the gradient penalty, on new points."""
     critic = _critic()
     train_critic(
         critic,

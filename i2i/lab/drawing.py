@@ -1,4 +1,4 @@
-"""Figures by matplotlib, without its global state, so that nothing opens a window."""
+"""Matplotlib figures without pyplot's global state, so that no window opens."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 DATA, GENERATED, CRITIC, THEORY = "tab:green", "tab:red", "tab:blue", "black"
-"""One colour for each of them in every figure."""
+"""One colour for each, in every figure."""
 
 
 def new_figure(width: float, height: float) -> Figure:

@@ -11,12 +11,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Findings:
-    """What an experiment found.
+    """The result of an experiment.
 
     Attributes:
         figure: the plots.
         metrics: numbers by name, for JSON.
-        lines: the same in words.
+        lines: the result in words.
     """
 
     figure: Figure

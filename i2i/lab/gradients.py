@@ -1,16 +1,16 @@
 """What weight clipping does to a deep critic (Gulrajani et al. 2017, arXiv:1704.00028, section 3.2 and figure 1b).
 
-WGANs learn the Swiss roll; generator and critic are perceptrons of twelve hidden ReLU layers without batch norm. Under
-clipping at c the gradient of the critic's value shrinks or grows by a factor at every layer, as c has it; under the
-gradient penalty it stays of one size. The paper's histograms show weights at -c and c under clipping, and spread under
-the penalty. Here the first clipping alone puts 42 % (0.1) to 99 % (0.001) of them there, as c lies within the spread
-of the first weights; both histograms are drawn, before (clipped once) and after. At 0.01 and 0.001 what comes back is
-so small that the critic hardly trains.
-The rates, moments, five critic steps and the penalty weight of 10 are the papers' (the recipes ``wgan`` and
-``wgan-gp``), batches of 256 and latents of 2 those of the released toy training. Differs from it: 128 units a layer
-(512; the paper does not say how many its deep networks have), and 150 generator steps (100,000), for time.
-The paper plots the gradient of the critic's loss at each layer's activations during training; here it is the norm of
-each sample's own gradient, |df / dh|, in the mean over real and generated points at the end of training.
+WGANs learn the Swiss roll; generator and critic are perceptrons with twelve hidden ReLU layers, without batch norm.
+With weight clipping at c, the gradient of the critic's value shrinks or grows by a factor at every layer that depends
+on c; with the gradient penalty its size stays constant. The paper's histograms show weights at -c and c with clipping,
+and spread out with the penalty. Here the first clipping alone puts 42 % (0.1) to 99 % (0.001) of the weights there,
+because c is within the spread of the initial weights; the histograms are drawn both before training (clipped once) and
+after. At 0.01 and 0.001 the gradients are so small that the critic hardly trains. The learning rates, moments, five
+critic steps and the penalty weight of 10 are the papers' (the recipes ``wgan`` and ``wgan-gp``); batch size 256 and
+latent size 2 are those of the released toy code. Differs from that code: 128 units per layer (512 there; the paper does
+not give the number for its deep networks), and 150 generator steps (100,000), to save time. The paper plots the
+gradient of the critic's loss at each layer's activations during training; here it is the norm of each sample's own
+gradient, |df / dh|, averaged over real and generated points at the end of training.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ if TYPE_CHECKING:
 CLIPS = (0.1, 0.01, 0.001)
 DEPTH, WIDTH, MEASURED = 12, 128, 1000
 AT_THE_LIMIT = 0.99
-"""A weight counts as driven to the limit from this fraction of it on."""
+"""A weight of at least this fraction of the limit counts as at the limit."""
 SHOWN = 0.5
-"""The reach of the histogram where nothing is clipped, as in the paper."""
+"""The range of the histogram without clipping, as in the paper."""
 
 SETTINGS: dict[str, Any] = {
     "method.latent": 2,
@@ -51,7 +51,7 @@ SETTINGS: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class Trained:
-    """A critic after its training: the norms of its gradient from the input on, and its hidden weights."""
+    """A critic after training: the norms of its gradient, input first, and its hidden weights."""
 
     name: str
     clip: float
@@ -60,7 +60,7 @@ class Trained:
     weights_before: Floats
 
     def summary(self) -> dict[str, float | list[float]]:
-        """The metrics of this critic; ``growth`` is the factor for each layer on the way back to the input."""
+        """The metrics of this critic; ``growth`` is the factor per layer towards the input."""
         found: dict[str, float | list[float]] = {
             "gradient_norms": self.norms,
             "growth_per_layer": (self.norms[0] / self.norms[-1]) ** (1 / DEPTH),
@@ -74,11 +74,11 @@ class Trained:
 
 
 def gradients(seed: int, *, steps: int = 150) -> Findings:
-    """Trains a WGAN for each limit, and one under the penalty.
+    """Trains a WGAN for each clipping limit, and one with the gradient penalty.
 
     Args:
-        seed: decides every draw.
-        steps: length of each training, in steps of the generator.
+        seed: seed of all random draws.
+        steps: length of each training, in generator steps.
     """
     critics = [trained(seed, steps, clip) for clip in (*CLIPS, 0.0)]
     found = {critic.name: critic.summary() for critic in critics}
@@ -97,7 +97,7 @@ def gradients(seed: int, *, steps: int = 150) -> Findings:
 
 
 def trained(seed: int, steps: int, clip: float) -> Trained:
-    """The critic of a WGAN under weight clipping, or under the gradient penalty where ``clip`` is 0."""
+    """The critic of a WGAN with weight clipping, or with the gradient penalty if ``clip`` is 0."""
     arch, options = ("wgan", SETTINGS | {"method.clip": clip}) if clip else ("wgan-gp", SETTINGS)
     name = f"clipping at {clip:g}" if clip else "gradient penalty"
     training = train_with_snapshots(
@@ -111,14 +111,14 @@ def trained(seed: int, steps: int, clip: float) -> Trained:
     points = np.concatenate(
         [swiss_roll(MEASURED, numpy_rng(seed, "gradients")), samples(method, MEASURED, seed).numpy()]
     )
-    # The first weights are clipped with the first step.
+    # The initial weights are clipped in the first step.
     before = before.clip(-clip, clip) if clip else before
     return Trained(name, clip, gradient_norms(method.discriminator, points), _weights(method.discriminator), before)
 
 
 def gradient_norms(critic: MLPDiscriminator, points: Floats) -> list[float]:
     """E |df / dh| for h the input and the output of every hidden layer, input first; points: (N, C)."""
-    critic = copy.deepcopy(critic).double()  # the squares of what vanishes are below the range of float32
+    critic = copy.deepcopy(critic).double()  # squares of vanishing gradients are below the range of float32
     x = as_images(points).flatten(1).double().requires_grad_()
     reached = [x]
     for layer in critic.hidden:

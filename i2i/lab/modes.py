@@ -1,20 +1,20 @@
-"""Eight Gaussians on a ring: who finds all of them (Metz et al. 2017, arXiv:1611.02163, section 3.1 and figure 2).
+"""Which methods cover eight Gaussians on a ring (Metz et al. 2017, arXiv:1611.02163, section 3.1 and figure 2).
 
 What differs between the rows:
 
-- GAN and unrolled GAN are the recipe ``unrolled`` and differ in ``method.unrolled_steps`` alone, 0 and 5: the same
-  loss (the minimax value), networks, rates, first weights, batches and latents.
-- The non-saturating GAN has the generator's loss -log D(G(z)) in place of log(1 - D(G(z))); all else is the GAN's.
+- GAN and unrolled GAN are the recipe ``unrolled`` and differ only in ``method.unrolled_steps``, 0 and 5: they have the
+  same loss (the minimax value), networks, learning rates, initial weights, batches and latents.
+- The non-saturating GAN has the generator loss -log D(G(z)) instead of log(1 - D(G(z))); otherwise it is the GAN.
 - WGAN-GP (Gulrajani et al. 2017) has the same networks, with the penalty weight of 0.1, five critic steps and Adam's
-  betas (0.5, 0.9) of its released toy training; the paper has a weight of 10 everywhere. Its rate is 2e-3 where that
-  has 1e-4, for 1,000 generator steps where that has 100,000; that also has 3 x 512 units, batches of 256, and the
-  points divided by 1.414.
+  betas (0.5, 0.9) of its released toy code; the paper has weight 10 everywhere. Its learning rate is 2e-3 (1e-4 in that
+  code), for 1,000 generator steps (100,000); that code also has 3 x 512 units, batches of 256, and the points divided
+  by 1.414.
 
 Differs from Metz et al.: the settings below, and plain unrolled steps (see ``methods/unrolled.py``).
 Measured as in VEEGAN (Srivastava et al. 2017, section 4.1), on 2,500 generated points: a point is good within three
-standard deviations of its nearest centre. VEEGAN counts a mode from one good point on; here it takes 20, about 6 % of
-the mode's even part, so that a stray point is no mode. Training is chaotic: with other rounding, on another machine,
-the same seed ends elsewhere.
+standard deviations of its nearest centre. VEEGAN counts a mode as covered from one good point; here it takes
+20, about 6 % of a mode's equal part, so that a stray point does not count. Training is chaotic: with other rounding, on
+another machine, the same seed gives another result.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 DRAWN, GOOD, COVERED = 2500, 3 * RING_STD, 20
 FRACTIONS = (0.0, 0.1, 0.25, 0.5, 1.0)
-"""When points are generated, as fractions of the training."""
+"""When points are generated, as fractions of the run."""
 
 SETTINGS: dict[str, Any] = {
     "networks.generator.init_gain": 1.0,
@@ -50,16 +50,16 @@ SETTINGS: dict[str, Any] = {
     "training.batch_size": 128,
     "training.schedule": {"constant": 0.3},
 }
-"""What makes 1,500 steps enough where the paper takes 25,000; with its latents of 256 nothing has settled by then.
+"""Settings that need 1,500 steps instead of the paper's 25,000; with its latents of 256, that is too few.
 
-The discriminator has a hidden layer more than the recipe's, and no weight or input is scaled.
+The discriminator has one hidden layer more than the recipe's, and no weight or input is scaled.
 """
 LATENT, UNROLLED, ADAM = 8, 5, {"name": "adam", "lr": 2e-3, "betas": [0.5, 0.9]}
 
 
 @dataclass(frozen=True)
 class Variant:
-    """A way to learn the ring: what differs from the recipe ``unrolled``, and for how long."""
+    """A method that learns the ring: its differences from the recipe ``unrolled``, and its number of steps."""
 
     name: str
     steps: int
@@ -91,7 +91,7 @@ VARIANTS: tuple[Variant, ...] = (
 
 @dataclass(frozen=True)
 class Moment:
-    """What was generated after ``step`` steps."""
+    """The points generated after ``step`` steps."""
 
     step: int
     points: Floats
@@ -112,8 +112,8 @@ def modes(seed: int, *, shorter: int = 1) -> Findings:
     """Trains every variant.
 
     Args:
-        seed: decides every draw.
-        shorter: divides the length of every training.
+        seed: seed of all random draws.
+        shorter: divides the length of every run.
     """
     strips = {variant.name: _train(variant, seed, shorter) for variant in VARIANTS}
     found = {name: [moment.summary() for moment in strip] for name, strip in strips.items()}
@@ -131,7 +131,7 @@ def modes(seed: int, *, shorter: int = 1) -> Findings:
 
 
 def good_points_by_mode(points: Floats) -> NDArray[np.int64]:
-    """How many of ``points`` (N, 2) are within three standard deviations of each centre: (8,)."""
+    """The number of ``points`` (N, 2) within three standard deviations of each centre: (8,)."""
     distances = np.linalg.norm(points[:, None] - ring_centres(), axis=2)
     nearest = distances.argmin(1)[distances.min(1) <= GOOD]
     return np.bincount(nearest, minlength=RING_MODES)

@@ -1,11 +1,11 @@
 """Two theorems about the first GAN, on a line (Goodfellow et al. 2014, arXiv:1406.2661).
 
-Proposition 1: for a fixed generator the best discriminator is D* = p_r / (p_r + p_g). A discriminator is trained to its
-optimum and compared with this. Theorem 1: the minimax game has its optimum where p_g = p_r; there D = 1/2 and the value
-V(G, D) = E log D(x) + E log(1 - D(G(z))) is -log 4. The recipe ``gan`` plays that game for one Gaussian, and V is
-estimated on drawn points. V alone proves nothing (D = 1/2 everywhere has the same), so the generated points' mean and
-standard deviation stand beside it. The upper row is the paper's figure 1, from training.
-Differs from the paper's algorithm 1: Adam in place of momentum, k = 1, and rates that fall to zero.
+Proposition 1: for a fixed generator the optimal discriminator is D* = p_r / (p_r + p_g). A discriminator is trained to
+its optimum and compared with D*. Theorem 1: the minimax game has its optimum where p_g = p_r; there D = 1/2 and the
+value V(G, D) = E log D(x) + E log(1 - D(G(z))) is -log 4. The recipe ``gan`` plays that game for one Gaussian, and V is
+estimated on sampled points. V alone proves nothing (D = 1/2 everywhere gives the same V), so the mean and standard
+deviation of the generated points are reported too. The upper row of the figure is the paper's figure 1, from training.
+Differs from the paper's algorithm 1: Adam instead of momentum, k = 1, and learning rates that fall to zero.
 """
 
 from __future__ import annotations
@@ -38,16 +38,16 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 FIXED_MEAN, FIXED_STD = 1.8, 0.9
-"""The generator that does not learn is this Gaussian, so that its density is known."""
+"""The fixed generator is this Gaussian, so that its density is known."""
 FRACTIONS = tuple(n / 100 for n in range(101))
-"""When the value of the game is estimated, as fractions of the game."""
+"""When the value of the game is estimated, as fractions of the run."""
 SHOWN = (0, 2, 5, 10, 20, 100)
-"""Which of these are drawn in full, as in the paper's figure 1."""
+"""Which of these are plotted in full, as in the paper's figure 1."""
 DRAWN = 20_000
 LINE = np.linspace(-1, 6, 281, dtype=np.float32)
 LATENTS = np.linspace(-2, 2, 17, dtype=np.float32)
 MASS = 0.02
-"""There is mass where (p_r + p_g) / 2 is at least this."""
+"""Points where (p_r + p_g) / 2 is at least this count as having mass."""
 OPTIMUM = -math.log(4)
 
 RECIPE: dict[str, Any] = {
@@ -55,7 +55,7 @@ RECIPE: dict[str, Any] = {
     "method.objective": "minimax",
     "networks.generator": {"name": "mlp", "width": 32, "depth": 2, "activation": "tanh", "output": "linear"},
     "networks.discriminator": {"name": "mlp", "width": 64, "depth": 2, "activation": "tanh", "dropout": 0.0},
-    # The discriminator has to stay near its optimum, and with momentum both circle their equilibrium.
+    # The discriminator must stay near its optimum; with momentum, both circle around the equilibrium.
     "optimizers.generator": {"lr": 5e-4, "betas": [0.0, 0.9]},
     "optimizers.discriminator": {"lr": 5e-3, "betas": [0.0, 0.9]},
     "training.batch_size": 512,
@@ -68,7 +68,7 @@ class Moment:
     """The game after ``step`` steps.
 
     Attributes:
-        step: how many.
+        step: number of completed steps.
         generated: generated points, (DRAWN,).
         mapped: G at ``LATENTS``.
         discriminator: D along ``LINE``.
@@ -98,12 +98,12 @@ class Moment:
 
 
 def nash(seed: int, *, steps: int = 3000, critic_steps: int = 2000) -> Findings:
-    """Plays the game to its end, and trains a discriminator against a generator that does not learn.
+    """Plays the game to its end, and trains a discriminator against a fixed generator.
 
     Args:
-        seed: decides every draw.
-        steps: length of the game.
-        critic_steps: length of the other training.
+        seed: seed of all random draws.
+        steps: number of steps of the game.
+        critic_steps: number of steps of the discriminator against the fixed generator.
     """
     draw = partial(sample_points, "line1d")
     game = train_with_snapshots("gan", RECIPE, draw=draw, steps=steps, fractions=FRACTIONS, seed=seed, label="the game")
@@ -131,26 +131,26 @@ def nash(seed: int, *, steps: int = 3000, critic_steps: int = 2000) -> Findings:
 
 
 def closed_form(x: Floats) -> Floats:
-    """D* = p_r / (p_r + p_g) of the data and the generator that does not learn (proposition 1)."""
+    """D* = p_r / (p_r + p_g) of the data and the fixed generator (proposition 1)."""
     real, fake = density(x, LINE_MEAN, LINE_STD), density(x, FIXED_MEAN, FIXED_STD)
     return real / (real + fake)
 
 
 def density(x: Floats, mean: float, std: float) -> Floats:
-    """Of N(mean, std^2)."""
+    """The density of N(mean, std^2)."""
     values: Floats = np.exp(-0.5 * ((x - mean) / std) ** 2) / (std * math.sqrt(2 * math.pi))
     return values
 
 
 def where_mass_is(x: Floats) -> NDArray[np.bool_]:
-    """Where there are enough points to learn D* from."""
+    """Where there are enough points to learn D*."""
     mixture = (density(x, LINE_MEAN, LINE_STD) + density(x, FIXED_MEAN, FIXED_STD)) / 2
     found: NDArray[np.bool_] = mixture >= MASS
     return found
 
 
 def best_discriminator(seed: int, steps: int, batch_size: int = 2048) -> Floats:
-    """D along ``LINE``, trained against the generator that does not learn."""
+    """D along ``LINE``, trained against the fixed generator."""
     torch.manual_seed(derive_seed(seed, "fixed generator"))
     discriminator = MLPDiscriminator(DataSpec(1, 1, 1), width=64, depth=2, activation="tanh")
     shape = (batch_size, 1, 1, 1)
@@ -170,7 +170,7 @@ def value_of_the_game(real: Tensor, fake: Tensor) -> float:
 
 @torch.no_grad()
 def observe(method: GenerativeMethod, step: int, seed: int) -> Moment:
-    """Looks at the game on ``DRAWN`` points of each kind, the same data and latents every time."""
+    """Evaluates the game on ``DRAWN`` points of each kind, with the same data and latents every time."""
     generated: Floats = samples(method, DRAWN, seed)[:, 0].numpy()
     data = sample_points("line1d", DRAWN, numpy_rng(seed, "nash"))[:, 0]
     real, fake = (_scores(method.discriminator, x) for x in (data, generated))

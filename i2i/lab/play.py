@@ -1,4 +1,4 @@
-"""Trains a recipe on toy points, in memory: the engine, method and seeds of ``i2i train``, and no run folder."""
+"""Trains a recipe on toy points in memory, with the engine, method and seeds of ``i2i train`` but no run folder."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from i2i.training.engine import Engine
 
 Floats = NDArray[np.float32]
 Draw = Callable[[int, np.random.Generator], Floats]
-"""Draws (count, coordinates) from a distribution."""
+"""Draws points (count, coordinates) from a distribution."""
 
 
 def train_with_snapshots(
@@ -33,16 +33,16 @@ def train_with_snapshots(
     seed: int,
     label: str,
 ) -> Iterator[tuple[int, GenerativeMethod]]:
-    """Trains on a CPU in float32 and yields the number of steps and the method after each of ``fractions`` of the run.
+    """Trains on the CPU in float32, and yields step and method after each of ``fractions`` of the run.
 
     Args:
         arch: the recipe.
-        options: what differs from it.
-        draw: the distribution that is learnt.
-        steps: length of the run.
-        fractions: when to look, from 0 to 1.
-        seed: decides every draw.
-        label: what the progress bar says.
+        options: settings that differ from it.
+        draw: the distribution to learn.
+        steps: number of steps.
+        fractions: when to yield, from 0 to 1.
+        seed: seed of all random draws.
+        label: label of the progress bar.
     """
     device, snapshots = torch.device("cpu"), {round(fraction * steps) for fraction in fractions}
     named = {"image_size": 1, "data.path": "ring2d", "training.steps": steps, "training.seed": seed}
@@ -65,7 +65,7 @@ def train_with_snapshots(
 
 @torch.no_grad()
 def samples(method: GenerativeMethod, count: int, seed: int) -> Tensor:
-    """Generated points: (count, coordinates), always of the same latents."""
+    """Generated points (count, coordinates) of fixed latents."""
     random = torch.Generator().manual_seed(derive_seed(seed, "drawn"))
     return method.generate(method.draw_latents(count, random)).flatten(1)
 

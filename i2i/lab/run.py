@@ -15,7 +15,7 @@ from i2i.lab import EXPERIMENTS
 from i2i.lab.drawing import to_pixels
 from i2i.lab.findings import Findings
 from i2i.needs import require_packages
-from i2i.storage.files import require_free, write_atomically
+from i2i.storage.files import require_free, require_writable, write_atomically
 
 Experiment = Callable[[int], Findings]
 
@@ -36,19 +36,20 @@ def run_lab(name: str, output: Path, seed: int, *, overwrite: bool = False) -> l
     """Runs the experiment ``name`` and writes NAME.png and NAME.json into ``output``.
 
     Returns:
-        What was found, in words.
+        The result in words.
 
     Raises:
         ConfigError: there is no such experiment.
-        DataError: matplotlib is missing, ``output`` cannot be written, or one of the files exists and ``overwrite`` was
-            not asked for.
+        DataError: matplotlib is missing, ``output`` cannot be written, or one of the files exists and
+            ``overwrite`` is off.
     """
     run = experiment(name)
     figure, metrics = output / f"{name}.png", output / f"{name}.json"
     require_free(figure, metrics, overwrite=overwrite)
+    require_writable(figure)
     require_packages("i2i lab", "matplotlib")
     threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # sums in one order, so that the number of cores changes no number
+    torch.set_num_threads(1)  # sums in one order: results do not depend on the number of cores
     try:
         found = run(seed)
     finally:

@@ -1,12 +1,12 @@
 """A discriminator and two critics between two Gaussians (Arjovsky et al. 2017, arXiv:1701.07875, figure 2).
 
-Data are N(-3, 1) and the fixed generator's points N(3, 1). A discriminator that is trained to its optimum is
-D*(x) = p_r / (p_r + p_g) = sigmoid(-6 x), in closed form. At generated points D is 0, and so is the gradient of the
-minimax loss log(1 - D(x)) that tells a generator where to go: D*(x) times the slope 6 of the logit. A critic's gradient
-is its slope, and of about one size everywhere. The non-saturating loss -log D has a gradient too,
-(1 - D(x)) times 6; the figure shows it beside the others.
-Differs from the paper's figure: its numbers are not given, so the Gaussians, networks and rates are ours; a critic
-under the gradient penalty (Gulrajani et al. 2017) stands beside the clipped one.
+The data is N(-3, 1), and the fixed generator's points are N(3, 1). A discriminator trained to its optimum is
+D*(x) = p_r / (p_r + p_g) = sigmoid(-6 x), in closed form. At generated points D is almost 0, and so is the gradient of
+the minimax loss log(1 - D(x)), which would move a generator: D*(x) times the slope 6 of the logit. A critic's gradient
+is its slope, of about the same size everywhere. The non-saturating loss -log D also has a gradient, (1 - D(x)) times 6;
+the figure shows it too.
+Differs from the paper's figure: the paper gives no numbers, so the Gaussians, networks and learning rates are ours, and
+a critic with the gradient penalty (Gulrajani et al. 2017) is added to the clipped one.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ if TYPE_CHECKING:
 
 REAL_MEAN, FAKE_MEAN, STD = -3.0, 3.0, 1.0
 SLOPE = (REAL_MEAN - FAKE_MEAN) / STD**2
-"""Of the best discriminator's logit."""
+"""The slope of the optimal discriminator's logit."""
 LINE = np.linspace(-6, 6, 241, dtype=np.float32)
 CLIP, PENALTY = 0.1, 10.0
-"""At the paper's limit of 0.01 these small networks have slopes of about 0.001, of the same shape."""
+"""With the paper's limit of 0.01 these small networks have slopes of about 0.001, with the same shape."""
 MEASURED = 20_000
 CLIPPED = "tab:orange"
 
@@ -48,8 +48,8 @@ class Judge:
     """A trained discriminator's logit or critic's value along ``LINE``, its slope there, and at generated points.
 
     Attributes:
-        values: along ``LINE``.
-        slopes: their derivative.
+        values: values along ``LINE``.
+        slopes: their derivatives.
         at_generated: values and slopes at ``MEASURED`` generated points.
     """
 
@@ -59,10 +59,10 @@ class Judge:
 
 
 def saturation(seed: int, *, steps: int = 1500) -> Findings:
-    """Trains the three to their optimum.
+    """Trains the discriminator and both critics to their optimum.
 
     Args:
-        seed: decides every draw.
+        seed: seed of all random draws.
         steps: length of each training.
     """
     discriminator = trained(seed, "minimax", steps)
@@ -91,7 +91,7 @@ def saturation(seed: int, *, steps: int = 1500) -> Findings:
     }
     lines = [
         f"minimax loss: the median generated point sees a gradient of {medians['trained']:.1e} from the trained "
-        f"discriminator (the best one: {medians['best_discriminator']:.1e}); non-saturating loss: "
+        f"discriminator (the optimal one: {medians['best_discriminator']:.1e}); non-saturating loss: "
         f"{sizes['non_saturating']:.2f} in the mean",
         *(
             f"{name}: a slope of {slopes[key]['smallest']:.2f} to {slopes[key]['largest']:.2f} from one mean to the "
@@ -106,7 +106,7 @@ def saturation(seed: int, *, steps: int = 1500) -> Findings:
 
 
 def trained(seed: int, objective: Objective, steps: int, *, clip: float = 0.0, penalty: float = 0.0) -> Judge:
-    """A perceptron trained to tell the Gaussians apart."""
+    """A perceptron trained to distinguish the Gaussians."""
     torch.manual_seed(derive_seed(seed, "saturation"))
     network = MLPDiscriminator(DataSpec(1, 1, 1), width=64, depth=2, activation="relu")
 
@@ -121,7 +121,7 @@ def trained(seed: int, objective: Objective, steps: int, *, clip: float = 0.0, p
 
 
 def sigmoid(logit: Floats) -> Floats:
-    """D of a logit."""
+    """D, from its logit."""
     values: Floats = torch.from_numpy(logit).sigmoid().numpy()
     return values
 
@@ -137,7 +137,7 @@ def non_saturating_gradient(logit: Floats, slope: Floats) -> Floats:
 
 
 def best_gradient(x: Floats) -> Floats:
-    """d/dx log(1 - D*(x)) of the best discriminator."""
+    """d/dx log(1 - D*(x)) of the optimal discriminator."""
     return minimax_gradient(SLOPE * x, np.full_like(x, SLOPE))
 
 

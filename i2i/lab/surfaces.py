@@ -1,13 +1,13 @@
-"""What critics of three toy sets look like (Gulrajani et al. 2017, arXiv:1704.00028, section 3.1 and figure 1a).
+"""The value surfaces of critics on three toy sets (Gulrajani et al. 2017, arXiv:1704.00028, figure 1a).
 
-Critics are trained against a fixed generator, the data plus unit Gaussian noise, with weights clipped at 0.01 or under
-the gradient penalty of weight 10. The paper: under clipping they ignore higher moments of the data and model simple
-approximations to the optimal functions. As a number: E f(data) - E f(generated), divided by the largest slope of f on
-these points, is the distance that f has found; of all f of slope at most 1, the best finds the earth mover's.
-Differs from the paper's released toy training: three layers of 128 units (512), batch 256 as there, and rates 20 times
-its 5e-5 (RMSprop, clipping) and 1e-4 (Adam, penalty), falling to zero, for 600 and 3,000 steps, which is short of the
-optimum on the 25 Gaussians and the Swiss roll under the penalty. As there, each generated point is a real one of the
-same batch plus noise.
+As in section 3.1, critics are trained against a fixed generator, the data plus unit Gaussian noise, with weights
+clipped at 0.01 or with a gradient penalty of weight 10. The paper finds that with clipping they ignore higher moments
+of the data and learn simple approximations of the optimal functions. The distance that f has found measures this: E
+f(data) - E f(generated), divided by the largest slope of f on these points; among all f of slope at most 1, the best
+finds the earth mover's distance. Differs from the paper's released toy code: three layers of 128 units (512 there), and
+learning rates 20 times its 5e-5 (RMSprop, clipping) and 1e-4 (Adam, penalty), falling to zero, for 600 and 3,000 steps;
+with the penalty, this stops short of the optimum on the 25 Gaussians and the Swiss roll. As there, the batch size is
+256, and each generated point is a real one of the same batch plus noise.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ if TYPE_CHECKING:
 CLIP, PENALTY, BATCH, MEASURED = 0.01, 10.0, 256, 2000
 CLIPPED_STEPS, PENALISED_STEPS = 600, 3000
 REACH, GRID = 2.0, 101
-"""The surface is shown on [-2, 2]^2, on this many points a side."""
+"""The surface is plotted on [-2, 2]^2, with this many points per side."""
 
 
 @dataclass(frozen=True)
 class Surface:
-    """A critic's values on the grid, (GRID, GRID), and what it has found."""
+    """A critic's values on the grid, (GRID, GRID), and the distance that it has found."""
 
     values: Floats
     gap: float
@@ -59,8 +59,8 @@ def surfaces(seed: int, *, shorter: int = 1) -> Findings:
     """Trains a critic of each kind on each set.
 
     Args:
-        seed: decides every draw.
-        shorter: divides the length of every training.
+        seed: seed of all random draws.
+        shorter: divides the length of every run.
     """
     found = {
         name: {
@@ -79,7 +79,7 @@ def surfaces(seed: int, *, shorter: int = 1) -> Findings:
 
 
 def trained(seed: int, name: str, draw: Draw, steps: int, *, clip: float = 0.0, penalty: float = 0.0) -> Surface:
-    """A critic of the set ``name``, under weight clipping or under the gradient penalty."""
+    """A critic of the set ``name``, trained with weight clipping or with the gradient penalty."""
     torch.manual_seed(derive_seed(seed, "surfaces", name))
     random = numpy_rng(seed, "surfaces", name)
     critic = MLPDiscriminator(DataSpec(1, 2, 2), width=128, depth=3, activation="relu")

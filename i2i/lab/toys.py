@@ -1,7 +1,7 @@
-"""The toy sets of WGAN-GP (Gulrajani et al. 2017, arXiv:1704.00028, figure 1), scaled as its released training does.
+"""The toy sets of WGAN-GP (Gulrajani et al. 2017, arXiv:1704.00028, figure 1), scaled as in its released code.
 
-Each is divided by about its standard deviation. Differs from the release: points are drawn anew for every batch, where
-it draws 100,000 points of the 25 Gaussians once.
+Each is divided by about its standard deviation. Differs from that code: new points are drawn for every batch; that code
+draws 100,000 points of the 25 Gaussians once.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from i2i.lab.play import Draw, Floats
 
 
 def eight_gaussians(count: int, random: np.random.Generator) -> Floats:
-    """On a ring of radius 2, with standard deviation 0.02, divided by 1.414: (count, 2)."""
+    """Eight Gaussians on a ring of radius 2, with standard deviation 0.02, divided by 1.414: (count, 2)."""
     points: Floats = sample_points("ring2d", count, random) / np.float32(1.414)
     return points
 
 
 def grid_of_gaussians(count: int, random: np.random.Generator) -> Floats:
-    """25 in a square, 2 apart, with standard deviation 0.05, divided by 2.828: (count, 2)."""
+    """25 Gaussians on a square grid, 2 apart, with standard deviation 0.05, divided by 2.828: (count, 2)."""
     centres = 2 * random.integers(-2, 3, (count, 2))
     points: Floats = ((centres + 0.05 * random.standard_normal((count, 2))) / 2.828).astype(np.float32)
     return points

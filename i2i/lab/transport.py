@@ -1,10 +1,11 @@
-"""The earth mover's distance between two histograms, as bars that are moved (Arjovsky et al. 2017, definition of EM).
+"""The earth mover's distance between two histograms, shown as moved bars (Arjovsky et al. 2017, definition of EM).
 
-Two histograms P and Q hold the same amount of earth over the same bins, one unit apart. A transport plan says how much
-goes from each bin to each other one; its cost is amount times distance, and the distance W(P, Q) is the cheapest cost.
-On a line the cheapest plan keeps the order of the earth, and it is found from left to right. Proof for the case at
-hand: the Kantorovich-Rubinstein dual, W = max E_P f - E_Q f over all f of slope at most 1, the form that WGAN's critic
-maximises (equation 2). Any plan costs at least what any such f gives, so a plan and an f with one value are both best.
+Two histograms P and Q hold the same amount of earth in the same bins, one unit apart. A transport plan says how much
+moves from each bin to each other bin; its cost is amount times distance, and W(P, Q) is the cost of the cheapest plan.
+On a line the cheapest plan keeps the order of the earth, and is found from left to right. The Kantorovich-Rubinstein
+dual proves it optimal: W = max E_P f - E_Q f over all f of slope at most 1, the form that WGAN's critic maximises
+(equation 2). Every plan costs at least the value of every such f, so a plan and an f with equal values are both
+optimal.
 """
 
 from __future__ import annotations
@@ -26,14 +27,14 @@ Counts = NDArray[np.int64]
 Doubles = NDArray[np.float64]
 
 BINS, BLOCKS = 10, 30
-"""How many bins, and how many blocks of earth in each histogram."""
+"""Number of bins, and of blocks of earth in each histogram."""
 
 
 def transport(seed: int) -> Findings:
     """Draws two histograms and moves one into the other.
 
     Args:
-        seed: decides the histograms.
+        seed: seed of the histograms.
     """
     p, q = histograms(seed)
     plan, critic = best_plan(p, q), best_critic(p, q)
@@ -48,7 +49,7 @@ def transport(seed: int) -> Findings:
     }
     lines = [
         f"the best plan costs {cost:g} blocks x bins, so W(P, Q) = {cost:g} / {BLOCKS} = {cost / BLOCKS:.4f} bins",
-        f"the best critic of slope 1 gives E_P f - E_Q f = {dual:g} / {BLOCKS}: the same, so neither can be bettered",
+        f"the best critic of slope 1 gives E_P f - E_Q f = {dual:g} / {BLOCKS}: the same, so both are optimal",
         f"a plan that ignores where the earth comes from costs {independent:g}",
     ]
     return Findings(_figure(p, q, plan, critic), metrics, lines)
@@ -65,9 +66,9 @@ def histograms(seed: int) -> tuple[Counts, Counts]:
 
 
 def best_plan(p: Counts, q: Counts) -> Counts:
-    """The cheapest plan of a line, (BINS, BINS): row i says where the earth of p's bin i goes.
+    """The cheapest plan on a line, (BINS, BINS): row i says where the earth of p's bin i goes.
 
-    The leftmost earth that is left goes to the leftmost place that is free.
+    The leftmost remaining earth goes to the leftmost free place.
     """
     plan, p, q = np.zeros((len(p), len(q)), np.int64), p.copy(), q.copy()
     i = j = 0
@@ -81,7 +82,7 @@ def best_plan(p: Counts, q: Counts) -> Counts:
 
 
 def best_critic(p: Counts, q: Counts) -> Doubles:
-    """The f of slope at most 1 that tells p and q best apart, (BINS,), with mean 0.
+    """The f of slope at most 1 that separates p and q best, (BINS,), with mean 0.
 
     Between two bins f rises where more of q's earth lies to the left of the gap, and falls where more of p's does.
     """

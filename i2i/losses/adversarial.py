@@ -19,6 +19,12 @@ from torch.nn.functional import relu, softplus
 
 Objective = Literal["non_saturating", "minimax", "lsgan", "hinge", "wasserstein"]
 
+SATURATED = 5.0
+"""Logits from here on leave 0.7 % to doubt."""
+NEAR = 0.1
+"""How near to its target a score of least squares is as good as there: a hundredth of the loss at the boundary is left,
+and less."""
+
 
 def discriminator_loss(real: Tensor, fake: Tensor, objective: Objective) -> Tensor:
     """What the discriminator minimises, given its scores of real and of generated images."""
@@ -50,3 +56,37 @@ def generator_loss(fake: Tensor, objective: Objective) -> Tensor:
             return -fake.mean()
         case _:
             assert_never(objective)
+
+
+def boundary(objective: Objective) -> float | None:
+    """The score above which a discriminator says "real"; None where scores have no such meaning."""
+    match objective:
+        case "non_saturating" | "minimax" | "hinge":
+            return 0.0
+        case "lsgan":
+            return 0.5
+        case "wasserstein":
+            return None
+        case _:
+            assert_never(objective)
+
+
+def saturated(real: Tensor, fake: Tensor, objective: Objective) -> Tensor:
+    """The fraction of answers that are right and that the discriminator could hardly improve; a scalar.
+
+    With "minimax", generated images that are answered so give the generator no gradient (Goodfellow et al. 2014,
+    section 3). With "wasserstein" there is always more to gain, and it is 0.
+    """
+    real, fake = real.float(), fake.float()
+    match objective:
+        case "non_saturating" | "minimax":
+            done = real >= SATURATED, fake <= -SATURATED
+        case "lsgan":
+            done = (real - 1).abs() <= NEAR, fake.abs() <= NEAR
+        case "hinge":
+            done = real >= 1, fake <= -1
+        case "wasserstein":
+            return real.new_zeros(())
+        case _:
+            assert_never(objective)
+    return 0.5 * (done[0].float().mean() + done[1].float().mean())

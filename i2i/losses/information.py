@@ -1,7 +1,7 @@
 """InfoGAN's lower bound of the mutual information between codes and images (Chen et al. 2016, equation 5).
 
-The bound is L_I = H(c) + E log Q(c|x), in nats. The entropy H(c) of the fixed code distribution is constant, so the loss
-is -E log Q(c|x). Losses are scalar tensors, means over samples; entropies are floats.
+The bound is L_I = H(c) + E log Q(c|x), in nats. The entropy H(c) of the fixed code distribution is constant, so the
+loss is -E log Q(c|x). Losses are scalar tensors, means over samples; entropies are floats.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def categorical_entropy(values: int) -> float:
 def uniform_entropy(codes: int) -> float:
     """The differential entropy H(c) of codes that are uniform in [-1, 1].
 
-    L_I of continuous codes has no upper limit, because the variance of a Gaussian Q can become arbitrarily small; with a
-    deviation of 1 it stays below -0.22 for each code, even if Q is always right.
+    L_I of continuous codes has no upper limit, because the variance of a Gaussian Q can become arbitrarily small; with
+    a deviation of 1 it stays below -0.22 for each code, even if Q is always right.
     """
     return codes * math.log(2)

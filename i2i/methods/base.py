@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from i2i.batch import Batch, Domain, Labels, Needs
 from i2i.config.components import Component
+from i2i.losses.adversarial import Objective
 from i2i.networks.base import Network
 from i2i.networks.recompute import recomputed
 
@@ -46,11 +47,14 @@ class Judge(NamedTuple):
 
     Attributes:
         network: the discriminator.
-        domains: the domains of its images; several are joined along channels in this order, item by item.
+        domains: the domains of its images; several are joined along channels in this order, item by item. The last is
+            that of the images which are real or generated.
+        objective: what it minimises, which says what its scores mean; None for one that is not in losses/adversarial.
     """
 
     network: Network
     domains: tuple[Domain, ...]
+    objective: Objective | None = None
 
 
 @dataclass(frozen=True)
@@ -75,6 +79,8 @@ class Method(Component, nn.Module, family="method"):
 
     Attributes:
         needs: the kind of data that it learns from.
+        few_images: with fewer training images than this (of the smaller domain where there are two), discriminators
+            learn them by heart before generators have learnt anything.
         batches_per_step: number of batches that one call of ``updates`` uses.
         recomputes: whether ``recomputable`` saves memory; set by the engine while it accumulates gradients.
         progress: the position of the run; set by the engine before each step.
@@ -83,6 +89,7 @@ class Method(Component, nn.Module, family="method"):
     """
 
     needs: ClassVar[Needs] = "unpaired"
+    few_images: ClassVar[int] = 200
     batches_per_step: int = 1
     recomputes: bool = False
     progress: Progress = Progress()

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from i2i.batch import Batch, DataSpec
-from i2i.config.components import Count, Weight
+from i2i.config.components import Weight, Width
 from i2i.errors import ConfigError
 from i2i.losses.adversarial import Objective, discriminator_loss, generator_loss
 from i2i.losses.contrastive import patch_nce
@@ -37,7 +37,7 @@ from i2i.networks.stages import recorded, stage_outputs
 
 Stages = Annotated[tuple[str, ...], Field(min_length=1)] | None
 Temperature = Annotated[float, Field(gt=0, le=10)]
-Patches = Annotated[int, Field(ge=2, strict=True)]
+Patches = Annotated[int, Field(ge=2, le=1_000_000, strict=True)]
 """A single patch would have no negatives."""
 PIXELS = "pixels"
 """The name of the stage before all others: the image itself."""
@@ -95,7 +95,7 @@ class CUT(TranslationMethod, name="cut"):
         flip_equivariance: bool = False,
         stages: Stages = None,
         patches: Patches = 256,
-        features: Count = 256,
+        features: Width = 256,
         temperature: Temperature = 0.07,
     ) -> None:
         super().__init__()
@@ -130,7 +130,7 @@ class CUT(TranslationMethod, name="cut"):
         return {"generator": [self.generator, self.heads], "discriminator": [self.discriminator]}
 
     def judges(self) -> dict[str, Judge]:
-        return {"discriminator": Judge(self.discriminator, ("B",))}
+        return {"discriminator": Judge(self.discriminator, ("B",), self.objective)}
 
     def updates(self, batches: Iterator[Batch]) -> Iterator[Update]:
         batch = next(batches)

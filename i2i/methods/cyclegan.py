@@ -68,8 +68,8 @@ class CycleGAN(TwoWayTranslation, name="cyclegan"):
 
     def judges(self) -> dict[str, Judge]:
         return {
-            "discriminator_A": Judge(self.discriminator_A, ("A",)),
-            "discriminator_B": Judge(self.discriminator_B, ("B",)),
+            "discriminator_A": Judge(self.discriminator_A, ("A",), self.objective),
+            "discriminator_B": Judge(self.discriminator_B, ("B",), self.objective),
         }
 
     def updates(self, batches: Iterator[Batch]) -> Iterator[Update]:

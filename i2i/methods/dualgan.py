@@ -101,7 +101,10 @@ class DualGAN(TwoWayTranslation, name="dualgan"):
         }
 
     def judges(self) -> dict[str, Judge]:
-        return {"critic_A": Judge(self.critic_A, ("A",)), "critic_B": Judge(self.critic_B, ("B",))}
+        return {
+            "critic_A": Judge(self.critic_A, ("A",), "wasserstein"),
+            "critic_B": Judge(self.critic_B, ("B",), "wasserstein"),
+        }
 
     def updates(self, batches: Iterator[Batch]) -> Iterator[Update]:
         for _ in range(self.critic_steps):

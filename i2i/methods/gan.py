@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from i2i.batch import Batch, DataSpec, Labels
-from i2i.config.components import Count, Weight
+from i2i.config.components import Count, Weight, Width
 from i2i.errors import ConfigError
 from i2i.losses.adversarial import Objective, discriminator_loss, generator_loss
 from i2i.losses.penalties import clip_weights, dragan_penalty, gradient_penalty, orthogonal_penalty, r1_penalty
@@ -60,7 +60,7 @@ class GAN(GenerativeMethod, name="gan"):
         generator: Callable[..., Generator],
         discriminator: Callable[..., Discriminator],
         objective: Objective = "non_saturating",
-        latent: Count = 100,
+        latent: Width = 100,
         prior: Prior = "normal",
         labels: Labels = "ignored",
         fake_labels: FakeLabels = "batch",

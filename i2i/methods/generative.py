@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn.init import trunc_normal_
 
 from i2i.batch import Batch, DataSpec, Needs
+from i2i.losses.adversarial import Objective
 from i2i.methods.base import Judge, Method, side_by_side
 from i2i.methods.scatter import scatter
 from i2i.networks.base import Discriminator, Generator
@@ -28,6 +29,8 @@ class GenerativeMethod(Method):
     """
 
     needs: ClassVar[Needs] = "one domain"
+    few_images: ClassVar[int] = 1000
+    objective: Objective
 
     def __init__(self, data: DataSpec, generator: Generator, discriminator: Discriminator, latent: int, prior: Prior):
         super().__init__()
@@ -68,7 +71,7 @@ class GenerativeMethod(Method):
         return [self.generator, self.discriminator]
 
     def judges(self) -> dict[str, Judge]:
-        return {"discriminator": Judge(self.discriminator, ("A",))}
+        return {"discriminator": Judge(self.discriminator, ("A",), self.objective)}
 
     def preview(self, batch: Batch) -> dict[str, Tensor]:
         """Images of fixed latents; with labels, a row for each label and a column for each latent."""

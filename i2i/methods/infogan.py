@@ -9,8 +9,8 @@ For the continuous codes, Q is a Gaussian. The paper learns its deviation; the a
 learnt deviation rewards ever more precise codes: a continuous code may then encode the difference between two digits,
 or, at weight 1, fill the image with a texture that only Q can decode.
 
-L_I itself is logged, unweighted, for each categorical code and for the continuous codes, as in the paper's figure 1. The control of that figure is
-``maximize_information=False``: Q learns, but the generator does not maximise L_I.
+L_I itself is logged, unweighted, for each categorical code and for the continuous codes, as in the paper's figure 1.
+The control of that figure is ``maximize_information=False``: Q learns, but the generator does not maximise L_I.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
 from i2i.batch import Batch, DataSpec
-from i2i.config.components import Count, Weight
+from i2i.config.components import Weight, Width
 from i2i.losses.adversarial import Objective, discriminator_loss, generator_loss
 from i2i.losses.information import (
     categorical_entropy,
@@ -91,7 +91,7 @@ class InfoGAN(GenerativeMethod, name="infogan"):
         generator: Callable[..., Generator],
         discriminator: Callable[..., Discriminator],
         objective: Objective = "non_saturating",
-        noise: Count = 62,
+        noise: Width = 62,
         prior: Prior = "normal",
         categories: Values = (10,),
         continuous: Codes = 2,

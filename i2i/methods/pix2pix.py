@@ -33,6 +33,7 @@ class Pix2Pix(TranslationMethod, name="pix2pix"):
     """
 
     needs: ClassVar[Needs] = "paired"
+    few_images: ClassVar[int] = 100  # the paper learns from 400 facades
 
     def __init__(
         self,
@@ -68,7 +69,7 @@ class Pix2Pix(TranslationMethod, name="pix2pix"):
 
     def judges(self) -> dict[str, Judge]:
         sides: tuple[Domain, Domain] = ("A", "B") if self.direction == A_TO_B else ("B", "A")
-        return {"discriminator": Judge(self.discriminator, sides if self.conditional else sides[1:])}
+        return {"discriminator": Judge(self.discriminator, sides if self.conditional else sides[1:], self.objective)}
 
     def updates(self, batches: Iterator[Batch]) -> Iterator[Update]:
         source, target = self._sides(next(batches))
@@ -93,7 +94,8 @@ class Pix2Pix(TranslationMethod, name="pix2pix"):
         return (batch.a, batch.other()) if self.direction == A_TO_B else (batch.other(), batch.a)
 
     def directions(self) -> dict[str, Direction]:
-        return {self.direction: Direction(self.generator, *self.channels)}
+        sides: tuple[Domain, Domain] = ("A", "B") if self.direction == A_TO_B else ("B", "A")
+        return {self.direction: Direction(self.generator, *self.channels, *sides)}
 
     def preview(self, batch: Batch) -> dict[str, Tensor]:
         """Rows of input | translated | truth."""

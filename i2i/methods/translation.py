@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from i2i.batch import Batch, DataSpec
+from i2i.batch import Batch, DataSpec, Domain
 from i2i.errors import ConfigError
 from i2i.methods.base import Method, side_by_side
 from i2i.networks.base import Translator
@@ -24,11 +24,15 @@ class Direction:
         generator: the network that translates.
         in_channels: channels of its inputs.
         out_channels: channels of its outputs.
+        source: the domain of its inputs.
+        target: the domain whose images its outputs should look like.
     """
 
     generator: Translator
     in_channels: int
     out_channels: int
+    source: Domain = "A"
+    target: Domain = "B"
 
 
 class TranslationMethod(Method):
@@ -77,7 +81,7 @@ class TwoWayTranslation(TranslationMethod):
 
     def directions(self) -> dict[str, Direction]:
         a, b = self.data.channels_a, self.data.channels_b
-        return {A_TO_B: Direction(self.generator_AtoB, a, b), B_TO_A: Direction(self.generator_BtoA, b, a)}
+        return {A_TO_B: Direction(self.generator_AtoB, a, b), B_TO_A: Direction(self.generator_BtoA, b, a, "B", "A")}
 
     def preview(self, batch: Batch) -> dict[str, Tensor]:
         """Rows of input | translated | cycled for both directions."""

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.func import functional_call
 
 from i2i.batch import Batch, DataSpec
-from i2i.config.components import Count
+from i2i.config.components import Width
 from i2i.losses.adversarial import discriminator_loss
 from i2i.methods.base import Update
 from i2i.methods.gan import GAN
@@ -30,7 +30,7 @@ StepSize = Annotated[float, Field(gt=0, le=1e3)]
 
 
 class UnrolledGAN(GAN, name="unrolled"):
-    """Minimax GAN whose generator looks ``unrolled_steps`` steps of size ``unrolled_rate`` ahead; 0 steps give a plain GAN."""
+    """Minimax GAN whose generator looks ``unrolled_steps`` steps of size ``unrolled_rate`` ahead; 0 is a plain GAN."""
 
     def __init__(
         self,
@@ -38,7 +38,7 @@ class UnrolledGAN(GAN, name="unrolled"):
         *,
         generator: Callable[..., Generator],
         discriminator: Callable[..., Discriminator],
-        latent: Count = 256,
+        latent: Width = 256,
         prior: Prior = "normal",
         unrolled_steps: Unrolling = 10,
         unrolled_rate: StepSize = 0.02,

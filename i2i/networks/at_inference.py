@@ -1,7 +1,7 @@
-"""What batch norm, dropout and noise do at inference: a stated choice of the recipe, and never of who calls ``eval``.
+"""What batch norm, dropout and noise do at inference: set by the recipe, independent of ``train`` and ``eval`` mode.
 
-pix2pix keeps dropout and the statistics of the test image itself (Isola et al. 2017, section 3.3), DualGAN its
-dropout noise. Here both are functions of the image and a seed: images of one batch do not touch each other.
+pix2pix keeps dropout on and uses the statistics of the test image (Isola et al. 2017, section 3.3); DualGAN keeps its
+dropout noise. Here both depend only on the image and a seed: images of one batch do not affect each other.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from i2i.networks.recompute import frozen_statistics
 from i2i.seeding import derive_seed
 
 Statistics = Literal["running", "image", "standing"]
-"""Batch norm with the running statistics of training, with those of each image alone, or with standing ones, which
-whoever samples puts in the place of the running ones (``inference/standing.py``)."""
+"""Batch norm statistics: running ones from training, those of each image alone, or standing ones, which replace the
+running ones before sampling (``inference/standing.py``)."""
 
 
 class ImageNorm(nn.Module):
-    """Batch norm as it is on a batch of one: each image by its own mean and variance."""
+    """Batch norm as on a batch of one: normalises each image by its own mean and variance."""
 
     def __init__(self, norm: nn.BatchNorm2d) -> None:
         super().__init__()
@@ -36,7 +36,7 @@ class ImageNorm(nn.Module):
 
 
 class SeededLayer(nn.Module):
-    """A random layer whose draw is a function of a seed and its place in the network: the same for every image.
+    """A random layer whose draw depends only on a seed and its place in the network: the same for every image.
 
     Attributes:
         seed: may be changed between two calls.
@@ -47,12 +47,12 @@ class SeededLayer(nn.Module):
         self.seed, self.path = seed, path
 
     def random(self) -> torch.Generator:
-        """Where the draws of a call come from."""
+        """A new random generator for each call."""
         return torch.Generator().manual_seed(derive_seed(self.seed, "inference", self.path))
 
 
 class SeededDropout(SeededLayer):
-    """Dropout with one mask for every image of a size."""
+    """Dropout with the same mask for all images of a size."""
 
     def __init__(self, rate: float, seed: int, path: str) -> None:
         super().__init__(seed, path)
@@ -65,7 +65,7 @@ class SeededDropout(SeededLayer):
 
 
 class SeededNoise(SeededLayer):
-    """Noise channels, the same for every image of a size."""
+    """Noise channels, the same for all images of a size."""
 
     def __init__(self, channels: int, seed: int, path: str) -> None:
         super().__init__(seed, path)
@@ -79,7 +79,7 @@ class SeededNoise(SeededLayer):
 
 @contextmanager
 def drawn_from(module: nn.Module, seed: int | None) -> Iterator[None]:
-    """Within the context the random layers of ``module`` draw from ``seed``; None leaves each its own."""
+    """Within the context the random layers of ``module`` draw from ``seed``; with None, each keeps its own seed."""
     if seed is None:
         yield
         return
@@ -95,13 +95,13 @@ def drawn_from(module: nn.Module, seed: int | None) -> Iterator[None]:
 
 
 def prepare_for_inference(module: nn.Module, *, statistics: Statistics, dropout: bool, seed: int) -> None:
-    """Puts ``module`` into evaluation mode and replaces its layers by what the recipe wants at inference.
+    """Puts ``module`` into evaluation mode and replaces its layers as the recipe requires at inference.
 
     Args:
         module: changed in place.
-        statistics: what batch norm uses.
-        dropout: whether dropout goes on.
-        seed: decides the masks of dropout, and noise.
+        statistics: the statistics that batch norm uses.
+        dropout: whether dropout stays on.
+        seed: determines dropout masks and noise.
     """
     module.eval()
     for parent, name, layer, path in _layers(module):
@@ -112,7 +112,7 @@ def prepare_for_inference(module: nn.Module, *, statistics: Statistics, dropout:
 def as_at_inference(
     modules: Iterable[nn.Module], *, statistics: Statistics, dropout: bool, seed: int
 ) -> Iterator[None]:
-    """``prepare_for_inference`` for the time of the context."""
+    """``prepare_for_inference`` within the context only."""
     kept = [(parent, name, layer) for module in modules for parent, name, layer, _ in _layers(module)]
     modes = [(layer, layer.training) for module in modules for layer in module.modules()]
     try:

@@ -1,4 +1,4 @@
-"""The bases of all networks: a name for configurations, named stages, what sizes they take, and four families.
+"""The base classes of all networks: names for configurations, named stages, accepted sizes, and four families.
 
 A family is a calling convention: ``Translator`` and ``PatchDiscriminator`` map images, ``Generator`` makes images
 from latents, ``Discriminator`` gives one score for each image.
@@ -28,19 +28,19 @@ class Network(Component, nn.Module):
 
     @classmethod
     def settings_for(cls, image_size: int) -> dict[str, Any]:
-        """The settings that the paper (or good practice) ties to the training size, in pixels."""
+        """The settings that depend on the training size in pixels, by the paper or by good practice."""
         return {}
 
     def stages(self) -> dict[str, nn.Module]:
-        """The modules inside whose outputs are feature maps (N, C, H, W), by name and in the order in which they run.
+        """The modules whose outputs are feature maps (N, C, H, W), by name, in the order in which they run.
 
-        The module that makes the network's own output is none of them. See ``networks/stages.py``.
+        The module that makes the network's own output is not included. See ``networks/stages.py``.
         """
         return {}
 
 
 class ChainNetwork(Network):
-    """A network whose modules run one after the other; the last makes its output, and the others are its stages."""
+    """A network whose modules run in sequence; the last makes its output, the others are its stages."""
 
     def __init__(self, modules: dict[str, nn.Module]) -> None:
         super().__init__()
@@ -54,7 +54,7 @@ class ChainNetwork(Network):
         return x
 
     def stages(self) -> dict[str, nn.Module]:
-        """The modules but the last; ``<stage>_conv`` is a stage's convolution, before norm, activation and blur."""
+        """All modules but the last; ``<stage>_conv`` is a stage's convolution, before norm, activation and blur."""
         found: dict[str, nn.Module] = {}
         for name, stage in list(self.named_children())[:-1]:
             if isinstance(stage, nn.Sequential):
@@ -64,28 +64,28 @@ class ChainNetwork(Network):
 
 
 class Translator(Network, family="translator"):
-    """Maps images to images of the same size; called with the channels of both."""
+    """Maps images to images of the same size; built from the input and output channels."""
 
 
 class PatchDiscriminator(Network, family="patch discriminator"):
-    """Maps images to a map of scores; called with the images' channels."""
+    """Maps images to a map of scores; built from the images' channels."""
 
 
 class Generator(Network, family="generator"):
     """Maps latents z: (N, latent) and labels (N,) to images (N, C, H, W); built from a ``DataSpec`` and ``latent``.
 
-    Labels are ignored where the ``DataSpec`` has no classes.
+    Labels are ignored if the ``DataSpec`` has no classes.
     """
 
     @abstractmethod
     def forward(self, z: Tensor, label: Tensor | None = None) -> Tensor:
-        """Draws the images of ``z``."""
+        """Generates the images of ``z``."""
 
 
 class Discriminator(Network, family="discriminator"):
     """Gives each image (N, C, H, W) one score (N,), higher for real; built from a ``DataSpec``.
 
-    The score is ``score`` of ``trunk``, so that other heads can share the trunk.
+    The score is ``score(trunk(x))``, so that other heads can share the trunk.
 
     Attributes:
         feature_count: the length of the trunk's features.
@@ -109,4 +109,4 @@ class Discriminator(Network, family="discriminator"):
     def idle(cls, settings: Mapping[str, Any], method: Mapping[str, Any]) -> dict[str, str]:
         if "labels" not in settings or method.get("labels", "ignored") != "ignored":
             return {}
-        return {"labels": "take a method with labels: method.name=gan and method.labels=required"}
+        return {"labels": "use a method with labels: method.name=gan and method.labels=required"}

@@ -1,13 +1,13 @@
-"""The convolutional players of DCGAN (Radford, Metz, Chintala 2016, arXiv:1511.06434).
+"""The convolutional networks of DCGAN (Radford, Metz, Chintala 2016, arXiv:1511.06434).
 
 Strided convolutions and no pooling; batch norm except at the generator's output and the discriminator's input and
-output; ReLU in the generator with tanh at its end, LeakyReLU 0.2 in the discriminator; weights from N(0, 0.02).
-The paper's own networks have ``width`` 128, that is 1,024 first maps at 64 pixels, and a ``kernel`` of 5; the defaults
-are those of the authors' Torch port, which WGAN took over. Differs from both: the score, and a layer of the
-discriminator that has no norm, have biases; and from the paper's code, which normalises the first maps unit by unit.
+output; ReLU in the generator with tanh at its end, LeakyReLU 0.2 in the discriminator; weights from N(0, 0.02). The
+paper's own networks have ``width`` 128 (1,024 maps in the generator's first layer at 64 pixels) and ``kernel`` 5; the
+defaults are those of the authors' Torch port, which WGAN adopted. Differs from both: the score layer and discriminator
+layers without norm have biases. Differs from the paper's code, which normalises each unit of the first maps separately.
 
-By option, with their own papers: a dense layer between latent and maps in both players (InfoGAN, appendix C.1), global
-average pooling before the score, another slope of LeakyReLU, other norms and spectral norm, and labels.
+Options from other papers: a dense layer between latent and maps in both networks (InfoGAN, appendix C.1), global
+average pooling before the score, another slope of LeakyReLU, other norms, spectral norm, and labels.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from i2i.batch import DataSpec
-from i2i.config.components import Count
+from i2i.config.components import Width
 from i2i.errors import ConfigError
 from i2i.networks.base import Discriminator, Generator
 from i2i.networks.layers import (
@@ -42,7 +42,7 @@ LARGEST_BASE = 8
 
 
 def halvings(image_size: int) -> tuple[int, int]:
-    """How often ``image_size`` can be halved, and the side that is left: 4 for powers of two, 7 for 28 pixels.
+    """How often ``image_size`` can be halved, and the remaining side: 4 for powers of two, 7 for 28 pixels.
 
     Raises:
         ConfigError: a side that cannot be halved to 8 pixels or fewer.
@@ -53,17 +53,17 @@ def halvings(image_size: int) -> tuple[int, int]:
     if base > LARGEST_BASE or not count:
         raise ConfigError(
             f"image_size {image_size} cannot be halved to a side of at most {LARGEST_BASE} pixels: "
-            "take a power of two, or 28, 48, 56, 96 or 112"
+            "use a power of two, or 28, 48, 56, 96 or 112"
         )
     return count, base
 
 
 class DCGANGenerator(Generator, name="dcgan"):
-    """Maps latents (N, latent) to (N, C, S, S) in [-1, 1]; S is a small number doubled once or more.
+    """Maps latents (N, latent) to (N, C, S, S) in [-1, 1]; S is a small side doubled one or more times.
 
-    ``width`` is the number of maps before the output; every stage towards the latent has twice as many. At 64 pixels
-    and width 64: 512 maps of 4x4, then 256, 128, 64. ``kernel``: side of the filters that double the maps.
-    ``hidden``: units of a dense layer before the first maps. Stages: ``project``, ``up1`` and so on.
+    ``width`` is the number of maps before the output; each earlier stage has twice as many. At 64 pixels and width 64:
+    512 maps of 4x4, then 256, 128, 64. ``kernel``: side of the upsampling filters. ``hidden``: units of a dense layer
+    before the first maps. Stages: ``project``, ``up1`` and so on.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class DCGANGenerator(Generator, name="dcgan"):
         data: DataSpec,
         latent: int,
         *,
-        width: Count = 64,
+        width: Width = 64,
         kernel: Kernel = 4,
         hidden: Units = 0,
         norm: Norm = "batch",
@@ -112,18 +112,18 @@ class DCGANGenerator(Generator, name="dcgan"):
 
 
 class DCGANDiscriminator(Discriminator, name="dcgan"):
-    """Maps (N, C, S, S) to scores; ``width`` maps after the first of the halvings, twice as many after each other.
+    """Maps (N, C, S, S) to scores; ``width`` maps after the first halving, twice as many after each further one.
 
-    ``kernel``: side of the filters. ``slope``: of LeakyReLU below zero. ``pooling="average"`` scores the mean of the
-    last maps instead of all their pixels. ``hidden``: units of a dense layer before the score. Stages: ``layer1`` (no
-    norm), ``layer2`` and so on.
+    ``kernel``: side of the filters. ``slope``: of LeakyReLU for negative inputs. ``pooling="average"`` scores the mean
+    of the last maps instead of all their pixels. ``hidden``: units of a dense layer before the score. Stages:
+    ``layer1`` (no norm), ``layer2`` and so on.
     """
 
     def __init__(
         self,
         data: DataSpec,
         *,
-        width: Count = 64,
+        width: Width = 64,
         kernel: Kernel = 4,
         hidden: Units = 0,
         norm: Norm = "batch",
@@ -185,7 +185,7 @@ def _doubling(in_channels: int, out_channels: int, kernel: Kernel, *, bias: bool
 
 
 def _norm_of_units(norm: Norm, units: int) -> nn.Module:
-    """The norm of a dense layer; instance norm would make every unit its own mean, so it has none."""
+    """The norm of a dense layer; none for instance norm, which would set every unit to zero."""
     match norm:
         case "batch":
             return BatchNorm1d(units)

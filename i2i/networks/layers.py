@@ -1,4 +1,4 @@
-"""The choices that all networks share: normalisation, upsampling, labels and weight initialisation."""
+"""Layers that all networks share: normalisation, upsampling, labels and weight initialisation."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ Upsampling = Literal["transposed", "resize", "blurred"]
 Downsampling = Literal["strided", "blurred"]
 Init = Literal["normal", "xavier", "kaiming", "orthogonal"]
 LabelUse = Literal["concatenate", "project"]
-"""How a discriminator sees labels: beside its input (Mirza and Osindero 2014), or in an inner product with its features
+"""How a discriminator gets labels: beside its input (Mirza and Osindero 2014), or by an inner product with its features
 (Miyato and Koyama 2018)."""
 DropoutRate = Annotated[float, Field(ge=0, lt=1)]
 Gain = Annotated[float, Field(gt=0, le=100)]
-"""The standard deviation of normal weights, or what other initial weights are multiplied by; see ``initialize``."""
+"""The standard deviation of normal weights, or the factor of other initial weights; see ``initialize``."""
 
 
 def normalization(norm: Norm, channels: int) -> nn.Module:
     """The normalisation layer: instance norm without parameters or running statistics, affine batch or layer norm.
 
-    Layer norm is over channels and space together, as the critics of WGAN-GP take it.
+    Layer norm is over channels and space together, as in the critics of WGAN-GP.
     """
     match norm:
         case "instance":
@@ -43,9 +43,9 @@ def normalization(norm: Norm, channels: int) -> nn.Module:
 
 
 def needs_bias(norm: Norm) -> bool:
-    """Whether a convolution before this normalisation has a bias: batch norm brings its own shift.
+    """Whether a convolution before this normalisation has a bias: batch norm has its own shift.
 
-    Under instance norm the bias has no effect; the reference networks of pix2pix and CycleGAN carry it, and so do
+    Under instance norm the bias has no effect, but the reference networks of pix2pix and CycleGAN have it, and so do
     these, so that weights can be exchanged.
     """
     return norm != "batch"
@@ -91,8 +91,8 @@ def _draw(weight: Tensor, init: Init, scale: float) -> None:
 def add_spectral_norm(module: nn.Module) -> None:
     """Divides every convolution's and linear layer's weight in ``module`` by its largest singular value.
 
-    Miyato et al. 2018; one power iteration each time that the weight is computed in training mode: at every call of
-    the network, and once for the calls inside ``torch.nn.utils.parametrize.cached``.
+    Miyato et al. 2018. One power iteration whenever the weight is computed in training mode: at every call of the
+    network, or once for all calls inside ``torch.nn.utils.parametrize.cached``.
     """
     for layer in list(module.modules()):
         if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
@@ -100,9 +100,9 @@ def add_spectral_norm(module: nn.Module) -> None:
 
 
 def beside(x: Tensor, label: Tensor | None, classes: int) -> Tensor:
-    """Appends the one-hot label to x: (N, F), or as constant planes to x: (N, C, H, W); x itself where no classes are.
+    """Appends the one-hot label to x: (N, F), or as constant planes to x: (N, C, H, W); x if there are none.
 
-    The next layer's weights for these inputs are the label's embedding.
+    The next layer's weights for these inputs act as the label's embedding.
 
     Raises:
         ValueError: the labels are missing.
@@ -144,7 +144,7 @@ class ScoreHead(nn.Module):
 
 
 class NoiseInput(nn.Module):
-    """Appends fresh noise from N(0, 1) as further channels."""
+    """Appends new noise from N(0, 1) as extra channels."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -168,7 +168,7 @@ class Dropout(nn.Dropout):
 
 
 class _GlobalBatchNorm(_BatchNorm):
-    """Batch norm that trains by the statistics of the whole batch (Ioffe and Szegedy 2015, over all ranks).
+    """Batch norm that trains with the statistics of the whole batch, over all ranks (Ioffe and Szegedy 2015).
 
     torch's synchronised batch norm runs on CUDA only.
     """
@@ -179,7 +179,7 @@ class _GlobalBatchNorm(_BatchNorm):
             return super().forward(x)
         over = [0, *range(2, x.ndim)]
         variance, mean = torch.var_mean(x.float(), over, correction=0)
-        # The moments of the whole, in double precision: their difference cancels.
+        # The moments of the whole batch, in double precision, because their difference cancels.
         mean, variance = mean.double(), variance.double()
         mean, square = mean_over_ranks(torch.stack([mean, variance + mean.square()]))
         variance = square - mean.square()
@@ -193,7 +193,7 @@ class _GlobalBatchNorm(_BatchNorm):
 
     @torch.no_grad()
     def _follow(self, mean: Tensor, variance: Tensor, count: int) -> None:
-        """Moves the running statistics, as torch does, by those of a batch of ``count`` values a channel."""
+        """Updates the running statistics, as torch does, from a batch of ``count`` values per channel."""
         if self.running_mean is None or self.running_var is None or self.num_batches_tracked is None:
             return
         self.num_batches_tracked += 1
@@ -203,11 +203,11 @@ class _GlobalBatchNorm(_BatchNorm):
 
 
 class BatchNorm1d(_GlobalBatchNorm, nn.BatchNorm1d):
-    """Of (N, C)."""
+    """Batch norm of (N, C)."""
 
 
 class BatchNorm2d(_GlobalBatchNorm, nn.BatchNorm2d):
-    """Of (N, C, H, W)."""
+    """Batch norm of (N, C, H, W)."""
 
 
 class ReflectionPad2d(nn.Module):
@@ -225,8 +225,9 @@ class ReflectionPad2d(nn.Module):
 def reflect(x: Tensor, padding: int) -> Tensor:
     """Pads (N, C, H, W) by its mirror image on all sides, without the edge itself: (N, C, H + 2p, W + 2p).
 
-    torch's own padding is faster on a CPU, in the precision of ``x`` (autocast would copy to float32). On an
-    accelerator it adds up its gradient in any order, so that no run could be repeated; ``reflect_by_flips`` does not.
+    On a CPU this uses torch's own padding, which is faster, in the precision of ``x`` (autocast would copy to float32).
+    On an accelerator torch's padding adds up its gradient in any order, so that no run could be repeated;
+    ``reflect_by_flips`` does not.
     """
     if not capabilities(x.device).repeats_reflection:
         return reflect_by_flips(x, padding)
@@ -235,7 +236,7 @@ def reflect(x: Tensor, padding: int) -> Tensor:
 
 
 def reflect_by_flips(x: Tensor, padding: int) -> Tensor:
-    """What ``reflect`` computes, put together from flipped slices, whose gradient has one order."""
+    """The same as ``reflect``, built from flipped slices, whose gradient is summed in a fixed order."""
     top, bottom = x[:, :, 1 : padding + 1].flip(2), x[:, :, -padding - 1 : -1].flip(2)
     x = torch.cat([top, x, bottom], dim=2)
     left, right = x[:, :, :, 1 : padding + 1].flip(3), x[:, :, :, -padding - 1 : -1].flip(3)
@@ -243,7 +244,7 @@ def reflect_by_flips(x: Tensor, padding: int) -> Tensor:
 
 
 class ResizeConv2d(nn.Module):
-    """Nearest-neighbour doubling and a 3x3 convolution: no checkerboard (Odena et al. 2016)."""
+    """Nearest-neighbour upsampling by two and a 3x3 convolution, against checkerboard artefacts (Odena et al. 2016)."""
 
     def __init__(self, in_channels: int, out_channels: int, *, bias: bool) -> None:
         super().__init__()
@@ -258,7 +259,7 @@ class ResizeConv2d(nn.Module):
 
 
 class BlurDown(nn.Module):
-    """Halves the side by a fixed binomial filter 1-2-1, against aliasing (Zhang 2019, arXiv:1904.11486)."""
+    """Halves the side with a fixed binomial filter 1-2-1, against aliasing (Zhang 2019, arXiv:1904.11486)."""
 
     filter: Tensor
 
@@ -274,7 +275,7 @@ class BlurDown(nn.Module):
 
 
 class BlurUp(nn.Module):
-    """Doubles the side by a fixed binomial filter 1-3-3-1, the counterpart of ``BlurDown``."""
+    """Doubles the side with a fixed binomial filter 1-3-3-1, the counterpart of ``BlurDown``."""
 
     filter: Tensor
 
@@ -291,7 +292,7 @@ class BlurUp(nn.Module):
 
 
 def _binomial(taps: list[float]) -> Tensor:
-    """The filter (len, len) of these taps in both directions, with sum 1."""
-    row = torch.tensor(taps, device="cpu")  # a constant: a network that is built without memory still has it
+    """The two-dimensional filter with these taps in both directions, with sum 1."""
+    row = torch.tensor(taps, device="cpu")  # on the CPU: a network built on the meta device needs its values too
     square = torch.outer(row, row)
     return square / square.sum()

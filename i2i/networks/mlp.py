@@ -1,9 +1,9 @@
-"""Multilayer perceptrons, the players of the first GAN (Goodfellow et al. 2014) and of the theory experiments.
+"""Multilayer perceptrons, the networks of the first GAN (Goodfellow et al. 2014) and of the theory experiments.
 
-Differs from the first GAN: its discriminator has maxout layers and dropout on its input as well, and its generator ends
-with a sigmoid; here ReLU, LeakyReLU or tanh, dropout on the hidden layers only, and tanh or nothing at the end.
-Points in the plane are images of one pixel with two channels; their generator ends linearly. ``init_gain`` scales
-initial weights, and ``input_scale`` the discriminator's input, as for the points of Metz et al. 2017, appendix A.
+Differs from the first GAN, whose discriminator has maxout layers and dropout on its input too, and whose generator ends
+in a sigmoid: these have ReLU, LeakyReLU or tanh, dropout on hidden layers only, and tanh or no activation at the end.
+Points in the plane are images of one pixel with two channels; their generator has a linear output. ``init_gain`` scales
+initial weights, and ``input_scale`` the discriminator's input, as in Metz et al. 2017, appendix A.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from i2i.batch import DataSpec
-from i2i.config.components import Count
+from i2i.config.components import Repeats, Width
 from i2i.networks.base import Discriminator, Generator
 from i2i.networks.layers import Dropout, DropoutRate, Gain, Init, LabelUse, ScoreHead, beside, initialize
 
@@ -42,8 +42,8 @@ class MLPGenerator(Generator, name="mlp"):
         data: DataSpec,
         latent: int,
         *,
-        width: Count = 256,
-        depth: Count = 3,
+        width: Width = 256,
+        depth: Repeats = 3,
         activation: Activation = "relu",
         output: Literal["tanh", "linear"] = "tanh",
         init: Init = "kaiming",
@@ -74,8 +74,8 @@ class MLPDiscriminator(Discriminator, name="mlp"):
         self,
         data: DataSpec,
         *,
-        width: Count = 256,
-        depth: Count = 3,
+        width: Width = 256,
+        depth: Repeats = 3,
         activation: Activation = "leaky_relu",
         dropout: DropoutRate = 0.0,
         labels: LabelUse = "concatenate",

@@ -1,7 +1,7 @@
 """The PatchGAN discriminator of pix2pix (Isola et al. 2017, appendix 6.1.2) and CycleGAN: one score for each patch.
 
-C64-C128-C256-C512 with LeakyReLU 0.2, no norm in the first layer. Three layers see 70x70 pixels; no layers is the
-"PixelGAN" that sees 1x1. The output is a map of logits: no sigmoid, the objective brings its own.
+C64-C128-C256-C512 with LeakyReLU 0.2, no norm in the first layer. Three layers see 70x70 pixels; zero layers give the
+"PixelGAN", which sees 1x1. The output is a map of logits, without a sigmoid: the objective applies it if needed.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Annotated
 from pydantic import Field
 from torch import nn
 
-from i2i.config.components import Count
+from i2i.config.components import Width
 from i2i.networks.base import ChainNetwork, PatchDiscriminator
 from i2i.networks.layers import BlurDown, Downsampling, Gain, Init, Norm, initialize, needs_bias, normalization
 
@@ -21,17 +21,17 @@ Layers = Annotated[int, Field(ge=0, le=8, strict=True)]
 class PatchGAN(ChainNetwork, PatchDiscriminator, name="patchgan"):
     """Maps (N, in_channels, H, W) to a map of logits (N, 1, H', W'), one for each overlapping patch.
 
-    ``layers`` strided layers see patches of 16 (1), 34 (2), 70 (3) or 142 (4) pixels; 0 looks at single pixels.
+    1, 2, 3 or 4 strided ``layers`` see patches of 16, 34, 70 or 142 pixels; 0 layers see single pixels.
     Stages: ``layer1`` (no norm), ``layer2`` and so on, each also as ``<stage>_conv``. With ``downsample="blurred"``, as
-    CUT's released networks have it, the strided convolutions go in steps of one and are blurred and halved after their
-    activation; three layers then see 84 pixels.
+    in CUT's released networks, these convolutions have stride 1 and are blurred and halved after their activation;
+    three layers then see 84 pixels.
     """
 
     def __init__(
         self,
         in_channels: int,
         *,
-        width: Count = 64,
+        width: Width = 64,
         layers: Layers = 3,
         norm: Norm = "instance",
         downsample: Downsampling = "strided",
@@ -60,6 +60,6 @@ class PatchGAN(ChainNetwork, PatchDiscriminator, name="patchgan"):
         # The 1x1 version follows the reference: no bias in its head under batch norm.
         head = nn.Conv2d(channels, 1, kernel, 1, padding, bias=layers > 0 or needs_bias(norm))
         super().__init__(modules | {"head": head})
-        # Two unstrided 4x4 layers with padding 1 each take one pixel away.
+        # Two 4x4 layers with stride 1 and padding 1 each remove one pixel.
         self.minimum = 2 if layers == 0 else 3 * 2**layers
         initialize(self, init, init_gain)

@@ -1,7 +1,7 @@
-"""Calling a network without keeping its activations: the backward pass computes them again (Chen et al. 2016).
+"""Calls a network without keeping its activations; the backward pass recomputes them (Chen et al. 2016).
 
-Sublinear memory cost, arXiv:1604.06174. The second computation draws the same random numbers, and batch norm moves its
-running statistics in the first one only, so that nothing but time and memory differs.
+Sublinear memory cost, arXiv:1604.06174. The second computation draws the same random numbers, and batch norm updates
+its running statistics only in the first one, so only time and memory differ.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Output = TypeVar("Output")
 
 
 def recomputed(network: nn.Module, compute: Callable[[Tensor], Output], x: Tensor) -> Output:
-    """``compute(x)``, whose graph keeps ``x`` alone.
+    """``compute(x)``, whose graph keeps only ``x``.
 
     Args:
         network: the network that ``compute`` calls.
@@ -35,7 +35,7 @@ def recomputed(network: nn.Module, compute: Callable[[Tensor], Output], x: Tenso
 
 @contextmanager
 def frozen_statistics(network: nn.Module) -> Iterator[None]:
-    """Batch norm computes as in training, and leaves its running statistics as they are."""
+    """Batch norm computes as in training, without updating its running statistics."""
     norms = [norm for norm in network.modules() if isinstance(norm, _BatchNorm)]
     kept = [dict(norm.named_buffers(recurse=False)) for norm in norms]
     try:

@@ -1,14 +1,14 @@
-"""The class-conditional residual players of SAGAN and BigGAN, with spectral norm and self-attention.
+"""The class-conditional residual networks of SAGAN and BigGAN, with spectral norm and self-attention.
 
 Zhang et al. 2019, arXiv:1805.08318; Brock et al. 2019, arXiv:1809.11096, appendix B. Channels are multiples of
-``width``: at 128 pixels those of both papers, at 256 and 512 those of BigGAN. The papers name none for 32 and 64: those
-are of BigGAN-PyTorch, the code of BigGAN's first author. At 32 its generator is SNGAN's for CIFAR-10 (Miyato et al.
-2018, arXiv:1802.05957), and its discriminator twice as wide as SNGAN's, which networks.discriminator.width=32 gives.
-16 is 32 with one block less, for trials.
+``width``: at 128 pixels those of both papers, at 256 and 512 those of BigGAN. The papers give none for 32 and 64, so
+these follow BigGAN-PyTorch, the code of BigGAN's first author. At 32 its generator is SNGAN's for CIFAR-10 (Miyato et
+al. 2018, arXiv:1802.05957), and its discriminator is twice as wide as SNGAN's, which is
+networks.discriminator.width=32. At 16 pixels the networks are those of 32 with one block fewer, for quick trials.
 
-Differs from BigGAN's released networks: the maps from the condition to gains and shifts start at zero and have no
-spectral norm, so that every gain starts at 1; there they start orthogonal. The papers' blocks double before the 1x1
-convolution of the skip and pool after it; here it runs on the smaller maps, with the same result.
+Differs from BigGAN's released networks: the linear maps from the condition to gains and shifts start at zero and have
+no spectral norm, so that every gain starts at 1; there they start orthogonal. The papers' blocks upsample before the
+1x1 convolution of the skip and pool after it; here it runs on the smaller maps, with the same result.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, interpolate, linear, relu
 
 from i2i.batch import DataSpec
-from i2i.config.components import Count
+from i2i.config.components import Width
 from i2i.errors import ConfigError
 from i2i.networks.attention import SelfAttention
 from i2i.networks.base import Discriminator, Generator
@@ -31,8 +31,8 @@ from i2i.networks.layers import BatchNorm2d, Gain, Init, ScoreHead, add_spectral
 
 Side = Annotated[int, Field(ge=0, le=4096, strict=True)]
 Conditioning = Literal["class", "shared"]
-"""How a generator's batch norm sees labels: by gains and shifts of each label's own (SAGAN), or by linear maps of one
-embedding that all of them share (BigGAN)."""
+"""How a generator's batch norm gets labels: by gains and shifts for each label (SAGAN), or by linear maps of one
+embedding that all layers share (BigGAN)."""
 
 GENERATOR_CHANNELS = {
     16: (4, 4, 4),
@@ -58,14 +58,14 @@ FIRST_SIDE = 4
 class ConditionalBatchNorm(nn.Module):
     """Batch norm with gains 1 + G c and shifts S c for conditions c: (N, length); G and S start at zero.
 
-    Where conditions are one-hot labels, this is a gain and a shift of each label's own. With length 0, it is batch
-    norm with one trained gain and shift.
+    If conditions are one-hot labels, each label has its own gain and shift. With length 0, this is batch norm with one
+    trained gain and shift.
     """
 
     def __init__(self, channels: int, length: int) -> None:
         super().__init__()
         self.norm = BatchNorm2d(channels, affine=not length)
-        # No linear layers: the spectral norm of zeros is undefined, and orthogonality is asked of filters.
+        # Not linear layers: spectral norm is undefined for zeros, and orthogonal regularisation is for filters.
         self.gain = nn.Parameter(torch.zeros(channels, length)) if length else None
         self.shift = nn.Parameter(torch.zeros(channels, length)) if length else None
 
@@ -123,11 +123,11 @@ class DownBlock(nn.Module):
 class ResidualGenerator(Generator, name="residual"):
     """Maps latents (N, latent) to (N, C, S, S) in [-1, 1]; S is a power of two from 16 to 512.
 
-    A linear layer makes the first maps of 4x4, and every block doubles them. ``attention``: the side of the maps that
-    get self-attention, after the block that makes them; 0 for none. ``embedding``: length of the shared embedding.
-    ``skip_z``: the latent is cut into equal pieces, one for the linear layer, the others each beside the label's code
-    in the condition of a block. Without labels, that piece is the whole condition, and without both, batch norm has
-    one gain and shift. Stages: ``project``, ``up1`` and so on, ``attention``.
+    A linear layer makes the first 4x4 maps, and every block doubles their side. ``attention``: the side of the maps
+    that get self-attention, after the block that makes them; 0 for none. ``embedding``: length of the shared embedding.
+    ``skip_z``: the latent is split into equal pieces: one for the linear layer, and one for each block, as condition
+    beside the label's embedding. Without labels, that piece is the whole condition; without both, batch norm has one
+    gain and shift. Stages: ``project``, ``up1`` and so on, ``attention``.
     """
 
     def __init__(
@@ -135,10 +135,10 @@ class ResidualGenerator(Generator, name="residual"):
         data: DataSpec,
         latent: int,
         *,
-        width: Count = 64,
+        width: Width = 64,
         attention: Side = 32,
         conditioning: Conditioning = "class",
-        embedding: Count = 128,
+        embedding: Width = 128,
         skip_z: bool = False,
         spectral: bool = True,
         init: Init = "orthogonal",
@@ -150,8 +150,8 @@ class ResidualGenerator(Generator, name="residual"):
         self.pieces = self.blocks + 1 if skip_z else 1
         if latent % self.pieces:
             raise ConfigError(
-                f"method.latent {latent} cannot be cut into {self.pieces} equal pieces, for the first layer and "
-                f"{self.blocks} blocks: take a multiple of {self.pieces}, or networks.generator.skip_z=false"
+                f"method.latent {latent} cannot be split into {self.pieces} equal pieces, for the first layer and "
+                f"{self.blocks} blocks: use a multiple of {self.pieces}, or networks.generator.skip_z=false"
             )
         piece = latent // self.pieces
         self.embedding = nn.Embedding(data.classes, embedding) if data.classes and conditioning == "shared" else None
@@ -201,23 +201,23 @@ class ResidualGenerator(Generator, name="residual"):
 
     @classmethod
     def settings_for(cls, image_size: int) -> dict[str, Any]:
-        """Self-attention at 32x32, SAGAN's best; in smaller images at half their side, which both players have."""
+        """Self-attention at 32x32, SAGAN's best; for smaller images at half their side, which both networks have."""
         return {"attention": min(32, image_size // 2)}
 
 
 class ResidualDiscriminator(Discriminator, name="residual"):
     """Maps (N, C, S, S) to scores; S is a power of two from 16 to 512. Labels enter by projection only.
 
-    Blocks halve the side to 4x4 (to 8x8 in images of 32 pixels or fewer, as in SNGAN), those after them keep it; the
-    features are the sum of the last maps after ReLU. ``attention``: as in the generator. Stages: ``block1`` and so on,
-    ``attention``.
+    Blocks halve the side down to 4 (to 8 for images of 32 pixels or fewer, as in SNGAN); later blocks keep it. The
+    features are the sum over the last maps after ReLU. ``attention``: as in the generator. Stages: ``block1`` and so
+    on, ``attention``.
     """
 
     def __init__(
         self,
         data: DataSpec,
         *,
-        width: Count = 64,
+        width: Width = 64,
         attention: Side = 32,
         spectral: bool = True,
         init: Init = "orthogonal",
@@ -268,12 +268,12 @@ def _channels(table: Mapping[int, Sequence[int]], image_size: int, width: int) -
     """
     if image_size not in table:
         sizes = ", ".join(map(str, table))
-        raise ConfigError(f"image_size {image_size}: residual networks take one of {sizes}")
+        raise ConfigError(f"image_size {image_size}: residual networks accept {sizes}")
     return [width * multiple for multiple in table[image_size]]
 
 
 def _require_side(player: str, attention: int, sides: Sequence[int]) -> None:
-    """Refuses attention on maps that do not occur.
+    """Refuses attention at a side that no map has.
 
     Raises:
         ConfigError: no map of this network has that side.

@@ -1,7 +1,7 @@
 """The ResNet generator of CycleGAN (Zhu et al. 2017, appendix 7.2), after Johnson et al. 2016 (perceptual losses).
 
 c7s1-64, d128, d256, R256 x blocks, u128, u64, c7s1-3 with reflection padding, instance norm and a final tanh.
-Differs from the paper only by option: ``upsample="resize"`` replaces the transposed convolutions, and "blurred" down-
+Differs from the paper only by options: ``upsample="resize"`` replaces the transposed convolutions, and "blurred" down-
 and upsampling are the anti-aliased layers of CUT's released networks (Zhang 2019); more ``halvings`` put the blocks at
 a lower resolution, where they cost less; ``skips`` add each encoder stage to the decoder stage of its size, so that
 detail need not pass the blocks; ``output="residual"`` adds the head's output to the input, so that training begins near
@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 from torch import Tensor, nn
 
-from i2i.config.components import Count
+from i2i.config.components import Repeats, Width
 from i2i.errors import ConfigError
 from i2i.networks.base import ChainNetwork, Translator
 from i2i.networks.layers import (
@@ -69,7 +69,7 @@ class ResNetGenerator(ChainNetwork, Translator, name="resnet"):
     leave [-1, 1], and takes equal channels.
 
     Stages: ``stem``, ``down1`` to ``down<halvings>``, ``block1`` to ``block<blocks>``, ``up1`` to ``up<halvings>``;
-    ``<stage>_conv`` of those that are a convolution with norm and activation.
+    ``<stage>_conv`` for stages that are a convolution with norm and activation.
     """
 
     def __init__(
@@ -77,8 +77,8 @@ class ResNetGenerator(ChainNetwork, Translator, name="resnet"):
         in_channels: int,
         out_channels: int,
         *,
-        width: Count = 64,
-        blocks: Count = 9,
+        width: Width = 64,
+        blocks: Repeats = 9,
         halvings: Halvings = 2,
         skips: bool = False,
         outer_kernel: OuterKernel = 7,

@@ -1,7 +1,7 @@
-"""Looking at the named stages of a network while it runs, and changing one: by forward hooks, for every network alike.
+"""Reads or changes the outputs of a network's named stages while it runs, by forward hooks, for all networks alike.
 
-Which stages a network has, it says itself (``Network.stages``). The network is called as ever, so that whatever else
-attaches to its call stays attached.
+A network names its stages itself (``Network.stages``). It is called as usual, so that everything else that hooks into
+its call still works.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ def stage_outputs(
     stages: Collection[str] | None = None,
     reduce: Reduce | None = None,
 ) -> dict[str, Tensor]:
-    """The outputs of ``stages`` of ``network(*inputs)``, which runs no further than the last of them.
+    """The outputs of ``stages`` of ``network(*inputs)``, which runs only up to the last of them.
 
     Args:
-        network: what is run.
-        inputs: what it is called with.
+        network: the network to run.
+        inputs: its inputs.
         stages: names of its stages; all of them by default.
         reduce: as in ``recorded``.
 
     Returns:
-        By stage, in the order in which they run: maps (N, C, H, W), or what ``reduce`` makes of them.
+        By stage, in the order in which they run: maps (N, C, H, W), or their ``reduce`` results.
 
     Raises:
         KeyError: a stage that the network does not have.
@@ -48,15 +48,15 @@ def stage_outputs(
 def recorded(
     network: Network, stages: Collection[str] | None = None, *, reduce: Reduce | None = None
 ) -> Iterator[dict[str, Tensor]]:
-    """A call of ``network`` within the context leaves the outputs of ``stages`` in the dictionary.
+    """A call of ``network`` within the context puts the outputs of ``stages`` into the dictionary.
 
-    They are complete after the context. No layer that works in place changes them. Who compiles a network whose stages
-    are read later sets ``torch._dynamo.config.skip_nnmodule_hook_guards`` to False before its first call.
+    It is complete after the context. Layers that work in place do not change the outputs. To read the stages of a
+    compiled network, set ``torch._dynamo.config.skip_nnmodule_hook_guards`` to False before its first call.
 
     Args:
-        network: what is called, once.
+        network: the network, to be called once.
         stages: names of its stages; all of them by default.
-        reduce: is applied to each output (N, C, H, W) at once, so that no more than its result is kept.
+        reduce: applied to each output (N, C, H, W) immediately, so that only its result is kept.
 
     Raises:
         KeyError: a stage that the network does not have.
@@ -84,8 +84,8 @@ def recorded(
         yield found
         if idle := chosen.keys() - found.keys():
             raise RuntimeError(f"stage {', '.join(sorted(idle))} of {type(network).__name__} did not run")
-        # The output itself where nothing worked on it in place: with a copy in its place, the backward pass would sum
-        # the same gradients in another order.
+        # Keep the output itself unless it was changed in place: with a copy, the backward pass would sum the same
+        # gradients in another order.
         found |= {name: output for name, (output, version) in originals.items() if output._version == version}
     finally:
         for handle in handles:
@@ -94,7 +94,7 @@ def recorded(
 
 @contextmanager
 def changed_stage(network: Network, stage: str, change: Callable[[Tensor], Tensor]) -> Iterator[None]:
-    """Within the context, ``network`` goes on with ``change`` of the output (N, C, H, W) of ``stage``.
+    """Within the context, ``change`` replaces the output (N, C, H, W) of ``stage`` before ``network`` continues.
 
     Raises:
         KeyError: a stage that the network does not have.
@@ -104,7 +104,7 @@ def changed_stage(network: Network, stage: str, change: Callable[[Tensor], Tenso
 
 
 class _Reached(Exception):
-    """The last stage that was asked for has run."""
+    """The last requested stage has run."""
 
 
 def _stop(_module: nn.Module, _inputs: object, _output: Tensor) -> None:
@@ -113,7 +113,7 @@ def _stop(_module: nn.Module, _inputs: object, _output: Tensor) -> None:
 
 @contextmanager
 def _hooked(module: nn.Module, hook: Callable[[nn.Module, object, Tensor], Tensor | None]) -> Iterator[None]:
-    """Applies a forward hook for the time of the context."""
+    """Applies a forward hook within the context."""
     handle = module.register_forward_hook(hook)
     try:
         yield

@@ -13,7 +13,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from i2i.config.components import Count
+from i2i.config.components import Width
 from i2i.networks.base import Translator
 from i2i.networks.layers import (
     Dropout,
@@ -34,9 +34,9 @@ class UNetGenerator(Translator, name="unet"):
     """Maps (N, in_channels, H, W) to (N, out_channels, H, W) in [-1, 1]; H and W are multiples of 2**depth.
 
     Stages: ``down1`` to ``down<depth>``, then ``up<depth>`` to ``up2``. ``dropout`` follows the norm of the first three
-    decoder layers (``dropout_in="first"``, the paper's CD512-CD1024-CD1024), or, as in the widely used PyTorch code, of
+    decoder layers (``dropout_in="first"``, the paper's CD512-CD1024-CD1024), or, as in the reference PyTorch code, of
     those between the innermost and the first four levels (``"inner"``). Without ``skips`` it is the encoder-decoder of
-    section 4.3: the same layers, and all that the decoder knows has passed the bottleneck.
+    section 4.3: the same layers, where all information passes the bottleneck.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class UNetGenerator(Translator, name="unet"):
         in_channels: int,
         out_channels: int,
         *,
-        width: Count = 64,
+        width: Width = 64,
         depth: Depth = 8,
         skips: bool = True,
         norm: Norm = "batch",

@@ -1,1 +1,1 @@
-"""What a discriminator knows, and which maps of a generator draw what."""
+"""Probes of trained models: a discriminator's features and filters, and feature maps of a generator."""

@@ -1,7 +1,7 @@
-"""The discriminators that the probes look into: trained and untrained, of every method that has one.
+"""Loads the discriminators that the probes inspect: trained and untrained, of every method that has one.
 
-The weight file of a noise-to-image model carries its discriminator. That of a translator carries generators alone:
-there the discriminator comes from the run's newest readable checkpoint.
+The weight file of a noise-to-image model contains its discriminator. That of a translator contains only generators, so
+its discriminator is read from the run's newest readable checkpoint.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ from i2i.storage.weights import load_newest
 
 @dataclass(frozen=True)
 class Probed:
-    """A trained discriminator, ready to be looked into.
+    """A trained discriminator, ready to be probed.
 
     Attributes:
-        name: what its method calls it.
+        name: its name in the method.
         network: the discriminator, in evaluation mode.
-        domains: those of the images that it is shown; several are joined along channels in this order.
-        config: what describes its model.
-        step: how long it was trained.
+        domains: the domains of its input images; several are joined along channels in this order.
+        config: the configuration of its model.
+        step: number of training steps.
         device: where it computes.
     """
 
@@ -54,12 +54,12 @@ class Probed:
 
     @property
     def method(self) -> type[Method]:
-        """The kind of method that trained it."""
+        """The class of the method that trained it."""
         return Method.named(self.config.method["name"])
 
     @property
     def translates(self) -> bool:
-        """Whether it is a translator's."""
+        """Whether it belongs to a translator."""
         return issubclass(self.method, TranslationMethod)
 
     @property
@@ -94,12 +94,12 @@ def load_discriminator(model: str | Path | None = None, *, name: str | None = No
 
     Args:
         model: a run folder; for noise-to-image models also a weight file. By default the newest run under runs/.
-        name: which of its discriminators; by default the first.
+        name: the discriminator's name; by default the first.
         device: where to run.
 
     Raises:
-        ConfigError: no discriminator (of that name), a translator's weight file alone, or no such device.
-        WeightsError: nothing that can be read.
+        ConfigError: no discriminator (of that name), a translator's weight file without its run, or no such device.
+        WeightsError: no weights that can be read.
         DataError: no run under runs/.
     """
     path = weight_file(model)
@@ -107,12 +107,12 @@ def load_discriminator(model: str | Path | None = None, *, name: str | None = No
     if isinstance(loaded, Sampler):
         return discriminator_of(loaded, name)
     config = loaded.config
-    with torch.device("meta"):  # no memory and no draws for the other networks
+    with torch.device("meta"):  # no memory and no random draws for the other networks
         judges = build_method(config).judges()
     name, judge = _choose(judges, name, config.arch)
     if model is not None and not Path(model).is_dir():
         raise ConfigError(
-            f"{path} holds the generators of a {config.arch} alone: give its run folder, whose checkpoints have the "
+            f"{path} holds only the generators of a {config.arch}: give its run folder, whose checkpoints have the "
             "discriminators"
         )
     step = _restore(judge.network, name, RunFolder(path.parent))
@@ -131,7 +131,7 @@ def discriminator_of(sampler: Sampler, name: str | None = None) -> Probed:
 
 def _choose(judges: dict[str, Judge], wanted: str | None, arch: str) -> tuple[str, Judge]:
     if not judges:
-        raise ConfigError(f"a model of the kind {arch} has no discriminator to look into: give --model another one")
+        raise ConfigError(f"{arch} models have no discriminator to probe: choose another with --model")
     name = wanted or next(iter(judges))
     if name not in judges:
         raise ConfigError(f"network {name!r}: {arch} has no discriminator of that name; it has {', '.join(judges)}")
@@ -139,7 +139,7 @@ def _choose(judges: dict[str, Judge], wanted: str | None, arch: str) -> tuple[st
 
 
 def _restore(network: Network, name: str, run: RunFolder) -> int:
-    """Fills ``network`` with the weights that the newest readable checkpoint has for ``name``, and returns its step."""
+    """Loads the weights of ``name`` from the newest readable checkpoint into ``network``, and returns its step."""
     newest = load_newest(run.checkpoints(), kind="checkpoint")
     if newest is None:
         raise WeightsError(
@@ -157,7 +157,7 @@ def _restore(network: Network, name: str, run: RunFolder) -> int:
 
 
 def untrained(probed: Probed, seed: int) -> Network:
-    """The discriminator as it is before training, drawn from ``seed``."""
+    """The discriminator before training, with weights drawn from ``seed``."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(seed, "untrained"))
         method = build_method(probed.config)
@@ -168,7 +168,7 @@ def untrained(probed: Probed, seed: int) -> Network:
 def with_statistics_of(network: Network, batches: Iterable[tuple[Tensor, Tensor | None]]) -> Network:
     """A copy of ``network`` whose batch norms have the mean statistics of these images (N, C, H, W) and labels (N,).
 
-    The statistics that training leaves are a mixture of those of real and of generated images.
+    The statistics from training are a mixture of those of real and generated images.
     """
     copied = deepcopy(network)
     update_bn(({"x": x, "label": label} for x, label in batches), _BatchNorms(copied))
@@ -176,11 +176,11 @@ def with_statistics_of(network: Network, batches: Iterable[tuple[Tensor, Tensor 
 
 
 class _BatchNorms(nn.ModuleList):
-    """For ``update_bn``, which sets what it is given to training mode: dropout and spectral norm stay out of that."""
+    """For ``update_bn``, which sets its module to training mode: dropout and spectral norm must not be included."""
 
     def __init__(self, network: Network) -> None:
         super().__init__(module for module in network.modules() if isinstance(module, _BatchNorm))
-        # In a tuple, and so no submodule. The head of a discriminator may want labels that its trunk does without.
+        # In a tuple, so that it is no submodule. Only the trunk runs: the head may need labels.
         self._run = (network.trunk if isinstance(network, Discriminator) else network,)
 
     def forward(self, batch: dict[str, Any]) -> Tensor:
@@ -191,11 +191,11 @@ class _BatchNorms(nn.ModuleList):
 
 @torch.no_grad()
 def takes_labels(probed: Probed) -> bool:
-    """Whether the discriminator's maps depend on labels that come beside the images."""
+    """Whether the discriminator's maps depend on labels that are given beside the images."""
     if not isinstance(probed.network, Discriminator):
         return False
     try:
         probed.network.trunk(probed.blank)
-    except ValueError:  # as the family says that it needs labels
+    except ValueError:  # how this family reports that it needs labels
         return True
     return False

@@ -1,14 +1,14 @@
-"""How much a discriminator has learnt without labels: a linear classifier on its pooled features.
+"""Measures what a discriminator has learnt without labels, with a linear classifier on its pooled features.
 
 Radford, Metz, Chintala 2016 (DCGAN, arXiv:1511.06434), section 5: the maps of every convolutional stage are max-pooled
-to a 4x4 grid, flattened and joined, and a regularised linear L2-SVM reads them. The paper trains on one set and reads
-the labels of another (ImageNet-1k and CIFAR-10, section 5.1), also from 100 training images of each label (SVHN,
-section 5.2); here too the labelled set may be any other, brought to the size and channels that the model takes. The
-yardsticks are the same classifier on raw pixels, and on the features of the same network before training: random
-convolutions alone tell much.
+to a 4x4 grid, flattened and concatenated, and a regularised linear L2-SVM classifies them. The paper trains on one set
+and classifies another (ImageNet-1k and CIFAR-10, section 5.1), also with 100 training images per label (SVHN, section
+5.2). Here too the labelled set may be any other, converted to the model's size and channels. The baselines are the same
+classifier on raw pixels and on the features of the same network before training, since random convolutions alone
+already help.
 
-As in the code that the authors released, batch norm takes its statistics from real training images. Differs from it:
-inputs are standardised, and C is chosen by cross-validation on the training images; for all alike.
+As in the authors' released code, batch norm uses the statistics of real training images. Differs from it: inputs are
+standardised, and C is chosen by cross-validation on the training images, for features and baselines alike.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import adaptive_max_pool2d
 
+from i2i.data.bounds import MAX_PIXELS
 from i2i.data.collection import Collection, Part
 from i2i.errors import ConfigError, DataError
 from i2i.inference.sampler import Sampler
@@ -41,12 +42,12 @@ GRID = 4
 
 @dataclass(frozen=True)
 class Reading:
-    """How well a linear classifier reads the labels of held-out images.
+    """The accuracy of a linear classifier on held-out images.
 
     Attributes:
-        inputs: how many numbers it gets of each image.
-        c: the C that cross-validation chose.
-        accuracy: the share that it reads right.
+        inputs: number of inputs per image.
+        c: the C chosen by cross-validation.
+        accuracy: the fraction of correct labels.
     """
 
     inputs: int
@@ -56,23 +57,23 @@ class Reading:
 
 @dataclass(frozen=True)
 class FeatureReport:
-    """The readings of features and pixels, and what they were measured on.
+    """The results on features and pixels, and the data that they were measured on.
 
     Attributes:
         arch: the recipe of the model.
-        step: how long it was trained.
-        trained_on: the name of the set that it was trained on.
+        step: number of training steps.
+        trained_on: the name of the model's training set.
         data: the labelled set that is evaluated.
-        stages: where the features come from; none for those of the trunk.
+        stages: the stages of the features; empty for features of the trunk.
         trained_with_labels: whether the model's own training used labels.
-        labels: how many labels there are.
-        per_label: how many training images of each were drawn; None for all.
-        seed: what drew them.
-        training: how many training images that is.
-        held_out: how many held-out images were read.
-        features: the classifier of the features.
-        untrained: that of the features of an untrained network.
-        pixels: that of the raw pixels.
+        labels: number of labels.
+        per_label: number of training images per label; None for all.
+        seed: the seed that chose them.
+        training: number of training images.
+        held_out: number of held-out images.
+        features: the result on the features.
+        untrained: the result on the features of an untrained network.
+        pixels: the result on raw pixels.
         skipped: images that cannot be opened.
     """
 
@@ -93,19 +94,20 @@ class FeatureReport:
     skipped: tuple[str, ...]
 
     def lines(self) -> list[str]:
-        """What was measured on what, in words."""
-        drawn = "all there are" if self.per_label is None else f"{self.per_label:,} of each label, seed {self.seed}"
+        """The report in words."""
+        drawn = "all of them" if self.per_label is None else f"{self.per_label:,} of each label, seed {self.seed}"
         layers = f"{self.stages[0]} to {self.stages[-1]}" if self.stages else "trunk"
         used = ", with labels" if self.trained_with_labels else ""
         return [
             f"trained on  {self.trained_on}: {self.arch} ({self.step:,} steps){used}",
             f"evaluated   on {self.data}: {self.labels} labels, a linear SVM of {self.training:,} training images "
-            f"({drawn}), tried on {self.held_out:,} held-out images",
-            f"features    {self.features.accuracy:.2%} right, from {self.features.inputs:,} numbers of the "
+            f"({drawn}), tested on {self.held_out:,} held-out images",
+            f"features    {self.features.accuracy:.2%} correct, from {self.features.inputs:,} numbers of the "
             f"discriminator's {layers} (C {self.features.c:g})",
-            f"untrained   {self.untrained.accuracy:.2%} right, from as many of the same network before training "
+            f"untrained   {self.untrained.accuracy:.2%} correct, from as many of the same network before training "
             f"(C {self.untrained.c:g})",
-            f"raw pixels  {self.pixels.accuracy:.2%} right, from {self.pixels.inputs:,} numbers (C {self.pixels.c:g})",
+            f"raw pixels  {self.pixels.accuracy:.2%} correct, from {self.pixels.inputs:,} numbers "
+            f"(C {self.pixels.c:g})",
         ]
 
     def write(self, path: Path) -> None:
@@ -117,27 +119,30 @@ class FeatureReport:
         write_atomically(path, (json.dumps(asdict(self), indent=1) + "\n").encode())
 
 
-def measure_features(sampler: Sampler, data: str, *, per_label: int | None = 100, seed: int = 0) -> FeatureReport:
-    """Reads the labels of held-out images from the discriminator's features, from untrained ones, and from pixels.
+def measure_features(
+    sampler: Sampler, data: str, *, per_label: int | None = 100, seed: int = 0, max_pixels: int = MAX_PIXELS
+) -> FeatureReport:
+    """Classifies held-out images by the discriminator's features, by untrained ones, and by pixels.
 
     Args:
         sampler: the trained model.
         data: a labelled set with held-out images, as ``find_collection`` takes it.
-        per_label: training images of each label; all for None.
-        seed: decides which, the folds of the cross-validation, and the untrained weights.
+        per_label: number of training images per label; None for all.
+        seed: determines the choice of images, the folds of the cross-validation, and the untrained weights.
+        max_pixels: of an image that is read.
 
     Raises:
-        ConfigError: scikit-learn is missing, or the discriminator is given labels beside the images.
-        DataError: no labels, no held-out images, or too few of a label.
+        ConfigError: scikit-learn is missing, or the discriminator gets labels beside the images.
+        DataError: no labels, no held-out images, or too few images of a label.
     """
     require_packages("i2i features", "sklearn")
     probed = discriminator_of(sampler)
     if takes_labels(probed):
         raise ConfigError(
-            f"the discriminator of this {sampler.config.arch} is given the label beside the image, and its features "
-            "would repeat it: measure a model trained without labels, or with networks.discriminator.labels=project"
+            f"the discriminator of this {sampler.config.arch} gets the label beside the image, so its features would "
+            "reveal it: measure a model trained without labels, or with networks.discriminator.labels=project"
         )
-    collection = collection_for(probed, data)
+    collection = collection_for(probed, data, max_pixels)
     chosen = draw_training_images(_with_labels(collection), per_label, seed)
     images, tests = (Images(collection.root, [part.images], probed) for part in (chosen, collection.test))
     labels, truths = _labels_of(chosen, images), _labels_of(collection.test, tests)
@@ -201,8 +206,8 @@ def draw_training_images(collection: Collection, per_label: int | None, seed: in
         if per_label is not None:
             if len(own) < per_label:
                 raise DataError(
-                    f"label {name!r} of {collection.root} has {len(own)} training images, and {per_label} of each "
-                    "are asked for: ask for fewer with --per-label, or add some"
+                    f"label {name!r} of {collection.root} has {len(own)} training images, but {per_label} "
+                    "per label are needed: lower --per-label, or add images"
                 )
             own = numpy_rng(seed, "features", name).choice(own, per_label, replace=False)
         places = np.concatenate([places, own])
@@ -225,7 +230,7 @@ def _read_labels(
     truths: Labels,
     seed: int,
 ) -> Reading:
-    """Fits the classifier to what ``kind`` makes of the training images, and tries it on the held-out ones."""
+    """Fits the classifier to the ``kind`` of inputs of the training images, and tests it on the held-out ones."""
     inputs = np.concatenate([kind(x).cpu().numpy() for x, _ in images.batches()])
     classifier = LinearSVM(inputs, labels, seed)
     guesses = [classifier.predict(kind(x).cpu().numpy()) for x, _ in tests.batches()]

@@ -1,12 +1,13 @@
-"""What the units of a discriminator respond to: guided backpropagation from the images that excite them most.
+"""Shows what the units of a discriminator respond to: guided backpropagation on the images that activate them most.
 
-Springenberg, Dosovitskiy, Brox, Riedmiller 2015 (arXiv:1412.6806), section 3.4; DCGAN's figure 5 shows the same. On the
-way back every rectifier passes what is positive where its own input was positive. LeakyReLU goes back by that rule too,
-and forward with its slope: the rule is about what excites a unit, and a negative input never does.
+Springenberg, Dosovitskiy, Brox, Riedmiller 2015 (arXiv:1412.6806), section 3.4; DCGAN's figure 5 shows the same. In the
+backward pass every rectifier passes only positive gradients, and only where its input was positive. LeakyReLU follows
+that rule too, but keeps its slope in the forward pass: the rule is about what activates a unit, and a negative input
+never does.
 
-As in DCGAN's figure 5, random filters on the left are the baseline of the trained ones on the right: the same units of
-the same discriminator before training, each at the images that excite it most. The figure there shows six units of
-the last convolutional layer; stage and units can be chosen here.
+As in DCGAN's figure 5, random filters on the left are the baseline for the trained ones on the right: the same units of
+the same discriminator before training, each with the images that activate it most. That figure shows six units of the
+last convolutional layer; here stage and units can be chosen.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from torch.nn.functional import leaky_relu, relu
 from torch.overrides import TorchFunctionMode
 
 from i2i.data.batches import to_pixels
+from i2i.data.bounds import MAX_PIXELS
 from i2i.data.images import SUFFIXES, Pixels, from_pil, is_image, to_pil, write_image
 from i2i.errors import ConfigError, DataError
 from i2i.networks.base import Network
@@ -35,18 +37,18 @@ from i2i.tiles import tile
 
 RELU = (relu, torch.relu, Tensor.relu)
 COLUMNS, GAP, CELL, CAPTION = 8, 4, 64, 16
-"""The sheet: images for each unit; then in pixels, between them, the least side of one, the height of a title."""
+"""The sheet: number of images per unit; in pixels, the gap, the minimum side of an image, and a title's height."""
 
 
 @dataclass(frozen=True)
 class Excitation:
-    """The images that excite each unit of a network most, strongest first, and what in them excites it.
+    """The images that activate each unit of a network most, strongest first, and their guided gradients.
 
     Attributes:
-        responses: (U, K), each unit's largest response over the positions of an image.
+        responses: (U, K), each unit's largest response over the locations of an image.
         images: (U, K, C, H, W) in [-1, 1].
         gradients: (U, K, C, H, W), the guided gradients of ``responses``.
-        channels: those of each domain, which are joined to C.
+        channels: the channels of each domain, which add up to C.
     """
 
     responses: Tensor
@@ -57,12 +59,12 @@ class Excitation:
     def sheet(self, *, images: bool = False) -> Pixels:
         """A row for each unit, its guided gradients in columns; with ``images``, each beside its image.
 
-        Every gradient is scaled by its own largest value; grey is zero. What is judged as a pair is shown side by side.
+        Every gradient is scaled by its own largest value; grey is zero. The images of a pair are side by side.
         """
         largest = self.gradients.flatten(2).abs().amax(2)[..., None, None, None].clamp_min(1e-12)
         shown = [self.images, self.gradients / largest] if images else [self.gradients / largest]
         parts = [part[:, :, :3] for joined in shown for part in torch.split(joined, list(self.channels), dim=2)]
-        if len(self.channels) > 1:  # one of a pair may be grey
+        if len(self.channels) > 1:  # one image of a pair may be grey
             parts = [part.expand(-1, -1, 3, -1, -1) for part in parts]
         cells, scale = torch.cat(parts, dim=-1), max(1, CELL // self.gradients.shape[-1])
         return tile(to_pixels(cells.flatten(0, 1)), cells.shape[1], gap=GAP, frame=GAP, scale=scale)
@@ -70,22 +72,22 @@ class Excitation:
 
 @dataclass(frozen=True)
 class Filters:
-    """What excites units of a discriminator, and the same units before training.
+    """What activates units of a discriminator, and the same units before training.
 
     Attributes:
         arch: the recipe of the model.
-        step: how long it was trained.
-        trained_on: the name of the set that it was trained on.
+        step: number of training steps.
+        trained_on: the name of the model's training set.
         data: the set whose images were searched.
-        discriminator: which of the method's discriminators was looked into.
-        domains: those of the images that it judges, one or a pair.
-        stage: where the units are.
-        units: their numbers.
-        searched: among how many images was looked.
-        held_out: whether these were held-out images; else training images.
-        seed: what drew the untrained weights.
-        trained: what excites the units of the trained discriminator.
-        untrained: the same of one with random weights.
+        discriminator: the name of the discriminator.
+        domains: the domains of its input images, one or a pair.
+        stage: the stage of the units.
+        units: their indices.
+        searched: number of images searched.
+        held_out: whether these were held-out images; otherwise training images.
+        seed: the seed of the untrained weights.
+        trained: the result for the trained discriminator.
+        untrained: the result for the untrained discriminator.
         skipped: images that cannot be read.
     """
 
@@ -111,18 +113,18 @@ class Filters:
         return tile([left, right], 2)
 
     def line(self, path: Path) -> str:
-        """What is shown, in words."""
+        """The sheet's content in words."""
         kind, columns = "held-out" if self.held_out else "training", self.trained.responses.shape[1]
         units = ", ".join(map(str, self.units[:20])) + (", ..." if len(self.units) > 20 else "")
         judged = "images" if len(self.domains) == 1 else f"pairs of {' and '.join(self.domains)}"
         return (
             f"guided gradients of {self.discriminator}'s {self.stage}, units {units}, at the {columns} of "
-            f"{self.searched:,} {kind} {judged} that excite each most: {path}\n"
+            f"{self.searched:,} {kind} {judged} that activate each most: {path}\n"
             f"left: untrained (seed {self.seed}); right: {self.arch} trained on {self.trained_on} ({self.step:,} steps)"
         )
 
     def write(self, path: Path) -> None:
-        """Writes what the sheet shows as JSON, with the responses (U, K) on both sides.
+        """Writes the sheet's content as JSON, with the responses (U, K) of both sides.
 
         Raises:
             DataError: the file cannot be written.
@@ -138,7 +140,7 @@ class Filters:
 
 
 def require_image_name(path: Path) -> None:
-    """Raises DataError for a name that says no format."""
+    """Raises DataError for a name without a known image suffix."""
     if not is_image(path):
         raise DataError(f"{path} is no image's name: end it with one of {', '.join(sorted(SUFFIXES))}")
 
@@ -161,27 +163,28 @@ def find_filters(
     units: int | Sequence[int] = 6,
     columns: int = COLUMNS,
     seed: int = 0,
+    max_pixels: int = MAX_PIXELS,
 ) -> Filters:
-    """Searches the held-out images of ``data`` (all, where none are held out) for what excites units most.
+    """Searches the held-out images of ``data`` (all images if none are held out) for those that activate units most.
 
-    The units of the trained discriminator, and the same ones of an untrained discriminator of the same configuration.
-
-    A discriminator that takes labels gets each image's own.
+    Searches for units of the trained discriminator and for the same units of an untrained one. A discriminator that
+    takes labels gets those of the images.
 
     Args:
         probed: the trained discriminator.
         data: a folder or built-in set, as ``find_source`` takes it.
         stage: a stage of the discriminator; the last by default.
-        units: numbers of channels, or how many, from the first on.
-        columns: how many images of each unit.
-        seed: draws the untrained weights.
+        units: indices of channels, or the number of channels, from the first on.
+        columns: number of images per unit.
+        seed: seed of the untrained weights.
+        max_pixels: of an image that is read.
 
     Raises:
         ConfigError: no such stage or unit, or a model without stages.
         DataError: no images that can be read, or none with the model's labels.
     """
     stage, chosen = _check_units(probed, stage, units)
-    source = find_source(probed, data)
+    source = find_source(probed, data, max_pixels)
     images = Images(source.root, source.images, probed)
     label = _labels_for(probed, source, images) if takes_labels(probed) else None
     trained, random = (
@@ -217,7 +220,7 @@ def _most_exciting(
     units: Sequence[int],
     columns: int,
 ) -> Excitation:
-    """Searches all images, and goes back from those that excite each unit most."""
+    """Searches all images, and backpropagates from those that activate each unit most."""
     found = torch.cat([_strongest(network, stage, x, own) for x, own in images.batches(label)])
     rows = []
     for unit in units:
@@ -232,18 +235,18 @@ def _most_exciting(
 def guided_gradients(
     network: Network, stage: str, unit: int, x: Tensor, label: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
-    """The largest response (N,) of a channel of ``stage`` over positions, and its guided gradient (N, C, H, W) at x.
+    """The largest response (N,) of a channel of ``stage`` over locations, and its guided gradient (N, C, H, W) at x.
 
     Args:
         network: the discriminator.
         stage: the name of a stage.
-        unit: the number of the channel.
+        unit: the index of the channel.
         x: (N, C, H, W) in [-1, 1].
         label: (N,), for a network that takes labels.
     """
     x = x.detach().requires_grad_()
 
-    def largest(maps: Tensor) -> Tensor:  # by its place, and not amax: that would share the gradient among equal ones
+    def largest(maps: Tensor) -> Tensor:  # not amax, which would split the gradient among equal values
         return maps[:, unit].flatten(1).max(1).values
 
     with GuidedRectifiers():
@@ -253,9 +256,9 @@ def guided_gradients(
 
 
 class GuidedRectifiers(TorchFunctionMode):
-    """While this context is entered, ReLU and LeakyReLU get the guided rule, as layers and as functions.
+    """Within the context, ReLU and LeakyReLU follow the guided rule, as layers and as functions.
 
-    Those that work in place make a new tensor, or the way back would not know their input. No network is changed.
+    In-place ones return a new tensor, because the backward pass needs their input. No network is changed.
     """
 
     def __torch_function__(
@@ -283,14 +286,14 @@ class _Guided(torch.autograd.Function):
 
 @torch.no_grad()
 def _strongest(network: Network, stage: str, x: Tensor, label: Tensor | None) -> Tensor:
-    """The largest response of every channel over positions, (N, channels)."""
+    """The largest response of every channel over locations, (N, channels)."""
     return _output(network, stage, x, label, lambda maps: maps.flatten(2).amax(2))
 
 
 def _output(
     network: Network, stage: str, x: Tensor, label: Tensor | None, reduce: Callable[[Tensor], Tensor]
 ) -> Tensor:
-    """What ``reduce`` makes of a stage's maps; discriminators of patches take no labels."""
+    """``reduce`` of a stage's maps; patch discriminators take no labels."""
     inputs = (x,) if label is None else (x, label)
     return stage_outputs(network, *inputs, stages=[stage], reduce=reduce)[stage]
 
@@ -299,10 +302,12 @@ def _check_units(probed: Probed, stage: str | None, units: int | Sequence[int]) 
     known = list(probed.network.stages())
     if not known:
         kind = probed.config.networks["discriminator"]["name"]
-        raise ConfigError(f"the discriminator {kind} has no stages with maps: give a model with a convolutional one")
+        raise ConfigError(
+            f"the discriminator {kind} has no stages with maps: use a model with a convolutional discriminator"
+        )
     stage = stage or known[-1]
     if stage not in known:
-        raise ConfigError(f"stage {stage!r}: this discriminator has none of that name; it has {', '.join(known)}")
+        raise ConfigError(f"stage {stage!r}: this discriminator has no stage of that name; it has {', '.join(known)}")
     label = torch.zeros(1, dtype=torch.long, device=probed.device) if probed.labels else None
     count = _strongest(probed.network, stage, probed.blank, label).shape[1]
     chosen = range(units) if isinstance(units, int) else units
@@ -313,9 +318,11 @@ def _check_units(probed: Probed, stage: str | None, units: int | Sequence[int]) 
 
 
 def _labels_for(probed: Probed, source: Source, images: Images) -> Tensor:
-    """The model's own numbers (N,) of the images' labels, by their names."""
+    """The model's own indices (N,) of the images' labels, matched by name."""
     if not source.labels:
-        raise DataError(f"{source.root} has no labels, and the discriminator of this model takes them: add some")
+        raise DataError(
+            f"{source.root} has no labels, but the discriminator of this model needs them: use labelled data"
+        )
     numbers = {name: number for number, name in enumerate(probed.labels)}
     if unknown := sorted(set(source.labels) - numbers.keys()):
         known = ", ".join(probed.labels[:20])

@@ -1,13 +1,13 @@
-"""Making a generator forget what it draws: its feature maps, by number or found from boxes, are set to zero.
+"""Drops feature maps of a generator, given by index or found from boxes, by setting them to zero.
 
-Radford, Metz, Chintala 2016 (DCGAN, arXiv:1511.06434), section 6.3.1: boxes are drawn by hand round the windows in
-samples. A logistic regression tells the activations inside the boxes from random ones of the same samples, maps with a
-weight above zero are dropped at every location, and new samples are drawn with and without them.
+Radford, Metz, Chintala 2016 (DCGAN, arXiv:1511.06434), section 6.3.1: boxes are drawn by hand around the windows in
+samples. A logistic regression separates activations inside the boxes from random ones of the same samples; maps with a
+weight above zero are dropped at every location, and new samples are generated with and without them.
 
-The paper takes "the second highest convolution layer"; it drops 200 maps, more than the last hidden layer has, so that
-this is the layer before it: ``up2`` of i2i's dcgan at 64 pixels. What the paper leaves open is settled here: negatives
-lie outside all boxes, as many in each sample as positives; activations are standardised, because scikit-learn's
-regression has an L2 penalty (C = 1). The accuracy is measured on samples that the regression was not fitted to.
+The paper uses "the second highest convolution layer"; it drops 200 maps, more than the last hidden layer has, so it
+means the layer before: ``up2`` of i2i's dcgan at 64 pixels. Where the paper is silent: negatives lie outside all boxes,
+as many in each sample as positives; activations are standardised, because scikit-learn's regression has an L2 penalty
+(C = 1). The accuracy is measured on samples that the regression was not fitted to.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ Mask = NDArray[np.bool_]
 
 
 class Box(BaseModel):
-    """A rectangle x0 <= x < x1, y0 <= y < y1 in the sample of a number, in pixels from its upper left corner."""
+    """A rectangle x0 <= x < x1, y0 <= y < y1 in the numbered sample, in pixels from its upper left corner."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -53,11 +53,11 @@ class Dropped:
     """Samples with and without feature maps of the generator.
 
     Attributes:
-        stage: where the maps are.
-        maps: the numbers of those that were dropped.
+        stage: the stage of the maps.
+        maps: the indices of the dropped maps.
         whole: samples of the whole generator.
         without: the same samples without the maps.
-        lines: how the maps were found, in words; none where they were given.
+        lines: how the maps were found, in words; empty if they were given.
     """
 
     stage: str
@@ -69,18 +69,18 @@ class Dropped:
 
 @dataclass(frozen=True)
 class FoundMaps:
-    """The maps of a stage that draw what is in the boxes.
+    """The maps of a stage that draw the content of the boxes.
 
     Attributes:
         stage: the stage.
-        maps: the numbers of the maps with a weight above zero.
-        count: how many maps the stage has.
-        boxes: how many boxes there were.
-        samples: on how many samples.
-        inside: locations inside the boxes.
-        outside: locations drawn outside of them.
-        accuracy: the fraction of locations that the regression tells right on samples that it was not fitted to; None
-            for boxes on one sample alone.
+        maps: the indices of the maps with a weight above zero.
+        count: number of maps of the stage.
+        boxes: number of boxes.
+        samples: number of samples with boxes.
+        inside: number of locations inside the boxes.
+        outside: number of locations drawn outside the boxes.
+        accuracy: the fraction of locations that the regression classifies correctly on samples that it was not fitted
+            to; None if all boxes are on one sample.
     """
 
     stage: str
@@ -93,11 +93,11 @@ class FoundMaps:
     accuracy: float | None
 
     def lines(self) -> tuple[str, ...]:
-        """What was fitted to what, and what follows, in words."""
+        """The fit and the dropped maps in words."""
         chance = max(self.inside, self.outside) / (self.inside + self.outside)
-        told = "not measured: that takes boxes on two samples"
+        told = "not measured: this needs boxes on two samples"
         if self.accuracy is not None:
-            told = f"{self.accuracy:.1%} right on samples that it was not fitted to ({chance:.1%} by chance)"
+            told = f"{self.accuracy:.1%} correct on samples that it was not fitted to ({chance:.1%} by chance)"
         return (
             f"boxes       {self.boxes} on {self.samples} samples: {self.inside:,} locations of {self.stage} inside, "
             f"{self.outside:,} drawn outside",
@@ -112,24 +112,24 @@ def drop_features(sampler: Sampler, chosen: str, *, count: int, label: str | int
 
     Args:
         sampler: the model.
-        chosen: a stage and the numbers of its maps, "up2:0,5,17", or a file of boxes (see ``read_boxes``) round what
-            is to be forgotten, "up2:windows.yaml". With boxes, the samples are those after the last one with a box.
-        count: how many samples.
+        chosen: a stage and the indices of its maps, "up2:0,5,17", or a file of boxes (see ``read_boxes``) around what
+            to drop, "up2:windows.yaml". With boxes, the samples are those after the last one with a box.
+        count: number of samples.
         label: as in ``Sampler.sample``.
-        seed: as there; boxes are on samples of the same seed and label.
+        seed: as in ``Sampler.sample``; boxes are on samples of the same seed and label.
 
     Raises:
-        ConfigError: no such stage or map, or boxes are given and scikit-learn is missing.
+        ConfigError: no such stage or map, or boxes without scikit-learn installed.
         DataError: the boxes cannot be used.
     """
     stage, _, what = chosen.partition(":")
     stages = sampler.method.generator.stages()
     if stage not in stages or not what:
         known = ", ".join(stages) or "none"
-        raise ConfigError(f"feature {chosen!r}: write STAGE:3,17 or STAGE:BOXES.yaml with a stage of {known}")
-    first, maps = 0, tuple(map(int, re.findall(r"\d+", what)))
+        raise ConfigError(f"feature {chosen[:80]!r}: write STAGE:3,17 or STAGE:BOXES.yaml with a stage of {known}")
+    first, maps = 0, tuple(map(int, re.findall(r"\d{1,9}", what)))
     lines: tuple[str, ...] = ()
-    if not re.fullmatch(r"\d+(,\d+)*", what):
+    if not re.fullmatch(r"\d{1,9}(,\d{1,9})*", what):
         require_packages("--drop-feature with boxes", "sklearn")
         boxes = read_boxes(Path(what), sampler.config.image_size)
         found = find_maps(sampler, stage, boxes, label=label, seed=seed)
@@ -149,12 +149,12 @@ def read_boxes(path: Path, side: int) -> list[Box]:
         side: height and width of the samples.
 
     Raises:
-        DataError: not such a file, no box, or one that is not inside its sample; names the entry.
+        DataError: not such a file, no boxes, or a box that is not inside its sample; names the entry.
     """
     try:
         entries = yaml_text.parse(read_text(path, LARGEST_FILE))
     except DataError as error:
-        raise DataError(f"{error}; a file of boxes or numbers of maps go there") from None
+        raise DataError(f"{error}; give a file of boxes or indices of maps") from None
     except ValueError as error:
         raise DataError(f"{path} is no YAML file ({error})") from None
     if not isinstance(entries, list) or not entries:
@@ -173,7 +173,7 @@ def read_boxes(path: Path, side: int) -> list[Box]:
         if not (0 <= x0 < x1 <= side and 0 <= y0 < y1 <= side):
             raise DataError(
                 f"{path}: box {number}, {list(box.box)}, is not inside a sample of {side}x{side} pixels: "
-                f"[x0, y0, x1, y1] with 0 <= x0 < x1 <= {side}, and y0, y1 alike"
+                f"[x0, y0, x1, y1] with 0 <= x0 < x1 <= {side}, and the same for y0, y1"
             )
         boxes.append(box)
     return boxes
@@ -182,17 +182,17 @@ def read_boxes(path: Path, side: int) -> list[Box]:
 def find_maps(
     sampler: Sampler, stage: str, boxes: Sequence[Box], *, label: str | int | None = None, seed: int = 0
 ) -> FoundMaps:
-    """The maps of the generator's ``stage`` whose activations speak for being inside the boxes.
+    """The maps of the generator's ``stage`` whose activations indicate the inside of the boxes.
 
     Args:
         sampler: the model.
         stage: the name of a stage of its generator.
-        boxes: round what is to be found.
-        label: that of the samples, as in ``Sampler.sample``.
-        seed: that of the samples; decides the negatives too.
+        boxes: boxes around what to find.
+        label: the label of the samples, as in ``Sampler.sample``.
+        seed: the seed of the samples and of the negatives.
 
     Raises:
-        DataError: a box that holds no location of the stage, a sample that is all boxes, or no map with a weight above
+        DataError: a box without a location of the stage, a sample covered by boxes, or no map with a weight above
             zero.
     """
     numbers = sorted({box.sample for box in boxes})
@@ -203,7 +203,7 @@ def find_maps(
         flat, places = own.reshape(len(own), -1).T, np.flatnonzero(mask)
         outside = np.flatnonzero(~mask)
         if not len(outside):
-            raise DataError(f"the boxes on sample {number} leave nothing outside to compare with: draw smaller ones")
+            raise DataError(f"the boxes on sample {number} leave nothing outside to compare with: make them smaller")
         drawn = numpy_rng(seed, "forget", number).choice(outside, min(len(places), len(outside)), replace=False)
         features.append(flat[np.concatenate([places, drawn])])
         positive += [True] * len(places) + [False] * len(drawn)
@@ -228,8 +228,8 @@ def find_maps(
 def _activations(
     sampler: Sampler, stage: str, numbers: Sequence[int], label: str | int | None, seed: int
 ) -> NDArray[np.float32]:
-    """The stage's output (N, maps, H, W) for the samples of these numbers: in a DCGAN, behind batch norm and ReLU."""
-    # The first sample makes a generator with standing statistics take them.
+    """The stage's output (N, maps, H, W) for these samples: in a DCGAN, after batch norm and ReLU."""
+    # Sampling once makes a generator with standing statistics compute them.
     list(sampler.sample_numbers(numbers[:1], label=label, seed=seed))
     own = None if label is None else sampler.label_number(label)
     found = []
@@ -255,14 +255,14 @@ def _locations_inside(boxes: Sequence[Box], numbers: Sequence[int], side: int, s
         if not mask.any():
             raise DataError(
                 f"the box {list(box.box)} on sample {box.sample} holds no location of this stage, which has one every "
-                f"{side / height:g} pixels: draw it larger, or take a later stage"
+                f"{side / height:g} pixels: make it larger, or use a later stage"
             )
         inside[numbers.index(box.sample)] |= mask
     return inside
 
 
 def _zeroing(maps: tuple[int, ...]) -> Callable[[Tensor], Tensor]:
-    """Sets the numbered maps of an output to zero."""
+    """Returns a function that sets these maps of an output to zero."""
 
     def zero(output: Tensor) -> Tensor:
         if max(maps) >= output.shape[1]:

@@ -1,4 +1,4 @@
-"""The images that a discriminator is shown by the probes: of one domain, or of pairs that are joined along channels."""
+"""The images that the probes give to a discriminator: of one domain, or pairs joined along channels."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from i2i.data.batches import to_unit
+from i2i.data.bounds import MAX_PIXELS
 from i2i.data.builtin import BUILTIN, load_layout
 from i2i.data.collection import Collection, find_collection
 from i2i.data.store import ImageLike, ImageStore
@@ -22,18 +23,18 @@ from i2i.probes.discriminators import Probed
 
 BATCH = 128
 BUDGET = 2**31
-"""Bytes of decoded images that are kept for each domain."""
+"""Bytes of decoded images kept in memory for each domain."""
 
 
 @dataclass(frozen=True)
 class Source:
-    """Where images come from.
+    """The images of a data set that a discriminator can be given.
 
     Attributes:
-        root: the data.
-        images: those of each domain that the discriminator judges; of pairs, item by item.
-        held_out: whether they are held-out images; else training images.
-        labels: the name of each one's label; none where the data has no labels.
+        root: the data folder or built-in name.
+        images: the images of each domain of its input; for pairs, item by item.
+        held_out: whether they are held-out images; otherwise training images.
+        labels: the label name of each image; empty if the data has no labels.
     """
 
     root: Path
@@ -42,24 +43,25 @@ class Source:
     labels: tuple[str, ...]
 
 
-def find_source(probed: Probed, data: str) -> Source:
-    """The held-out images of ``data`` that ``probed`` can be shown, or all where none are held out.
+def find_source(probed: Probed, data: str, max_pixels: int = MAX_PIXELS) -> Source:
+    """The held-out images of ``data`` that fit ``probed``, or all images if none are held out.
 
     Args:
-        probed: a discriminator. Of a translator's, those of its domain are taken.
-        data: as ``find_collection`` takes it. For a translator, a set of two domains, or a folder of the domain that
-            its discriminator judges; where it was trained on pairs, a set of pairs.
+        probed: the discriminator; for a translator's, the images of its domain are used.
+        data: as ``find_collection`` takes it. For a translator, a set of two domains, or a folder of the
+            discriminator's domain; if it was trained on pairs, a set of pairs.
+        max_pixels: the limit for images that are read.
 
     Raises:
         ConfigError: the model was trained on points.
         DataError: as ``find_collection`` and ``find_layout``.
     """
     if not probed.paired and not (probed.translates and _has_two_domains(data)):
-        collection = collection_for(probed, data)
+        collection = collection_for(probed, data, max_pixels)
         part = collection.test if collection.test.images else collection.train
         labels = tuple(collection.labels[number] for number in part.labels) if collection.labels else ()
         return Source(collection.root, (part.images,), part is collection.test, labels)
-    layout = load_layout(data, size=probed.config.image_size, paired=probed.paired)
+    layout = load_layout(data, size=probed.config.image_size, paired=probed.paired, max_pixels=max_pixels)
     splits = [{"A": split.a, "B": split.b} for split in (layout.test, layout.train)]
     held_out = all(splits[0][domain] for domain in probed.domains)
     chosen = splits[0] if held_out else splits[1]
@@ -71,7 +73,7 @@ def _has_two_domains(data: str) -> bool:
     return (root / "trainA").is_dir() or (root / "trainB").is_dir() or (data in BUILTIN and not root.is_dir())
 
 
-def collection_for(probed: Probed, data: str) -> Collection:
+def collection_for(probed: Probed, data: str, max_pixels: int = MAX_PIXELS) -> Collection:
     """The images of ``data``, for a model that was trained on images.
 
     Raises:
@@ -79,15 +81,15 @@ def collection_for(probed: Probed, data: str) -> Collection:
         DataError: as ``find_collection``.
     """
     if probed.config.image_size == 1:
-        raise ConfigError("this model was trained on points and sees no images: give --model another one")
-    return find_collection(data, size=probed.config.image_size)
+        raise ConfigError("this model was trained on points, not images: choose another with --model")
+    return find_collection(data, size=probed.config.image_size, max_pixels=max_pixels)
 
 
 class Images:
-    """The images of a part that can be read, at the size of the model.
+    """The readable images of a part, at the model's size.
 
     Attributes:
-        numbers: their places in the part.
+        numbers: their indices in the part.
         skipped: why the others cannot be read.
     """
 
@@ -96,11 +98,11 @@ class Images:
 
         Args:
             root: the data, for messages.
-            images: those of each of the discriminator's domains, item by item.
-            probed: whom they are shown.
+            images: the images of each of the discriminator's domains, item by item.
+            probed: the discriminator.
 
         Raises:
-            DataError: fewer than two can be read: there is nothing to compare.
+            DataError: fewer than two images can be read, so there is nothing to compare.
         """
         self._probed = probed
         self._stores = [
@@ -112,13 +114,13 @@ class Images:
         self._places = [dict(zip(store.numbers, range(len(store)), strict=True)) for store in self._stores]
         if len(self) < 2:
             first = f"; first: {self.skipped[0]}" if self.skipped else ""
-            raise DataError(f"{root}: {len(self)} images of a part can be read, and two are needed{first}")
+            raise DataError(f"{root}: {len(self)} images of a part can be read, but two are needed{first}")
 
     def __len__(self) -> int:
         return len(self.numbers)
 
     def at(self, indices: Sequence[int]) -> Tensor:
-        """These images as the discriminator takes them: (N, C, H, W) in [-1, 1], the central square."""
+        """These images as the discriminator's input: (N, C, H, W) in [-1, 1], the central square."""
         size, numbers = self._probed.config.image_size, [self.numbers[index] for index in indices]
         domains = [
             stack([centre(store[places[number]], size) for number in numbers])
@@ -132,7 +134,7 @@ class Images:
             yield self._batch(range(start, min(len(self), start + BATCH)), label)
 
     def mixed_batches(self, label: Tensor | None = None) -> Iterator[tuple[Tensor, Tensor | None]]:
-        """Batches in which every part of the set takes part: folders come label by label."""
+        """Batches that mix all parts of the set, since folders are read label by label."""
         count = math.ceil(len(self) / BATCH)
         for start in range(count):
             yield self._batch(range(start, len(self), count), label)

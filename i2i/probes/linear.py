@@ -1,4 +1,4 @@
-"""The linear classifiers of the probes, scikit-learn's: what they read lies open in the features."""
+"""The linear classifiers of the probes, by scikit-learn."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ STRENGTHS = (0.01, 0.1, 1.0, 10.0, 100.0, 1000.0)
 
 
 class LinearSVM:
-    """scikit-learn's linear L2-SVM on standardised inputs; C has the best cross-validated accuracy, the smallest first.
+    """scikit-learn's linear L2-SVM on standardised inputs; C by cross-validation (of equals, the smallest).
 
     Args:
         inputs: (N, F).
         labels: (N,).
-        seed: decides the folds.
+        seed: seed of the folds.
 
     Raises:
         DataError: fewer than two labels, or fewer than two images of one.
@@ -42,24 +42,24 @@ class LinearSVM:
         self.inputs = inputs.shape[1]
         self._scaler = StandardScaler().fit(inputs)
         scaled = self._scale(inputs)
-        # The solution lies in the span of the images: in coordinates of it the same fit takes a fraction of the time.
+        # The solution lies in the span of the images: the same fit is much faster in coordinates of that span.
         self._span = np.linalg.qr(scaled.T)[0] if self.inputs > len(inputs) else None
         chance = derive_seed(seed, "folds") % 2**32
         folds = StratifiedKFold(min(FOLDS, int(counts.min())), shuffle=True, random_state=chance)
         search = GridSearchCV(LinearSVC(dual=False), {"C": STRENGTHS}, cv=folds)
         with warnings.catch_warnings():
-            # A C too large for the solver to finish is judged like the others, by its accuracy.
+            # A C too large for the solver to converge is judged by its accuracy like the others.
             warnings.simplefilter("ignore", ConvergenceWarning)
             self._search = search.fit(self._turn(scaled), labels)
         self.c = float(self._search.best_params_["C"])
 
     def predict(self, inputs: Features) -> Labels:
-        """The labels (N,) read from (N, F)."""
+        """The predicted labels (N,) for inputs (N, F)."""
         labels: Labels = self._search.predict(self._turn(self._scale(inputs)))
         return labels
 
     def _scale(self, inputs: Features) -> Features:
-        """Mean 0 and variance 1 of each input, over sqrt(F): so C means the same however many inputs there are."""
+        """Scales each input to mean 0 and variance 1 / F, so that C does not depend on the number of inputs."""
         scaled: Features = self._scaler.transform(inputs) / math.sqrt(self.inputs)
         return scaled
 
@@ -71,14 +71,14 @@ class MapWeights:
     """scikit-learn's logistic regression (L2 penalty, C = 1) on standardised activations.
 
     Args:
-        activations: (N, maps), of N locations.
+        activations: (N, maps), at N locations.
         positive: (N,), whether a location is inside a box.
-        origin: (N,), the sample that each location is from.
+        origin: (N,), the sample of each location.
 
     Attributes:
-        weights: (maps,), of the standardised activations; their signs are those of the plain ones.
-        accuracy: the fraction of locations that is told right on samples left out of the fit, in up to five folds; None
-            where all locations are from one sample.
+        weights: (maps,), for standardised activations; their signs are also right for unscaled ones.
+        accuracy: the fraction of locations classified correctly on samples left out of the fit, in up to five folds;
+            None if all locations are from one sample.
     """
 
     def __init__(self, activations: Features, positive: NDArray[np.bool_], origin: Labels) -> None:

@@ -1,4 +1,4 @@
-"""The one way in which files are written: a reader sees the old file or the complete new one, never a mixture.
+"""Atomic file writes: a reader sees the old file or the complete new one, never a mixture.
 
 A temporary file beside the target, with a name of this process's own, is flushed to the disk and renamed; then the
 folder is flushed. An error removes the temporary file; that of a process which was killed goes with
@@ -82,16 +82,6 @@ def append_line(path: Path, line: str) -> None:
         raise
 
 
-def flush_appended(path: Path) -> None:
-    """Brings the lines of ``append_line`` to the disk, if there are any.
-
-    Raises:
-        OSError: the disk does not take them.
-    """
-    if path.exists():
-        _flush(path, os.O_RDWR)
-
-
 def read_text(path: Path, largest: int) -> str:
     """The text of a small file that anybody may have written or named.
 
@@ -111,6 +101,16 @@ def read_text(path: Path, largest: int) -> str:
         raise DataError(f"{path}: {error.strerror or error}") from None
 
 
+def flush_appended(path: Path) -> None:
+    """Brings the lines of ``append_line`` to the disk, if there are any.
+
+    Raises:
+        OSError: the disk does not take them.
+    """
+    if path.exists():
+        _flush(path, os.O_RDWR)
+
+
 def require_writable(path: Path) -> None:
     """Finds out whether ``path`` could be written now, without touching it; errors as ``replacing``."""
     _require_regular(path)
@@ -123,15 +123,27 @@ def require_writable(path: Path) -> None:
         raise DataError(f"cannot write {path}: {error.strerror or error}") from None
 
 
-def require_free(*paths: Path, overwrite: bool = False) -> None:
+def require_free(
+    *paths: Path,
+    overwrite: bool = False,
+    folders: bool = False,
+    way_out: str = "choose another name, or replace it with --overwrite",
+) -> None:
     """Refuses names that are taken: no command replaces a file that it cannot know to be its own.
 
+    Args:
+        paths: the names.
+        overwrite: whether somebody asked for it.
+        folders: whether an empty folder counts as free.
+        way_out: what to do where one is taken.
+
     Raises:
-        DataError: one of ``paths`` exists and ``overwrite`` was not asked for.
+        DataError: one of ``paths`` exists.
     """
     for path in paths:
-        if os.path.lexists(path) and not overwrite:
-            raise DataError(f"{path} exists: choose another name, or replace it with --overwrite")
+        empty = folders and path.is_dir() and not path.is_symlink() and not any(path.iterdir())
+        if os.path.lexists(path) and not empty and not overwrite:
+            raise DataError(f"{path} exists: {way_out}")
 
 
 def remove_temporaries(folders: Iterable[Path]) -> None:

@@ -1,7 +1,7 @@
-"""One process at a time in a folder: a lock file that names its holder.
+"""A lock file that names its holder, so that only one process at a time uses a folder.
 
-The lock of a process that runs no more is taken over. A lock of another host is never: whether that process still runs
-cannot be seen from here, and the message says which file to delete.
+The lock of a process that no longer runs is taken over. The lock of another host never is, because whether that process
+still runs cannot be known here; the message then says which file to delete.
 """
 
 from __future__ import annotations

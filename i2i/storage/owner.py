@@ -1,7 +1,7 @@
-"""Which process wrote a lock or a temporary file, and whether it is still there.
+"""Identifies the process that wrote a lock or a temporary file, and whether it still runs.
 
-A process number alone says little: it is used again, above all in containers. With the host, its boot and the second
-at which the process began it means one process. The processes of other hosts cannot be seen, and count as running.
+A process number alone is not unique: it is reused, above all in containers. Together with the host, its boot and the
+process's start time it identifies one process. Processes on other hosts cannot be seen, and count as running.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The run folder: what lies where, which run is the newest, and which weight file a user means."""
+"""The run folder: its files, the newest run, and the weight file that a user means."""
 
 from __future__ import annotations
 

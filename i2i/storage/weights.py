@@ -17,14 +17,19 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from i2i.config.explain import shown
 from i2i.config.resolve import parse_model
 from i2i.config.schema import ModelConfig
+from i2i.device import total_memory
 from i2i.display import warn
 from i2i.errors import ConfigError, DataError, WeightsError
 from i2i.storage.files import replacing
 
 FORMAT = 2
 """The version of all these files."""
+LARGEST_HEADERS = {"weights": 2**23, "checkpoint": 2**26}
+"""Bytes of the header of each kind, which is read whole before anything in it can be believed."""
+MOST_TENSORS = 100_000
 
 
 class Weights(NamedTuple):
@@ -59,10 +64,34 @@ def load_weights(path: Path) -> Weights:
     """
     tree, header = load_tree(path, kind="weights")
     try:
-        config, step = parse_model(header["model"]), int(header["step"])
-        return Weights(config, step, {name: weight.float() for name, weight in tree["weights"].items()})
-    except (ConfigError, KeyError, TypeError, ValueError, AttributeError) as error:
+        config, step = parse_model(header["model"]), header["step"]
+        if type(step) is not int or not 0 <= step < 2**63:
+            raise ValueError(f"step {shown(step)} is no number of steps")
+        weights = {name: _as_float32(name, weight) for name, weight in tree["weights"].items()}
+    except (ConfigError, KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
         raise WeightsError(f"{path}: its header does not fit this version of i2i: {error}") from None
+    try:
+        require_finite(weights)
+    except WeightsError as error:
+        raise WeightsError(f"{path}: {error}; train again, from before training went wrong") from None
+    return Weights(config, step, weights)
+
+
+def _as_float32(name: str, weight: Tensor) -> Tensor:
+    if not (weight.is_floating_point() or weight.dtype == torch.int64):  # batch norm counts its batches
+        raise ValueError(f"{name} holds {weight.dtype}")
+    return weight.float()
+
+
+def require_finite(weights: Mapping[str, Tensor]) -> None:
+    """Refuses weights from which every output would be wrong without a word.
+
+    Raises:
+        WeightsError: names a tensor that holds NaN or infinity.
+    """
+    for name, weight in weights.items():
+        if not weight.isfinite().all():
+            raise WeightsError(f"{name} holds values that are no numbers (NaN or infinity)")
 
 
 def save_tree(path: Path, tree: Mapping[str, Any], header: Mapping[str, Any], *, kind: str) -> None:
@@ -93,11 +122,14 @@ def load_tree(path: Path, *, kind: str) -> tuple[dict[str, Any], dict[str, Any]]
     if not path.is_file():
         raise WeightsError(f"{path}: no such weight file")
     try:
+        require_small_header(path, LARGEST_HEADERS[kind])
         with safe_open(path, framework="pt") as file:
             envelope = dict(json.loads((file.metadata() or {}).get("i2i", "{}")))
             if envelope.get("kind") != kind:
                 raise WeightsError(f"{path} is not a file of i2i {kind}; give a run folder or its model.safetensors")
             _require_format(path, int(envelope["format"]))
+            if len(file.keys()) > MOST_TENSORS:
+                raise ValueError(f"more than {MOST_TENSORS:,} tensors")
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (a handle, not a mapping)
         if digest_of(envelope, tensors) != envelope["sha256"]:
             raise WeightsError(f"{path} is damaged: its content does not have the digest that was written with it")
@@ -106,6 +138,22 @@ def load_tree(path: Path, *, kind: str) -> tuple[dict[str, Any], dict[str, Any]]
         raise WeightsError(
             f"{path} is not a weight file of i2i or is damaged ({' '.join(str(error).split())})"
         ) from None
+
+
+def require_small_header(path: Path, largest: int) -> None:
+    """Refuses a safetensors file before its reader is let at it, which would take any header into memory.
+
+    Raises:
+        ValueError: its header is larger than ``largest`` bytes or than the file, or the file than the memory.
+        OSError: it cannot be read.
+    """
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        header = int.from_bytes(file.read(8), "little")
+    if header > min(largest, size - 8):
+        raise ValueError(f"it claims a header of {header:,} bytes")
+    if size > total_memory(torch.device("cpu")):
+        raise ValueError(f"it has {size:,} bytes, more than the memory of this machine")
 
 
 def load_newest(paths: Sequence[Path], *, kind: str) -> tuple[Path, dict[str, Any], dict[str, Any]] | None:

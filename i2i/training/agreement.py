@@ -1,4 +1,4 @@
-"""What the ranks of a run agree on now and then: to stop, what part of the time is spent, and what could not be read.
+"""Regular agreement of a run's ranks: on stopping, on elapsed time, and on items that could not be read.
 
 Each step would wait for it; twice a second is often enough for people. Between two agreements every rank goes by the
 last one, so that all do the same. The exchange is of CPU tensors: it waits for the other ranks, and for no device.

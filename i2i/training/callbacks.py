@@ -1,4 +1,4 @@
-"""What a run does beside its steps: callbacks, and when each is due. No callback changes the run by a bit.
+"""Callbacks: what a run does between its steps, and when. No callback changes the run by a bit.
 
 The next step draws from its own seed, so that a callback may draw what it likes; weights and layers it leaves as they
 are. Under several processes every rank calls every callback, at the same steps.

@@ -1,4 +1,4 @@
-"""``--dry-run``: what a run would be, measured with a few real steps, without writing anything."""
+"""``--dry-run``: describes a run, measured with a few real steps, without writing anything."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from i2i.training.trainer import Trainer
 PROBE_STEPS = 3
 
 
-def describe_run(config: Config) -> str:
+def describe_run(config: Config) -> list[str]:
     """The resolved configuration, then networks, data, schedule, memory and time.
 
     Raises:
@@ -20,7 +20,7 @@ def describe_run(config: Config) -> str:
     """
     trainer = Trainer(config)
     training = trainer.config.training
-    lines = [to_yaml(trainer.config).rstrip(), ""]
+    lines = [*to_yaml(trainer.config).rstrip().split("\n"), ""]
     lines += [
         f"{name:<18} {parameter_count(network) / 1e6:.3f} M parameters"
         for name, network in trainer.method.named_children()
@@ -36,4 +36,4 @@ def describe_run(config: Config) -> str:
     limit = f", stopped after {duration(training.max_time)}" if training.max_time and training.max_time < left else ""
     lines.append(f"{'memory':<18} {peak_memory(trainer.device):.1f} GiB at peak in {PROBE_STEPS} steps")
     lines.append(f"{'time':<18} {seconds:.2f} s a step, {duration(left)} for {trainer.total_steps:,} steps{limit}")
-    return "\n".join(lines)
+    return lines

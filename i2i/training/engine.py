@@ -8,17 +8,19 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
+from torch.optim import Optimizer
 
 from i2i.batch import Batch
 from i2i.build import build_method
 from i2i.config.schema import Config
-from i2i.device import DTYPES, capabilities, raise_if_out_of_memory, read
+from i2i.device import DTYPES, capabilities, raise_if_out_of_memory
+from i2i.doctor.curves import GRADIENT_NORM
 from i2i.errors import ConfigError, TrainingStopped
 from i2i.methods.base import Method, Progress, Update
 from i2i.networks.at_inference import as_at_inference
@@ -66,7 +68,8 @@ class Engine:
             means over ranks and micro-batches, and over the updates where a player has several in a step.
 
         Raises:
-            TrainingStopped: a loss is not finite (noticed at once on a CPU, at the logging cadence elsewhere).
+            NotFinite: a loss or gradient is not finite, and its update was not applied. An accelerator leaves out such
+                an update by itself, and whoever reads the values finds out.
         """
         torch.manual_seed(derive_seed(self.config.training.seed, "step", self.step_count))
         self.method.progress = Progress(self.step_count, self.step_count * self.images_per_step, progress)
@@ -82,8 +85,6 @@ class Engine:
         if self.average is not None:
             self.average.update(self.step_count)
         self.step_count += 1
-        if not capabilities(self.device).asynchronous:
-            require_finite(read(values), self.step_count)
         return values
 
     def rates(self) -> dict[str, float]:
@@ -131,12 +132,17 @@ class Engine:
         with self.at_inference() as method:
             return method.preview(batch)
 
+    def autocast(self) -> AbstractContextManager[None]:
+        """Within the context networks compute in the precision of the training."""
+        dtype = DTYPES[self.config.training.precision]
+        return torch.autocast(self.device.type, dtype, enabled=dtype != torch.float32)
+
     def _update_one_player(self, streams: list[Iterator[Update]], recorded: defaultdict[str, list[Tensor]]) -> bool:
         """Takes the next update of every micro-batch, all of the same player, and steps once; False at the end."""
         players: list[str | None] = []
         values: list[tuple[str, Tensor]] = []
         for stream in streams:
-            with torch.autocast(self.device.type, self._dtype, enabled=self._dtype != torch.float32):
+            with self.autocast():
                 update = next(stream, None)
             players.append(None if update is None else update.player)
             if players[-1] != players[0]:
@@ -155,32 +161,45 @@ class Engine:
         gradients = [parameter.grad for parameter in self.parameters[player] if parameter.grad is not None]
         numbers = torch.stack([value.detach().float() for _, value in values])
         average_over_ranks([*gradients, numbers])
-        for (tag, _), number in zip(values, numbers.unbind(), strict=True):
+        self.scaler.unscale_(self.optimizers[player])
+        norm = get_total_norm(gradients).detach()
+        named = [(tag, number) for (tag, _), number in zip(values, numbers.unbind(), strict=True)]
+        if not capabilities(self.device).asynchronous:
+            self._require_finite(player, [*named, (f"{GRADIENT_NORM}{player}", norm)])
+        self._apply(player, gradients, norm, numbers)
+        if self.scaler.is_enabled():
+            # The loss scaling of fp16 skips a step whose gradient overflows, which then moves nothing.
+            named.append((f"health/skipped_{player}", (~norm.isfinite()).float()))
+            norm = torch.nan_to_num(norm, 0.0, 0.0, 0.0)
+        for tag, number in [*named, (f"{GRADIENT_NORM}{player}", norm)]:
             recorded[tag].append(number)
-        recorded[f"health/gradient_norm_{player}"].append(self._apply(player, gradients))
         return True
 
-    def _apply(self, player: str, gradients: list[Tensor]) -> Tensor:
-        """Steps the player's optimiser with its gradients, and returns their norm as it was before clipping."""
+    def _require_finite(self, player: str, named: list[tuple[str, Tensor]]) -> None:
+        """Stops before the update of a player is applied."""
+        for tag, number in named:
+            require_finite({tag: number.item()}, f"step {self.step_count + 1}", player)
+
+    def _apply(self, player: str, gradients: list[Tensor], norm: Tensor, numbers: Tensor) -> None:
+        """Steps the player's optimiser with its gradients, whose norm is ``norm`` before clipping.
+
+        On an accelerator an update whose gradients or losses (``numbers``) are not finite moves no weight; that is
+        decided there, and the host does not wait for it.
+        """
         optimizer, clip_norm = self.optimizers[player], self.config.training.clip_norm
-        self.scaler.unscale_(optimizer)
-        norm = get_total_norm(gradients)
         if clip_norm is not None:
             clip_grads_with_norm_(self.parameters[player], clip_norm, norm)
-        self.scaler.step(optimizer)
-        self.scaler.update()
-        # The loss scaling of fp16 skips a step whose gradient overflows, which then moves nothing.
-        return torch.nan_to_num(norm.detach(), 0.0, 0.0, 0.0) if self.scaler.is_enabled() else norm.detach()
+        if capabilities(self.device).asynchronous and not self.scaler.is_enabled():
+            step_where(optimizer, gradients, norm.isfinite() & numbers.isfinite().all())
+        else:
+            self.scaler.step(optimizer)
+            self.scaler.update()
 
     @property
     def images_per_step(self) -> int:
         """How many images of the source domain one step takes, over all processes."""
         training = self.config.training
         return training.batch_size * training.accumulate * self.method.batches_per_step
-
-    @property
-    def _dtype(self) -> torch.dtype:
-        return DTYPES[self.config.training.precision]
 
 
 def trained_parameters(players: Mapping[str, list[nn.Module]]) -> dict[str, list[nn.Parameter]]:
@@ -199,8 +218,53 @@ def trained_parameters(players: Mapping[str, list[nn.Module]]) -> dict[str, list
     return trained
 
 
-def require_finite(values: Mapping[str, float], step: int) -> None:
-    """Raises TrainingStopped if one of ``values`` is not finite, naming it."""
+def step_where(optimizer: Optimizer, gradients: list[Tensor], finite: Tensor) -> None:
+    """Steps ``optimizer`` if ``finite``, a boolean on the device, says so; the host does not ask.
+
+    Fused optimisers leave a step out themselves, as they do where fp16 overflows. Others step on gradients of zero,
+    which moves no weight of RMSprop.
+    """
+    if getattr(optimizer, "_step_supports_amp_scaling", False):
+        leaving_out: Any = optimizer  # torch's own GradScaler speaks to its optimisers by these attributes
+        leaving_out.grad_scale, leaving_out.found_inf = None, (~finite).float()
+        try:
+            optimizer.step()
+        finally:
+            del leaving_out.grad_scale, leaving_out.found_inf
+        return
+    for gradient in gradients:
+        gradient.masked_fill_(~finite, 0.0)
+    optimizer.step()
+
+
+class NotFinite(TrainingStopped):
+    """A loss or a gradient is not finite.
+
+    Attributes:
+        player: whose it is; empty for a score, which nobody minimises.
+    """
+
+    def __init__(self, message: str, player: str = "") -> None:
+        super().__init__(message)
+        self.player = player
+
+
+def require_finite(values: Mapping[str, float], when: str, player: str = "") -> None:
+    """Raises NotFinite if one of ``values`` is not finite.
+
+    Args:
+        values: by their TensorBoard tags.
+        when: the step or steps that they are of.
+        player: whose they are, where the tags do not say it.
+    """
     for tag, value in values.items():
-        if not math.isfinite(value):
-            raise TrainingStopped(f"{tag} became {value} at step {step}")
+        if math.isfinite(value):
+            continue
+        kind, _, name = tag.partition("/")
+        if kind == "loss":
+            player, _, term = name.partition("/")
+            raise NotFinite(f"the {player}'s loss {term} ({tag}) became {value} in {when}", player)
+        if tag.startswith(GRADIENT_NORM):
+            player = tag.removeprefix(GRADIENT_NORM)
+            raise NotFinite(f"the {player}'s gradient ({tag}) became {value} in {when}", player)
+        raise NotFinite(f"{tag} became {value} in {when}", player)

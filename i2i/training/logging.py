@@ -1,4 +1,4 @@
-"""What a run writes for people: TensorBoard files, metrics.jsonl and preview images. None is fatal to the run."""
+"""The logs of a run: TensorBoard files, metrics.jsonl and preview images. A failure to write them is never fatal."""
 
 from __future__ import annotations
 

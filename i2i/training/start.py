@@ -1,9 +1,10 @@
-"""Starting a run, and continuing one: what Python and the command line call."""
+"""Starts and resumes runs, from Python and from the command line."""
 
 from __future__ import annotations
 
 import os
 import re
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from functools import wraps
@@ -47,7 +48,7 @@ def train(
 
     Raises:
         ConfigError, DataError: the run cannot be started; nothing is written.
-        TrainingStopped: a loss is not finite.
+        TrainingStopped: a loss or gradient is not finite.
     """
     wanted = None if run is None else Path(run)
     if int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")):  # torchrun has started the same command again
@@ -113,7 +114,7 @@ def resume(
             changed or are gone.
         ConfigError: ``steps`` is not beyond what is done, or a setting that may not change.
         WeightsError: no checkpoint can be read.
-        TrainingStopped: a loss is not finite.
+        TrainingStopped: a loss or gradient is not finite.
     """
     run = RunFolder(Path(root))
     given = dict(settings or {}) | ({} if steps is None else {"training.steps": steps})
@@ -155,6 +156,18 @@ def _listed(run: RunFolder) -> ImageList | None:
         return None
 
 
+def _way_on(config: Config, run: RunFolder) -> str:
+    """What to try after a loss or gradient was not finite: the command of a gentler new run."""
+    gentler = [f"--set optimizers.{player}.lr={each.lr / 2:g}" for player, each in config.optimizers.items()]
+    if config.training.clip_norm is None:
+        gentler.append("--set training.clip_norm=1")
+    gentler.append("--precision fp32")
+    # The weights of a run that never came to a checkpoint are not worth starting from.
+    source = f"--from {shlex.quote(str(run.root))}" if run.checkpoints() else f"--config {shlex.quote(str(run.config))}"
+    command = f"i2i train {source} {' '.join(gentler)}"
+    return f"going on would end the same way; a new run with half the rate: {command} (docs/doctor.md says more)"
+
+
 def leave_processes() -> None:
     """Leaves the process group as a program's last step: a rank that exits early can abort the others."""
     if torch.distributed.is_available() and torch.distributed.is_initialized():
@@ -188,7 +201,7 @@ def _fit(trainer: Trainer, run: RunFolder, callbacks: Sequence[Callback]) -> Out
         kept = run.checkpoints()
         state = f"the last good state is {kept[-1]}" if kept else "no checkpoint was written yet"
         if isinstance(error, TrainingStopped):
-            raise TrainingStopped(f"{error}; {state}; lower the learning rate or use training.precision=fp32") from None
+            raise TrainingStopped(f"{error}; {state}; {_way_on(trainer.config, run)}") from None
         if isinstance(error, DataError):
             raise DataError(f"{error}; {state}") from None
         if world().size > 1 and _PEER_LOST.search(str(error)):

@@ -1,4 +1,4 @@
-"""The loop: runs steps, logs, previews, saves, stops when asked, and goes on exactly where a checkpoint was written."""
+"""The training loop: runs steps, logs, previews, saves, stops when asked, and resumes exactly from a checkpoint."""
 
 from __future__ import annotations
 
@@ -43,8 +43,10 @@ from i2i.storage.runs import RunFolder
 from i2i.storage.weights import save_tree, save_weights
 from i2i.training.agreement import Agreement, Told
 from i2i.training.callbacks import Callback, EverySeconds, Position, always, every
-from i2i.training.engine import Engine, require_finite
+from i2i.training.engine import Engine, NotFinite, require_finite
+from i2i.training.health import health_callbacks
 from i2i.training.interrupt import StopRequest, catch_stop_requests
+from i2i.training.least_memory import require_memory_for
 from i2i.training.logging import Meters, RunLog
 from i2i.world import rejoin, world
 
@@ -124,7 +126,7 @@ class Trainer:
                 f"training.batch_size {config.training.batch_size} is not a multiple of the "
                 f"{processes.num_processes} processes that share it"
             )
-        check_buildable(config)
+        require_memory_for(config, check_buildable(config), self.device, processes.num_processes)
         self.is_main = processes.is_main_process
         method = Method.named(config.method["name"])
         with processes.main_process_first():
@@ -152,6 +154,7 @@ class Trainer:
         self._batches = CountedBatches(iter(()), 0)
         self._agreement, self._too_many = Agreement(), False
         self._seconds_before = 0.0
+        self._curves: RunLog | None = None
         self.metrics: dict[str, float] = {}
         self.position = Position(0, 0.0, over=False, asked_to_stop=False)
 
@@ -168,17 +171,24 @@ class Trainer:
             callbacks: what is done beside, after logging and previews and before a checkpoint.
 
         Raises:
-            TrainingStopped: a loss is not finite; the last checkpoint is kept.
+            NotFinite: a loss or gradient is not finite; the last checkpoint is kept.
             DataError: a checkpoint cannot be written, or too many items could not be read; the run is saved before.
             ConfigError: ``training.deterministic`` with an operation that this device has in no such form.
         """
-        log = RunLog(run, self.engine.step_count) if self.is_main else None
+        log = self._curves = RunLog(run, self.engine.step_count) if self.is_main else None
+        health = health_callbacks(self, run)
         try:
             with self._deterministic(), catch_stop_requests() as request, training_display(self.total_steps) as display:
                 if log is not None and self.engine.step_count == 0:
                     log.start(self.config)
-                self._loop(request, [*self._own_callbacks(log, display), *callbacks, self._checkpoints(run, log)])
+                self._loop(
+                    request, [*self._own_callbacks(log, display), *health, *callbacks, self._checkpoints(run, log)]
+                )
             self.data.unreadable.require_few()
+        except NotFinite as stop:
+            if log is not None:
+                self._leave(run, log, stop)
+            raise
         finally:
             self._batches.close()
             if log is not None:
@@ -202,6 +212,14 @@ class Trainer:
             elif isinstance(method, GenerativeMethod):
                 yield Sampler(method, config, step, self.device)
 
+    def record(self, values: Mapping[str, float]) -> None:
+        """Writes a callback's figures of this step, by their tags: curves in TensorBoard, a line in metrics.jsonl.
+
+        They have to be a function of the run alone, or a run that was interrupted would differ from one that was not.
+        """
+        if self._curves is not None and values:
+            self._curves.scalars(self.engine.step_count, values)
+
     def probe(self, steps: int) -> float:
         """Runs ``steps`` steps after one that warms up, and returns the mean seconds of a step."""
         self._begin()
@@ -210,7 +228,7 @@ class Trainer:
             start = time.perf_counter()
             for _ in range(steps):
                 values = self.engine.step(self._batches, 0.0)
-            require_finite(read(values), self.engine.step_count)
+            require_finite(read(values), f"step {self.engine.step_count}")
             return (time.perf_counter() - start) / steps
 
     def restore(self, path: Path, state: Mapping[str, Any], header: Mapping[str, Any]) -> None:
@@ -321,7 +339,7 @@ class Trainer:
     def _log(self, log: RunLog | None, display: TrainingDisplay, seconds_per_step: float) -> None:
         step = self.engine.step_count
         self.metrics = values = self._meters.take()
-        require_finite(values, step)
+        require_finite(values, self._since_last_log())
         speed = self.engine.images_per_step / seconds_per_step
         if log is not None:
             log.scalars(step, values | {f"lr/{player}": rate for player, rate in self.engine.rates().items()})
@@ -335,7 +353,7 @@ class Trainer:
         display.figures(step, self._seconds_left(seconds_per_step), speed, players)
 
     def _save(self, run: RunFolder, log: RunLog | None) -> None:
-        require_finite(read(self._meters.sums()), self.engine.step_count)
+        require_finite(read(self._meters.sums()), self._since_last_log())
         if log is None:
             return
         log.flush()
@@ -343,7 +361,7 @@ class Trainer:
             "engine": self.engine.state_dict(),
             "meters": self._meters.state_dict(),
             "batches": self._batches.taken,
-            "seconds": self._seconds(),
+            "seconds": self.seconds(),
             "contents": self.data.contents_state(),
         }
         config = self.config.model_dump(mode="json")
@@ -369,13 +387,33 @@ class Trainer:
                 except OSError as error:
                     warn(f"cannot remove the old checkpoint {old} ({error.strerror or error}); training goes on")
 
-    def _seconds(self) -> float:
+    def _since_last_log(self) -> str:
+        """The steps whose values have not been read yet."""
+        step, every = self.engine.step_count, self.config.training.log_every
+        first = (step - 1) // every * every + 1
+        return f"step {step}" if first == step else f"steps {first} to {step}"
+
+    def _leave(self, run: RunFolder, log: RunLog, stop: NotFinite) -> None:
+        """What a run that stops itself leaves: a word for the doctor, and its weights where there are none yet.
+
+        The weights are good ones: the update that was not finite has not been applied. They are no checkpoint, since
+        they lie between two steps.
+        """
+        step, tag = self.engine.step_count, f"health/not_finite_{stop.player}".removesuffix("_")
+        log.scalars(step, {tag: 1.0})
+        if step and not run.model.exists():
+            weights = self.engine.inference_weights()
+            if all(weight.isfinite().all() for weight in weights.values()):
+                save_weights(run.model, weights, self.config.model, step)
+
+    def seconds(self) -> float:
+        """How long the run has trained so far, over all its parts."""
         return self._seconds_before + time.perf_counter() - self._started
 
     def _position(self, request: StopRequest) -> Position:
         """Where the run is, by the clock and the stop requests that hold for all ranks."""
         training, done = self.config.training, self.engine.step_count / self.total_steps
-        spent = 0.0 if training.max_time is None else self._seconds() / training.max_time
+        spent = 0.0 if training.max_time is None else self.seconds() / training.max_time
         unreadable = self.data.unreadable
         own = Told(spent, request.made, unreadable.has_news)
         told = self._agreement.after(self.engine.step_count, own, last=done >= 1)
@@ -395,4 +433,4 @@ class Trainer:
     def _seconds_left(self, seconds_per_step: float) -> float:
         limit = self.config.training.max_time
         by_steps = (self.total_steps - self.engine.step_count) * seconds_per_step
-        return by_steps if limit is None else max(0.0, min(by_steps, limit - self._seconds()))
+        return by_steps if limit is None else max(0.0, min(by_steps, limit - self.seconds()))

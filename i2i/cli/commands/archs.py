@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import click
 
+from i2i.cli.ending import tell
+
 
 @click.command()
 def archs() -> None:
@@ -12,4 +14,4 @@ def archs() -> None:
 
     for name in recipe_names():
         recipe = read_recipe(name)
-        click.echo(f"{name:<16} {recipe['about']}\n{'':<16} {recipe['paper']}")
+        tell(f"{name:<16} {recipe['about']}", f"{'':<16} {recipe['paper']}")

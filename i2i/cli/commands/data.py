@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, NoReturn
 
 import click
 
-from i2i.cli.ending import DONE, INTERRUPTED, SKIPPED, as_called, fail
-from i2i.cli.options import FileName, FilledText
+from i2i.cli.ending import DONE, INTERRUPTED, SKIPPED, as_called, fail, tell
+from i2i.cli.options import FileName, FilledText, max_pixels_option
+from i2i.display import one_line
 
 if TYPE_CHECKING:
     from i2i.data.check import CheckReport
@@ -27,7 +28,10 @@ def data() -> None:
 @click.option("--b", type=FilledText(), help="Folder of domain B.")
 @click.option("--test-a", type=FilledText(), help="Folder of held-out images of A.  [default: a tenth of A]")
 @click.option("--test-b", type=FilledText(), help="Folder of held-out images of B.  [default: a tenth of B]")
-@click.option("--size", type=click.IntRange(8), default=64, help="Side at which a built-in set is rendered, in pixels.")
+@click.option(
+    "--size", type=click.IntRange(8, 4096), default=64, help="Side at which a built-in set is rendered, in pixels."
+)
+@max_pixels_option
 @click.option("--unpaired", is_flag=True, help="Do not treat equal file names in A and B as pairs.")
 def data_check(
     path: str | None,
@@ -36,6 +40,7 @@ def data_check(
     test_a: str | None,
     test_b: str | None,
     size: int,
+    max_pixels: int,
     unpaired: bool,
 ) -> None:
     """Report what a data set holds, and its faults."""
@@ -45,9 +50,12 @@ def data_check(
     from i2i.config.resolve import data_config
     from i2i.data.check import check_data, check_folders
 
-    named = data_config({"path": path or ""} | folders)
-    report = check_folders(named, unpaired=unpaired) if named.a else check_data(named.path, size, unpaired=unpaired)
-    click.echo("\n".join(report.lines))
+    named = data_config({"path": path or "", "max_pixels": max_pixels} | folders)
+    if named.a:
+        report = check_folders(named, unpaired=unpaired)
+    else:
+        report = check_data(named.path, size, unpaired=unpaired, max_pixels=max_pixels)
+    tell(*report.lines)
     _finish(report)
 
 
@@ -62,7 +70,7 @@ def data_get(name: str | None, to: Path | None, url: str | None) -> None:
 
         if to is not None or url is not None:
             raise click.UsageError("--to and --url need a NAME; i2i data get without options lists the sets")
-        click.echo("\n".join(describe(known).line() for known in dataset_names()))
+        tell(*(describe(known).line() for known in dataset_names()))
         return
     from i2i.fetch.get import get_dataset
 
@@ -73,11 +81,11 @@ def data_get(name: str | None, to: Path | None, url: str | None) -> None:
         looked_at = f"the data is in {root}; check it with i2i data check {root}"
         fail(f"interrupted; {looked_at if root.exists() else 'repeat the command to continue'}", INTERRUPTED)
     options = shlex.join([*fetched.description.training_options(), "--data", str(fetched.root)])
-    click.echo("\n".join([*fetched.lines(), f"train on it: {as_called('i2i')} train {options}"]))
+    tell(*fetched.lines(), f"train on it: {as_called('i2i')} train {options}")
     _finish(fetched.report)
 
 
 def _finish(report: CheckReport) -> NoReturn:
     for fault in report.faults:
-        click.echo(f"fault: {fault}", err=True)
+        click.echo(f"fault: {one_line(fault)}", err=True)
     sys.exit(SKIPPED if report.faults else DONE)

@@ -6,15 +6,15 @@ from pathlib import Path
 
 import click
 
-from i2i.cli.ending import as_called
-from i2i.cli.options import Duration, FileName, example
+from i2i.cli.ending import as_called, tell
+from i2i.cli.options import SEED, Duration, FileName, example
 from i2i.needs import require_data
 
 
 @click.command(epilog=example("i2i demo --time 10m"))
 @click.option("--time", "seconds", type=Duration(), default="3m", show_default=True, help="Training time.")
 @click.option("--run", type=FileName(), help="Run folder to create.  [default: a new one in runs/]")
-@click.option("--seed", type=int, default=0, show_default=True, help="Random seed.")
+@click.option("--seed", type=SEED, default=0, show_default=True, help="Random seed.")
 def demo(seconds: float, run: Path | None, seed: int) -> None:
     """Train a small translator and show its results.
 
@@ -24,7 +24,7 @@ def demo(seconds: float, run: Path | None, seed: int) -> None:
     from i2i.demo import run_demo
 
     shown = run_demo(seconds, run, seed)
-    click.echo(f"input | translation | truth: {shown.sheet}\nHTML page:                   {shown.page}\n\ntry next:")
+    tell(f"input | translation | truth: {shown.sheet}", f"HTML page:                   {shown.page}", "", "try next:")
     for command in shown.next_commands:
         name, _, arguments = command.partition(" ")
-        click.echo(f"  {as_called(name)} {arguments}")
+        tell(f"  {as_called(name)} {arguments}")

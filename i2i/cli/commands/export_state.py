@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from i2i.cli.ending import tell
 from i2i.cli.options import FileName, example
 
 
@@ -21,4 +22,4 @@ def export_state(model: Path, output: Path, direction: str | None) -> None:
     from i2i.exchange import state_files
 
     given = state_files.export_state(model, output, direction)
-    click.echo(f"exported {given.network}: {given.path}")
+    tell(f"exported {given.network}: {given.path}")

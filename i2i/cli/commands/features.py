@@ -8,8 +8,18 @@ from typing import TYPE_CHECKING
 
 import click
 
-from i2i.cli.ending import DONE, SKIPPED
-from i2i.cli.options import FileName, FilledText, device_option, example, model_option, overwrite_option, require_model
+from i2i.cli.ending import DONE, SKIPPED, tell
+from i2i.cli.options import (
+    SEED,
+    FileName,
+    FilledText,
+    device_option,
+    example,
+    max_pixels_option,
+    model_option,
+    overwrite_option,
+    require_model,
+)
 from i2i.display import warn
 from i2i.needs import require_data, require_packages
 from i2i.storage.files import require_free
@@ -28,8 +38,9 @@ if TYPE_CHECKING:
     show_default=True,
     help="Number of training images per label.",
 )
-@click.option("--seed", type=int, default=0, show_default=True, help="Random seed of the image choice.")
+@click.option("--seed", type=SEED, default=0, show_default=True, help="Random seed of the image choice.")
 @click.option("--json", "report_file", type=FileName(), help="Also write the report to this JSON file.")
+@max_pixels_option
 @overwrite_option
 @device_option
 def features(
@@ -38,6 +49,7 @@ def features(
     per_label: int,
     seed: int,
     report_file: Path | None,
+    max_pixels: int,
     overwrite: bool,
     device: Device,
 ) -> None:
@@ -52,10 +64,11 @@ def features(
     from i2i.inference.load import load_sampler
     from i2i.probes.features import measure_features
 
-    report = measure_features(load_sampler(model, device=device), path, per_label=per_label, seed=seed)
+    sampler = load_sampler(model, device=device)
+    report = measure_features(sampler, path, per_label=per_label, seed=seed, max_pixels=max_pixels)
     if report_file is not None:
         report.write(report_file)
     for problem in report.skipped:
         warn(f"left out: {problem}")
-    click.echo("\n".join(report.lines()))
+    tell(*report.lines())
     sys.exit(SKIPPED if report.skipped else DONE)

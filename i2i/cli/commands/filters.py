@@ -8,8 +8,18 @@ from typing import TYPE_CHECKING
 
 import click
 
-from i2i.cli.ending import DONE, SKIPPED
-from i2i.cli.options import FileName, FilledText, Units, device_option, example, model_option, overwrite_option
+from i2i.cli.ending import DONE, SKIPPED, tell
+from i2i.cli.options import (
+    SEED,
+    FileName,
+    FilledText,
+    Units,
+    device_option,
+    example,
+    max_pixels_option,
+    model_option,
+    overwrite_option,
+)
 from i2i.display import warn
 from i2i.storage.files import require_free
 
@@ -31,8 +41,9 @@ if TYPE_CHECKING:
     "--units", type=Units(), default="6", show_default=True, help="Number of units, or their indices, e.g. 0,5,9."
 )
 @click.option("--images", is_flag=True, help="Show each image beside its gradient.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Random seed of the untrained weights.")
+@click.option("--seed", type=SEED, default=0, show_default=True, help="Random seed of the untrained weights.")
 @click.option("--json", "report_file", type=FileName(), help="Also write the report to this JSON file.")
+@max_pixels_option
 @overwrite_option
 @device_option
 def filters(
@@ -45,6 +56,7 @@ def filters(
     images: bool,
     seed: int,
     report_file: Path | None,
+    max_pixels: int,
     overwrite: bool,
     device: Device,
 ) -> None:
@@ -63,11 +75,11 @@ def filters(
     require_image_name(output)
     require_free(output, *([report_file] if report_file else []), overwrite=overwrite)
     probed = load_discriminator(model, name=network, device=device)
-    found = find_filters(probed, path, stage=stage, units=units, seed=seed)
+    found = find_filters(probed, path, stage=stage, units=units, seed=seed, max_pixels=max_pixels)
     write_sheet(output, found, images=images)
     if report_file is not None:
         found.write(report_file)
     for problem in found.skipped:
         warn(f"left out: {problem}")
-    click.echo(found.line(output))
+    tell(found.line(output))
     sys.exit(SKIPPED if found.skipped else DONE)

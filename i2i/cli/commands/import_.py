@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from i2i.cli.ending import as_called
+from i2i.cli.ending import as_called, tell
 from i2i.cli.options import FileName, example
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def import_(
     from i2i.exchange.state_files import import_state
 
     taken = import_state(source, output, wanted=wanted, statistics=statistics, dropout=dropout)
-    click.echo(f"imported {taken.network}: {taken.path}")
+    tell(f"imported {taken.network}: {taken.path}")
     if taken.inference:
-        click.echo(f"at inference: {taken.inference} (--statistics and --dropout choose)")
-    click.echo(f"use it: {as_called('i2i')} translate INPUT --model {shlex.quote(str(taken.path))}")
+        tell(f"at inference: {taken.inference} (--statistics and --dropout choose)")
+    tell(f"use it: {as_called('i2i')} translate INPUT --model {shlex.quote(str(taken.path))}")

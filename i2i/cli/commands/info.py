@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from i2i.cli.ending import tell
 from i2i.cli.options import example, model_option
 from i2i.errors import UserError
 
@@ -16,10 +17,10 @@ def info(model: Path | None) -> None:
     """Show versions, devices, and a summary of a model."""
     from i2i.info import describe_machine, describe_model
 
-    click.echo("\n".join(describe_machine()))
+    tell(*describe_machine())
     try:
-        click.echo("\n".join(describe_model(model)))
+        tell(*describe_model(model))
     except UserError as error:
         if model is not None:
             raise
-        click.echo(f"model      {error}")
+        tell(f"model      {error}")

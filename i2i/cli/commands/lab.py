@@ -6,7 +6,8 @@ from pathlib import Path
 
 import click
 
-from i2i.cli.options import FileName, overwrite_option
+from i2i.cli.ending import tell
+from i2i.cli.options import SEED, FileName, overwrite_option
 from i2i.lab import EXPERIMENTS
 from i2i.needs import require_packages
 
@@ -14,11 +15,11 @@ from i2i.needs import require_packages
 @click.command(epilog="\b\nExperiments:\n" + "\n".join(f"  {name:<12} {about}" for name, about in EXPERIMENTS.items()))
 @click.argument("name", type=click.Choice(list(EXPERIMENTS)), metavar="NAME")
 @click.option("-o", "--output", type=FileName(), default="lab", show_default=True, help="Output folder.")
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Random seed.")
+@click.option("--seed", type=SEED, default=0, show_default=True, help="Random seed.")
 @overwrite_option
 def lab(name: str, output: Path, seed: int, overwrite: bool) -> None:
     """Run an experiment from the theory of GANs."""
     require_packages("i2i lab", "matplotlib")
     from i2i.lab.run import run_lab
 
-    click.echo("\n".join(run_lab(name, output, seed, overwrite=overwrite)))
+    tell(*run_lab(name, output, seed, overwrite=overwrite))

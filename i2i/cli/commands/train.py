@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from i2i.cli.ending import DONE, INTERRUPTED, SKIPPED, as_called, stoppable
+from i2i.cli.ending import DONE, INTERRUPTED, SKIPPED, as_called, stoppable, tell
 from i2i.cli.options import DEVICE, DEVICE_HELP, Duration, FileName, FilledText, example, pass_settings, setting
 from i2i.display import say
 from i2i.needs import is_built_in, require_data
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 @setting("--b", "data.b", type=FilledText(), help="Folder of domain B.")
 @setting("--test-a", "data.test_a", type=FilledText(), help="Folder of held-out images of A.  [default: a tenth of A]")
 @setting("--test-b", "data.test_b", type=FilledText(), help="Folder of held-out images of B.  [default: a tenth of B]")
+@setting("--max-pixels", "data.max_pixels", type=int, metavar="N", help="Largest image that is read, in pixels.")
 @click.option("--config", "config_file", type=FileName(), help="YAML file of settings.")
 @click.option(
     "--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Any setting, e.g. training.log_every=10."
@@ -79,7 +80,7 @@ def train(
     if settings["training.steps"] is not None and settings["training.epochs"] is not None:
         raise click.UsageError("give --steps or --epochs, not both")
     source = settings["training.start_from"]
-    if resume is None and arch is None and config_file is None and not (source is not None and source.is_dir()):
+    if arch is None and config_file is None and resume is None and not (source is not None and source.is_dir()):
         raise click.UsageError("give --arch (see i2i archs), --from RUN, or --resume to continue a run")
     root = shlex.quote(str(resume or run or "RUN"))
     with stoppable(f"what has been saved goes on with: {as_called('i2i')} train --resume {root}"):
@@ -90,7 +91,7 @@ def train(
         if dry_run:
             from i2i.training.dry_run import describe_run
 
-            click.echo(describe_run(config))
+            tell(*describe_run(config))
             return
         from i2i.training.start import train as train_run
 
@@ -146,5 +147,5 @@ def _finish(outcome: Outcome) -> NoReturn:
         use = "translate INPUT" if outcome.translates else "sample"
         lines = [f"trained {outcome.step:,} steps: {outcome.run.model}", f"use it: {i2i} {use} --model {root}"]
     if outcome.is_main:
-        click.echo("\n".join(lines))
+        tell(*lines)
     sys.exit(INTERRUPTED if outcome.interrupted else SKIPPED if outcome.problems else DONE)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from i2i.cli.ending import DONE, SKIPPED, model_line, stoppable
-from i2i.cli.options import FileName, device_option, example, model_option, require_model
+from i2i.cli.ending import DONE, SKIPPED, model_line, stoppable, tell
+from i2i.cli.options import SEED, FileName, device_option, example, max_pixels_option, model_option, require_model
 from i2i.display import warn
 from i2i.needs import require_path
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 @click.option("--direction", metavar="NAME", help="Direction: AtoB, BtoA, ...  [default: the model's first]")
 @click.option(
     "--seed",
-    type=click.IntRange(0),
+    type=SEED,
     help="Random seed of a model with noise (dualgan, pix2pix); each seed gives another translation.",
 )
 @click.option(
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="Format of the outputs.",
 )
+@max_pixels_option
 @click.option("--overwrite", is_flag=True, help="Replace existing files, even those that i2i did not write.")
 @device_option
 def translate(
@@ -51,6 +52,7 @@ def translate(
     direction: str | None,
     seed: int | None,
     image_format: Format,
+    max_pixels: int,
     overwrite: bool,
     device: Device,
 ) -> None:
@@ -69,12 +71,18 @@ def translate(
         from i2i.inference.translate import plan, translate_files
 
         with together() as processes:
-            jobs, folder = processes.told(lambda: plan(source, output, image_format, overwrite=overwrite))
+            planned = processes.told(lambda: plan(source, output, image_format, overwrite=overwrite))
             translator = load_translator(model, device=device)
             if seed is not None and not translator.has_noise:
                 warn(f"--seed changes nothing: {translator.config.arch} draws no noise at translation")
             results = translate_files(
-                translator, jobs, direction, folder, seed=seed, overwrite=overwrite, processes=processes
+                translator,
+                planned,
+                direction,
+                seed=seed,
+                max_pixels=max_pixels,
+                overwrite=overwrite,
+                processes=processes,
             )
     if not processes.is_first:
         sys.exit(DONE)
@@ -84,6 +92,9 @@ def translate(
     for reason in failed:
         if reason != PENDING:
             warn(f"skipped: {reason}")
-    where = folder or jobs[0].target
-    click.echo(f"translated {len(results) - len(failed)} of {len(results)} with {model_line(translator)} to {where}")
-    sys.exit(SKIPPED if failed else DONE)
+    for reason in planned.denied:
+        warn(f"left out: {reason}")
+    where = planned.folder or planned.jobs[0].target
+    closed = f"; {len(planned.denied)} folders cannot be entered" if planned.denied else ""
+    tell(f"translated {len(results) - len(failed)} of {len(results)} with {model_line(translator)} to {where}{closed}")
+    sys.exit(SKIPPED if failed or planned.denied else DONE)

@@ -1,0 +1,336 @@
+"""Evaluates models: makes their held-out outputs, measures them, and says what may be said."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+
+from i2i.batch import Domain, Needs
+from i2i.config.explain import leaves
+from i2i.config.schema import Config, DataConfig, Device
+from i2i.data.images import Pixels
+from i2i.device import is_out_of_memory, resolve_device
+from i2i.display import tracked, warn
+from i2i.errors import ConfigError, DataError
+from i2i.evaluation.compare import compare
+from i2i.evaluation.cost import made
+from i2i.evaluation.evaluated import Evaluated
+from i2i.evaluation.features.base import FeatureNetwork, default_network, find_network, require_impartial
+from i2i.evaluation.held_out import HeldOut, PartName, Side, Wanted, read_held_out
+from i2i.evaluation.images import ImageSet
+from i2i.evaluation.measure import choose, inputs_in_place_of_outputs, measured, real_in_place_of_outputs
+from i2i.evaluation.metrics.base import Metric
+from i2i.evaluation.report import Evaluation, Figures, Part, Range, Report
+from i2i.inference.load import load
+from i2i.inference.sampler import Sampler
+from i2i.inference.translate import BATCH_PIXELS
+from i2i.inference.translator import Translator
+from i2i.methods.base import Method
+from i2i.methods.translation import B_TO_A
+from i2i.storage.runs import RunFolder, weight_file
+
+PLACE = {"path", "a", "b", "test_a", "test_b", "held_out"}
+SAMPLES = "samples"
+"""What the direction of images from noise is called."""
+NOT_THE_RECIPE = (
+    *("training.seed", "training.device", "training.threads", "data.path", "data.a", "data.b", "data.test_a"),
+    *("data.test_b", "data.workers", "data.memory_gib", "training.log_every", "training.sample_every"),
+    *("training.checkpoint_seconds", "training.keep_checkpoints"),
+)
+"""Settings by which runs may differ and still be runs of one recipe."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """How models are evaluated.
+
+    Attributes:
+        data: a folder or a built-in set; None: what each run was trained on.
+        split: the part of it.
+        features: the feature network, by name or file; None: lite0 where it is installed.
+        metrics: their names; None: those that can be measured.
+        task: a judge that is trained on the spot, for one task.
+        count: how many held-out images at most, evenly spread.
+        pairs: whether partners are looked for by name.
+        seed: decides samples, patches, shuffles, resampling and the networks that are trained on the spot.
+        device: where to compute.
+    """
+
+    data: str | None = None
+    split: PartName = "test"
+    features: str | None = None
+    metrics: Sequence[str] | None = None
+    task: str | None = None
+    count: int = 1000
+    pairs: bool = True
+    seed: int = 0
+    device: Device = "auto"
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A model that is evaluated, and the run that it is from, where that is known."""
+
+    file: Path
+    model: Translator | Sampler
+    run: Config | None
+
+    @property
+    def title(self) -> str:
+        """What tells it from others."""
+        return self.file.parent.name if self.run is not None else self.file.stem
+
+    @property
+    def needs(self) -> Needs:
+        """What it learnt from."""
+        return Method.named(self.model.config.method["name"]).needs
+
+    @property
+    def directions(self) -> tuple[str, ...]:
+        """What is evaluated of it."""
+        return self.model.directions if isinstance(self.model, Translator) else (SAMPLES,)
+
+
+def evaluate(models: Sequence[str | Path | None], request: Request) -> Report:
+    """Evaluates models, each in all its directions.
+
+    Args:
+        models: run folders or weight files; None for the newest run.
+        request: how.
+
+    Raises:
+        WeightsError: no such file, or not one of i2i.
+        DataError: there are no held-out images, or weights of the feature network.
+        ConfigError: no such metric, task, network or device; or a model that cannot be evaluated.
+    """
+    metrics = choose(request.metrics, request.task)
+    subjects = [read_subject(model, request.device) for model in models]
+    network = _network(metrics, request)
+    if network is not None:
+        for subject in subjects:
+            require_impartial(network, subject.model.config)
+    sets: dict[Wanted, HeldOut] = {}
+    benches: dict[tuple[int, str], Bench] = {}
+    for subject in subjects:
+        wanted = wanted_by(subject, request)
+        if wanted not in sets:
+            sets[wanted] = _known(wanted, read_held_out(wanted), sets)
+        held_out = sets[wanted]
+        for direction in subject.directions:
+            bench = benches.setdefault((id(held_out), direction), Bench(held_out, wanted, direction, metrics, request))
+            bench.add(subject, network)
+    skipped = list(dict.fromkeys(line for bench in benches.values() for line in bench.finish()))
+    about = None if network is None else (network.label, network.sha256)
+    return Report([bench.part for bench in benches.values()], about, request.seed, skipped)
+
+
+def _known(wanted: Wanted, found: HeldOut, sets: Mapping[Wanted, HeldOut]) -> HeldOut:
+    """``found``, or what was read before where it is the same: paired and unpaired recipes share a table."""
+    for other, known in sets.items():
+        same_images = (known.title, known.digest) == (found.title, found.digest)
+        same_pairs = (known.paired, known.trains_in_pairs) == (found.paired, found.trains_in_pairs)
+        if same_images and same_pairs and (other.images, other.image_size) == (wanted.images, wanted.image_size):
+            return known
+    return found
+
+
+class Bench:
+    """Where models are held against the same images, in the same direction."""
+
+    def __init__(
+        self, held_out: HeldOut, wanted: Wanted, direction: str, metrics: Sequence[Metric], request: Request
+    ) -> None:
+        source, target = domains_of(direction, held_out)
+        self._source = None if source is None else held_out.sides[source]
+        self._target: Side = held_out.sides[target]
+        self._metrics, self._request, self._named = metrics, request, request.metrics is not None
+        self._last: Evaluated | None = None
+        self.part = Part(direction, wanted.image_size, held_out, {})
+
+    def add(self, subject: Subject, network: FeatureNetwork | None) -> None:
+        """Makes the outputs of a model and measures them."""
+        held, model, part = self.part.held_out, subject.model, self.part
+        direction = None if self._source is None else part.direction
+        outputs, cost = made(model, direction, lambda: self._outputs(model, direction))
+        images = Evaluated(
+            outputs=outputs,
+            target=self._target.images,
+            sources=None if self._source is None else self._source.images,
+            truth=self._target.images if held.paired else None,
+            training=self._target.training,
+            training_sources=self._source.training if self._source is not None and held.trains_in_pairs else None,
+            network=network,
+            seed=self._request.seed,
+        )
+        figures = measured(self._metrics, images, named=self._named, unavailable=part.unavailable)
+        run = subject.run
+        part.models.append(
+            Evaluation(
+                title=subject.title,
+                file=str(subject.file),
+                sha256=hashlib.sha256(subject.file.read_bytes()).hexdigest(),
+                arch=model.config.arch,
+                step=model.step,
+                seed=None if run is None else run.training.seed,
+                family=None if run is None else _family(run),
+                figures=figures,
+                cost=cost,
+            )
+        )
+        self._last = images
+
+    def _outputs(self, model: Translator | Sampler, direction: str | None) -> ImageSet:
+        if isinstance(model, Translator):
+            sources = self._target if self._source is None else self._source
+            return ImageSet(translated(model, sources.images, direction), sources.images.labels)
+        count = len(self._target.images)
+        labels = model.labels_for(range(count)) if self.part.held_out.labels else None
+        drawn = tracked("sampling", count)(model.sample(count, seed=self._request.seed))
+        return ImageSet(list(drawn), () if labels is None else labels.tolist())
+
+    def finish(self) -> list[str]:
+        """Measures what stands beside the models, and compares them; returns what was skipped, a line each."""
+        images, part = self._last, self.part
+        if images is None:
+            raise ValueError("no model was added")
+        by_title = {metric.title(images): metric for metric in self._metrics}
+        part.lower_is_better = {title for title, metric in by_title.items() if metric.lower_is_better}
+        part.cautions = {
+            title: caution
+            for title, metric in by_title.items()
+            if title not in part.unavailable and (caution := metric.caution(images)) is not None
+        }
+        copied = inputs_in_place_of_outputs(images)
+        for metric in self._metrics:
+            if metric.title(images) in part.unavailable:
+                continue
+            unused: dict[str, str] = {}
+            real = real_in_place_of_outputs(metric, images)
+            for stand_in, figures in ((real, part.real), (copied, part.copy)):
+                if stand_in is not None:
+                    figures |= measured([metric], stand_in, named=True, unavailable=unused)
+        part.n = {"outputs": len(images.outputs), "real": len(images.target)}
+        if images.training is not None:
+            part.n["training"] = len(images.training)
+        for title, metric in by_title.items():
+            own = [model.figures[title] for model in part.models if title in model.figures]
+            if len(own) == len(part.models):
+                pairs = combinations(range(len(own)), 2)
+                part.comparisons += [compare(metric, title, own, a, b, self._request.seed) for a, b in pairs]
+        part.ranges = _ranges(part.models)
+        return [*part.held_out.skipped, *self._skipped(images)]
+
+    def _skipped(self, images: Evaluated) -> list[str]:
+        own = [line for each in (images.training, images.training_sources) if each is not None for line in each.skipped]
+        if self._named:
+            own += [f"{name} of {self.part.direction}: {why}" for name, why in self.part.unavailable.items()]
+        return own
+
+
+def translated(model: Translator, images: Sequence[Pixels], direction: str | None) -> list[Pixels]:
+    """The translations of images (H, W, C); neighbours of equal shape go through the network together.
+
+    Raises:
+        DataError: not enough memory.
+    """
+    batches: list[list[Pixels]] = []
+    for pixels in images:
+        last = batches[-1] if batches else []
+        area = pixels.shape[0] * pixels.shape[1]
+        if not last or last[0].shape != pixels.shape or (len(last) + 1) * area > BATCH_PIXELS:
+            batches.append(last := [])
+        last.append(pixels)
+    outputs: list[Pixels] = []
+    for batch in tracked("translating", len(batches))(batches):
+        try:
+            outputs += model.translate_pixels(batch, direction)
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+            height, width = batch[0].shape[:2]
+            raise DataError(f"not enough memory for images of {width}x{height} on {model.device.type}") from None
+    return outputs
+
+
+def read_subject(model: str | Path | None, device: Device) -> Subject:
+    """Loads a model that is evaluated; errors as ``evaluate``."""
+    file = weight_file(model)
+    loaded = load(file, device=device)
+    if loaded.config.image_size == 1:
+        raise ConfigError(f"{file}: {loaded.config.arch} was trained on points, and images are evaluated")
+    run = RunFolder(file.parent)
+    return Subject(file, loaded, run.read_config() if run.config.is_file() else None)
+
+
+def _network(metrics: Sequence[Metric], request: Request) -> FeatureNetwork | None:
+    if not any("network" in metric.needs for metric in metrics):
+        return None
+    device = resolve_device(request.device)
+    network = default_network(device) if request.features is None else find_network(request.features, device)
+    if network is None:
+        warn("no feature network: KID, precision and recall need one; pip install 'i2i[eval]'")
+    return network
+
+
+def wanted_by(subject: Subject, request: Request) -> Wanted:
+    """The held-out images that a model is evaluated on; errors as ``evaluate``."""
+    config = subject.model.config
+    if request.data is not None:
+        place = {"path": request.data}
+    elif subject.run is not None:
+        subject.run.data.require_there()
+        place = subject.run.data.model_dump(include=PLACE)
+    else:
+        raise ConfigError(f"{subject.file} does not say where its data lies: add --data FOLDER")
+    # Of the settings of data those alone that say which images: models of different recipes see the same.
+    data = DataConfig(**place, load_size=config.image_size).absolute()
+    return Wanted(
+        data=data,
+        images=config.images,
+        image_size=config.image_size,
+        needs=subject.needs,
+        split=request.split,
+        count=request.count,
+        pairs=request.pairs,
+        sub_labels=request.task == "classify" and isinstance(subject.model, Translator),
+    )
+
+
+def domains_of(direction: str, held_out: HeldOut) -> tuple[Domain | None, Domain]:
+    """The domain that a direction comes from, and the one that it leads to."""
+    if "B" not in held_out.sides:
+        return None, "A"
+    return ("B", "A") if direction == B_TO_A else ("A", "B")
+
+
+def _family(run: Config) -> str:
+    """A digest of what runs of one recipe have in common."""
+    settings = {path: value for path, value in leaves(run.model_dump(mode="json")) if path not in NOT_THE_RECIPE}
+    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def _ranges(models: Sequence[Evaluation]) -> list[Range]:
+    families: dict[str, list[Evaluation]] = {}
+    for model in models:
+        if model.family is not None:
+            families.setdefault(model.family, []).append(model)
+    ranges = []
+    for own in families.values():
+        seeds = [model.seed for model in own if model.seed is not None]
+        if len(set(seeds)) > 1:
+            ranges.append(Range(own[0].arch, seeds, _spans([model.figures for model in own])))
+    return ranges
+
+
+def _spans(figures: Sequence[Figures]) -> dict[str, tuple[float, float, float]]:
+    """Mean, smallest and largest of each figure that all have."""
+    spans = {}
+    for name in figures[0]:
+        values = [each[name].value for each in figures if name in each]
+        if len(values) == len(figures):
+            spans[name] = (sum(values) / len(values), min(values), max(values))
+    return spans

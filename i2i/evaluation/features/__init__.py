@@ -1,0 +1,1 @@
+"""The networks whose features images are compared by, one to a file."""
