@@ -42,9 +42,7 @@ if TYPE_CHECKING:
     type=FilledText(),
     help="Feature network: lite0, inception (fetched on first use) or a file of its weights.  [default: lite0]",
 )
-@click.option(
-    "--metrics", metavar="NAME,...", type=FilledText(), help="Figures to measure.  [default: all that apply]"
-)
+@click.option("--metrics", metavar="NAME,...", type=FilledText(), help="Figures to measure.  [default: all that apply]")
 @click.option(
     "--task",
     type=FilledText(),
