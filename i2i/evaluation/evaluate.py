@@ -115,8 +115,7 @@ def evaluate(models: Sequence[str | Path | None], request: Request) -> Report:
     """
     metrics = choose(request.metrics, request.task)
     subjects = [subject for model in models for subject in _best_and_last(model, request.device)]
-    if request.split == "test" and any(subject.watched for subject in subjects):
-        request = replace(request, half="reporting")
+    request = on_unseen_images(request, subjects)
     network = _network(metrics, request)
     if network is not None:
         for subject in subjects:
@@ -226,6 +225,12 @@ def read_subject(model: str | Path | None, device: Device) -> Subject:
         raise ConfigError(f"{file}: {loaded.config.arch} was trained on points, and images are evaluated")
     run = RunFolder(file.parent)
     return Subject(file, loaded, run.read_config() if run.config.is_file() else None)
+
+
+def on_unseen_images(request: Request, subjects: Sequence[Subject]) -> Request:
+    """The request, on the half of the held-out images on which no run of ``subjects`` has chosen its weights."""
+    watched = request.split == "test" and any(subject.watched for subject in subjects)
+    return replace(request, half="reporting") if watched else request
 
 
 def _best_and_last(model: str | Path | None, device: Device) -> list[Subject]:
