@@ -310,6 +310,14 @@ def test_an_output_that_is_full_is_no_traceback() -> None:
     assert "Traceback" not in result.stderr
 
 
+def test_a_current_folder_that_is_gone_is_named(
+    tmp_path: Path, i2i: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    tmp_path.rmdir()
+    assert_refused(i2i("info"), "the current folder has been deleted")
+
+
 def test_the_module_is_the_command() -> None:
     result = subprocess.run([sys.executable, "-m", "i2i", "archs", "--bad"], capture_output=True, text=True)
     assert result.returncode == 2

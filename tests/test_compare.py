@@ -260,6 +260,8 @@ def brightness(browser: Browser) -> int:
 @DARK
 def test_the_page_fits_its_screen_and_follows_the_system_and_the_reader(shown: Browser, width: int, dark: bool) -> None:
     assert shown.ask("document.documentElement.scrollWidth") <= width
+    table = "document.querySelector('.summary .scrolls')"
+    assert width < 500 or shown.ask(f"{table}.scrollWidth <= {table}.clientWidth"), "the table fits a wide screen"
     assert (brightness(shown) < 128) == dark
     assert shown.ask("document.title") == HOSTILE
     images = "[...document.querySelectorAll('main img')]"

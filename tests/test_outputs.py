@@ -290,11 +290,11 @@ def test_samples_and_experiments_replace_nothing_unless_asked(tmp_path: Path, ge
     folder = draw(tmp_path / "folder/00000.png", 0)
     lab = draw(tmp_path / "lab/nash.png", 0)
     assert_refused(i2i("lab", "nash", "-o", lab.parent), "nash.png exists", "--overwrite")
-    sample = ("sample", "--model", generative, "--count", 2)
+    sample = ("sample", "--model", generative)
     for command, own in (
-        ((*sample, "-o", photo), photo),
+        ((*sample, "--count", 2, "-o", photo), photo),
         ((*sample, "-o", tmp_path / "mine.png", "--walk", 2), gif),
-        ((*sample, "-o", folder.parent), folder),
+        ((*sample, "--count", 2, "-o", folder.parent), folder),
     ):
         before = own.read_bytes()
         assert_refused(i2i(*command), "exists", "--overwrite")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import logging
+import os
 import pkgutil
 import sys
 import warnings
@@ -15,7 +16,7 @@ import click
 from i2i.cli import commands
 from i2i.cli.ending import DONE, INTERRUPTED, WRONG_INPUT, fail
 from i2i.display import on_terminal
-from i2i.errors import UserError
+from i2i.errors import DataError, UserError
 from i2i.version import __version__
 
 logging.getLogger("PIL").addHandler(logging.NullHandler())
@@ -26,6 +27,10 @@ logging.getLogger("PIL").addHandler(logging.NullHandler())
 @click.version_option(__version__, prog_name="i2i")
 def cli() -> None:
     """Train image-to-image translators on two folders of images, and use them."""
+    try:
+        os.getcwd()
+    except FileNotFoundError:  # torch's libraries would end the process with a message of their own
+        raise DataError("the current folder has been deleted: change to one that is there, with cd") from None
 
 
 def main() -> NoReturn:
