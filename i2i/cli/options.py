@@ -53,6 +53,20 @@ class Duration(click.ParamType[float]):
         return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}[match[2]]
 
 
+class Bytes(click.ParamType[int]):
+    """Memory like 8GB (of 10^9 bytes), 8GiB (of 2^30) or 6000MB."""
+
+    name = "memory"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """The number of bytes."""
+        match = re.fullmatch(r"(\d{1,6}(?:\.\d{1,3})?) ?([MGT])(i?)B", str(value).strip(), re.IGNORECASE)
+        if match is None or float(match[1]) == 0:
+            self.fail(f"{value!r} is not an amount of memory; write 8GB, 7.5GiB or 6000MB")
+        power = "MGT".index(match[2].upper()) + 2
+        return int(float(match[1]) * (1024 if match[3] else 1000) ** power)
+
+
 class Units(click.ParamType[int | list[int]]):
     """A number of units, e.g. 6, or their indices, e.g. 0,5,9; with a comma, a single number is an index."""
 

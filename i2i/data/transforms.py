@@ -119,9 +119,7 @@ def _named_transform(settings: Mapping[str, Any]) -> A.BasicTransform:
     transform = getattr(A, name, None)
     if not _is_transform(transform):
         names = [each for each, kind in vars(A).items() if _is_transform(kind)]
-        raise ConfigError(
-            f"data.augment: albumentations has no transform of images {name!r}{did_you_mean(name, names)}"
-        )
+        raise ConfigError(f"data.augment: albumentations has no transform {name!r}{did_you_mean(name, names)}")
     known = inspect.signature(transform.__init__).parameters
     for key in parameters:
         if key not in known:

@@ -12,12 +12,13 @@ from i2i.data.images import Pixels
 from i2i.display import tracked, warn
 from i2i.errors import ConfigError, DataError
 from i2i.evaluation.compare import compare
-from i2i.evaluation.evaluate import Request, Subject, domains_of, read_subject, translated, wanted_by
+from i2i.evaluation.evaluate import Request, Subject, on_unseen_images, read_subject, wanted_by
 from i2i.evaluation.evaluated import Evaluated, Figure
 from i2i.evaluation.held_out import HeldOut, Side, Wanted, read_held_out
 from i2i.evaluation.images import ImageSet
 from i2i.evaluation.measure import choose, inputs_in_place_of_outputs, measured
 from i2i.evaluation.metrics.base import Metric
+from i2i.evaluation.outputs import domains_of, translated
 from i2i.evaluation.page import Column, Item, Page, Shown
 from i2i.evaluation.page import Metric as Shownable
 from i2i.inference.sampler import Sampler
@@ -49,6 +50,7 @@ def compare_models(models: Sequence[Path | None], request: Request, direction: s
         ConfigError: translators and samplers together, runs of different data, or a direction that one does not know.
     """
     subjects = [read_subject(model, request.device) for model in models]
+    request = on_unseen_images(request, subjects)
     translators = [subject.model for subject in subjects if isinstance(subject.model, Translator)]
     samplers = [subject.model for subject in subjects if isinstance(subject.model, Sampler)]
     if translators and samplers:

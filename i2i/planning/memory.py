@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -12,9 +12,11 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
-Kind = Literal["weights", "gradients", "optimisers", "moving average", "history", "batch", "activations", "workspace"]
+Kind = Literal[
+    "weights", "gradients", "optimisers", "moving average", "history", "batch", "activations", "workspace", "gaps"
+]
 """What memory is for. ``activations`` are all tensors that are none of the others, gradients on their way included;
-``workspace`` is what operators take while they run."""
+``workspace`` is what an operator takes while it runs, and ``gaps`` what the allocator loses."""
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
 
@@ -34,11 +36,11 @@ class Ledger:
     """Follows the storages that operators make, from their birth to their end.
 
     Args:
-        unit: sizes are rounded up to multiples of this.
+        taken: how many bytes the allocator takes for a storage of so many.
     """
 
-    def __init__(self, unit: int = 1) -> None:
-        self.unit = unit
+    def __init__(self, taken: Callable[[int], int]) -> None:
+        self._taken = taken
         self._sizes: list[int] = []  # by the number of a storage, which it gets at birth
         self._kinds: dict[int, Kind] = {}
         self._changes: list[int] = []  # n: the birth of storage n; ~n: its end
@@ -50,10 +52,11 @@ class Ledger:
             if isinstance(leaf, Tensor):
                 self._number_of(leaf)
 
-    def took(self, size: int) -> None:
+    def worked(self, size: int) -> None:
         """Takes note of ``size`` bytes that an operator took for itself while it ran."""
         if size:
-            number = self._born(size, "workspace")
+            number = self._born(size)
+            self._kinds[number] = "workspace"
             self._changes.append(~number)
 
     def mark(self, kind: Kind, tensors: Iterable[Tensor]) -> None:
@@ -63,21 +66,30 @@ class Ledger:
 
     def now(self) -> int:
         """The bytes that are alive."""
-        return sum(self._sizes[number] for number, _ in self._alive.values())
+        return sum(self._taken(self._sizes[number]) for number, _ in self._alive.values())
+
+    def restart(self) -> None:
+        """Forgets what was before, but for what is still alive."""
+        self._changes = [number for number, _ in self._alive.values()]
 
     def peak(self) -> Peak:
-        """What there was when it was most."""
+        """What there was when it was most, since the last ``restart``."""
         now = most = at = 0
         for moment, change in enumerate(self._changes):
-            now += self._sizes[change] if change >= 0 else -self._sizes[~change]
+            now += self._taken(self._sizes[change]) if change >= 0 else -self._taken(self._sizes[~change])
             if now > most:
                 most, at = now, moment
-        there: set[int] = set()
+        there = set[int]()
         for change in self._changes[: at + 1]:
-            (there.add if change >= 0 else lambda ended: there.discard(~ended))(change)
+            if change >= 0:
+                there.add(change)
+            else:
+                there.discard(~change)
         by_kind: defaultdict[Kind, int] = defaultdict(int)
         for number in there:
-            by_kind[self._kinds.get(number, "activations")] += self._sizes[number]
+            size = self._sizes[number]
+            by_kind[self._kinds.get(number, "activations")] += size
+            by_kind["gaps"] += self._taken(size) - size
         return Peak({kind: by_kind[kind] for kind in KINDS})
 
     def _number_of(self, tensor: Tensor) -> int:
@@ -88,14 +100,17 @@ class Ledger:
             self._alive[key] = number, weakref.ref(storage, lambda _: self._ended(key))
         return self._alive[key][0]
 
-    def _born(self, size: int, kind: Kind | None = None) -> int:
+    def _born(self, size: int) -> int:
         number = len(self._sizes)
-        self._sizes.append(-(-size // self.unit) * self.unit)
-        if kind is not None:
-            self._kinds[number] = kind
+        self._sizes.append(size)
         self._changes.append(number)
         return number
 
     def _ended(self, key: int) -> None:
         number, _ = self._alive.pop(key)
         self._changes.append(~number)
+
+
+def bytes_of(tensor: Tensor) -> int:
+    """The bytes of a tensor's elements."""
+    return tensor.numel() * tensor.element_size()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from i2i.config.schema import Config, to_yaml
+from i2i.config.schema import Config, TrainingConfig, to_yaml
 from i2i.device import peak_memory
 from i2i.display import duration
 from i2i.storage.weights import parameter_count
@@ -12,8 +12,8 @@ from i2i.training.trainer import Trainer
 PROBE_STEPS = 3
 
 
-def describe_run(config: Config) -> list[str]:
-    """The resolved configuration, then networks, data, schedule, memory and time.
+def describe_run(config: Config) -> tuple[TrainingConfig, list[str]]:
+    """How it would train here; and the resolved configuration, then networks, data, schedule, memory and time.
 
     Raises:
         ConfigError, DataError: as training would.
@@ -36,4 +36,4 @@ def describe_run(config: Config) -> list[str]:
     limit = f", stopped after {duration(training.max_time)}" if training.max_time and training.max_time < left else ""
     lines.append(f"{'memory':<18} {peak_memory(trainer.device):.1f} GiB at peak in {PROBE_STEPS} steps")
     lines.append(f"{'time':<18} {seconds:.2f} s a step, {duration(left)} for {trainer.total_steps:,} steps{limit}")
-    return lines
+    return training, lines

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from i2i.cli.ending import DONE, SKIPPED
+from i2i.cli.ending import DONE, SKIPPED, tell
 from i2i.cli.options import SEED, FileName, FilledText, device_option, example, overwrite_option, require_model
 from i2i.display import warn
 from i2i.needs import require_data
@@ -68,5 +68,5 @@ def compare(
     for line in gallery.skipped:
         warn(f"left out: {line}")
     compared = "1 model" if len(models) < 2 else f"{len(models)} models"
-    click.echo(f"{compared}, {len(gallery.page.items)} images ({len(content) / 1e6:.1f} MB): {output}")
+    tell(f"{compared}, {len(gallery.page.items)} images ({len(content) / 1e6:.1f} MB): {output}")
     sys.exit(SKIPPED if gallery.skipped else DONE)

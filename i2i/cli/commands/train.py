@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import shlex
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
 from i2i.cli.ending import DONE, INTERRUPTED, SKIPPED, as_called, stoppable, tell
-from i2i.cli.options import DEVICE, DEVICE_HELP, Duration, FileName, FilledText, example, pass_settings, setting
+from i2i.cli.options import DEVICE, DEVICE_HELP, Bytes, Duration, FileName, FilledText, example, pass_settings, setting
 from i2i.display import say
 from i2i.needs import is_built_in, require_data
 
@@ -65,7 +66,12 @@ if TYPE_CHECKING:
     help="Precision of the computation.",
 )
 @setting("--threads", "training.threads", type=click.IntRange(1), help="Number of CPU threads.  [default: torch's]")
-@click.option("--dry-run", is_flag=True, help="Show settings, data, schedule, memory and time without training.")
+@click.option(
+    "--dry-run",
+    is_flag=True,
+    help="Show settings, data, schedule, memory and time without training; --device cuda then needs no GPU.",
+)
+@click.option("--memory", type=Bytes(), help="With --dry-run: what has to fit into so much memory, e.g. 8GB.")
 @pass_settings
 def train(
     settings: dict[str, Any],
@@ -75,10 +81,13 @@ def train(
     run: Path | None,
     resume: Path | None,
     dry_run: bool,
+    memory: int | None,
 ) -> None:
     """Train a translator, or continue a run."""
     if settings["training.steps"] is not None and settings["training.epochs"] is not None:
         raise click.UsageError("give --steps or --epochs, not both")
+    if memory is not None and not dry_run:
+        raise click.UsageError("--memory goes with --dry-run")
     source = settings["training.start_from"]
     if arch is None and config_file is None and resume is None and not (source is not None and source.is_dir()):
         raise click.UsageError("give --arch (see i2i archs), --from RUN, or --resume to continue a run")
@@ -87,21 +96,21 @@ def train(
         if resume is not None:
             others = {"--arch": arch, "--config": config_file, "--run": run}
             _finish(_resume(resume, settings | others, assignments, dry_run))
-        config = _configure(arch, config_file, settings, assignments)
+        resized = _configure(arch, config_file, settings, assignments)
         if dry_run:
-            from i2i.training.dry_run import describe_run
+            from i2i.planning.report import describe
 
-            tell(*describe_run(config))
+            tell(*describe(resized, memory))
             return
         from i2i.training.start import train as train_run
 
-        _finish(train_run(config, run))
+        _finish(train_run(resized(0), run))
 
 
 def _configure(
     arch: str | None, config_file: Path | None, settings: dict[str, Any], assignments: tuple[str, ...]
-) -> Config:
-    """The configuration of a new run; refuses missing data."""
+) -> Callable[[int], Config]:
+    """The configuration of a new run by image size, that of the options for 0; refuses missing data."""
     named = settings["data.path"]
     if named is not None:
         require_data(named)
@@ -114,12 +123,17 @@ def _configure(
         weight_file(source)
         settings = settings | {"training.start_from": str(source)}
     run = RunFolder(source).read_config() if arch is None and file is None else None
-    config = resolve_config(arch, run=run, file=file, options=settings, assignments=assignments)
+
+    def resized(size: int) -> Config:
+        sized = (*assignments, f"image_size={size}") if size else assignments
+        return resolve_config(arch, run=run, file=file, options=settings, assignments=sized)
+
+    config = resized(0)
     if config.data.a is None:
         require_data(config.data.path)
     if named is None and run is None and is_built_in(config.data.path):
         say(f"no --data given: using the built-in set {config.data.path}")
-    return config
+    return resized
 
 
 def _resume(root: Path, options: dict[str, Any], assignments: tuple[str, ...], dry_run: bool) -> Outcome:
