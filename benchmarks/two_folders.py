@@ -1,4 +1,4 @@
-"""Writes a set of side-by-side images as trainA/, trainB/, testA/ and testB/ of squares, which quality.py measures.
+"""Writes a set of side-by-side images as trainA/, trainB/, testA/ and testB/ of squares.
 
 usage: python benchmarks/two_folders.py DATA --size 128 -o FOLDER
 """

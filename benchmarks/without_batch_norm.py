@@ -3,7 +3,7 @@
 The paper: without batch norm WGAN still makes samples, and the standard GAN fails. Four runs of the recipes ``dcgan``
 and ``wgan`` for the same time each; all that changes is networks.generator.norm, and the discriminator and the critic
 keep their batch norm. Writes the runs, sheet.png (64 samples of each) and figures.json, and prints a JSON line for each
-run: its steps, and the KID of as many samples as there are held-out images, on EfficientNet-Lite0 as in ``kid.py``.
+run: its steps, and the KID of as many samples as there are held-out images, on EfficientNet-Lite0.
 Differs from the paper: figure 6's generator also has the same number of filters in every layer, for which ``dcgan`` has
 no setting, and figure 7's perceptron is left out; widths of 32, 32 pixels and minutes by default, for time.
 
@@ -19,11 +19,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import i2i
-from benchmarks.kid import as_rgb
-from benchmarks.quality import FeatureNet, kernel_distance
 from i2i.data.collection import find_collection
 from i2i.data.images import Pixels, write_image
 from i2i.data.one_domain import read_images
+from i2i.device import resolve_device
+from i2i.evaluation.features.base import find_network
+from i2i.evaluation.images import as_rgb
+from i2i.evaluation.metrics.kernel import kernel_distance
 from i2i.inference.load import load_sampler
 from i2i.inference.views import sheet
 from i2i.lab.drawing import new_figure, to_pixels
@@ -61,15 +63,18 @@ def train(arch: str, norm: str, arguments: argparse.Namespace) -> Path:
 
 def measure(runs: list[Path], arguments: argparse.Namespace) -> tuple[list[Result], list[list[Pixels]]]:
     """The result and the samples of every run."""
-    features, collection = FeatureNet(), find_collection(arguments.data, size=arguments.image_size)
+    network, collection = (
+        find_network("lite0", resolve_device("cpu")),
+        find_collection(arguments.data, size=arguments.image_size),
+    )
     config = load_sampler(runs[0]).config
     (store,) = read_images([collection.test], config.images, config.image_size)
-    truth = features([as_rgb(store[i]) for i in range(len(store))])
+    truth = network.features([as_rgb(store[i]) for i in range(len(store))])
     results, samples = [], []
     for run in runs:
         sampler = load_sampler(run, device="cpu")
         drawn = [as_rgb(pixels) for pixels in sampler.sample(len(store), seed=arguments.seed)]
-        config, kid = sampler.config, round(kernel_distance(features(drawn), truth), 5)
+        config, kid = sampler.config, round(kernel_distance(network.features(drawn), truth).value, 5)
         results.append(Result(config.arch, run.name.partition("-")[2], sampler.step, len(store), kid))
         samples.append(drawn[:SHOWN])
     return results, samples

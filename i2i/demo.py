@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import html
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from i2i.config.resolve import resolve_config
 from i2i.data.builtin import openmoji
 from i2i.data.images import Pixels, list_images, read_image, write_image
 from i2i.display import say
+from i2i.evaluation.evaluate import Request
+from i2i.evaluation.gallery import compare_models
+from i2i.evaluation.page import render
 from i2i.inference.load import load_translator
 from i2i.inference.translate import plan, translate_files
 from i2i.storage.files import write_atomically
@@ -49,7 +51,7 @@ def run_demo(seconds: float, run: Path | None, seed: int) -> Demo:
     columns = (drawings / "testA", output, drawings / "testB")
     sheet, page = folder.root / "contact-sheet.png", folder.root / "index.html"
     write_image(sheet, contact_sheet([[read_image(column / name) for column in columns] for name in chosen]))
-    write_atomically(page, _page(outcome.step, seconds).encode())
+    write_atomically(page, _page(folder.root, outcome.step, seconds).encode())
     return Demo(
         sheet,
         page,
@@ -67,18 +69,13 @@ def contact_sheet(triples: list[list[Pixels]], gap: int = 8) -> Pixels:
     return tile(cells, TRIPLES, gap=gap, frame=gap, background=160, scale=2)
 
 
-def _page(steps: int, seconds: float) -> str:
+def _page(run: Path, steps: int, seconds: float) -> str:
+    shown = compare_models([run], Request(count=60)).page
+    about = (
+        f"A CycleGAN trained for {seconds / 60:g} minutes ({steps:,} steps) on outlines and coloured drawings, without "
+        "being told which belongs to which. Here are drawings that training has not seen: input, ours and truth. "
+        "All translations are in translated/ beside this page, the training's own previews in samples/."
+    )
+    licence = "Drawings: OpenMoji, the open-source emoji and icon project, CC BY-SA 4.0."
     title = "i2i demo: line drawings, coloured"
-    return f"""<!doctype html>
-<html lang="en"><meta charset="utf-8"><title>{html.escape(title)}</title>
-<style>body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 70rem; margin: 2rem auto; padding: 0 1rem }}
-img {{ max-width: 100%; image-rendering: pixelated }}</style>
-<h1>{html.escape(title)}</h1>
-<p>Input | translation | truth, for drawings not used in training. A CycleGAN trained for {seconds / 60:g} minutes
-({steps:,} steps) on outlines and coloured drawings, without knowing which belongs to which.
-All translations are in <a href="translated/">translated/</a>, the previews from training in
-<a href="samples/">samples/</a>.</p>
-<img src="contact-sheet.png" alt="rows of line drawing, translation and true colours">
-<p>Drawings: OpenMoji, the open-source emoji and icon project, CC BY-SA 4.0.</p>
-</html>
-"""
+    return render(replace(shown, title=title, intro=[about], notes=[licence]))

@@ -79,7 +79,7 @@ def tracked(label: str, total: int) -> Callable[[Iterable[Item]], Iterator[Item]
 
     def wrap(items: Iterable[Item]) -> Iterator[Item]:
         console = _terminal()
-        if console is None:
+        if console is None or _others_hidden:
             yield from items
             return
         from rich.progress import TextColumn, TimeRemainingColumn
@@ -117,15 +117,32 @@ class TrainingDisplay:
 
 @contextmanager
 def training_display(total: int) -> Iterator[TrainingDisplay]:
-    """The display of a run of ``total`` steps."""
+    """The display of a run of ``total`` steps, and the only one for the time of the context."""
     console = _terminal()
     if console is None:
         yield TrainingDisplay(None, total)
         return
     from rich.progress import MofNCompleteColumn, TextColumn
 
-    with _bars(console, MofNCompleteColumn(), TextColumn("{task.fields[figures]}")) as progress:
+    with (
+        _alone(),
+        _bars(console, MofNCompleteColumn(), TextColumn("{task.fields[figures]}")) as progress,
+    ):
         yield TrainingDisplay(progress, total)
+
+
+_others_hidden = False
+"""Whether a display is there beside which rich can draw no other."""
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    global _others_hidden
+    _others_hidden = True
+    try:
+        yield
+    finally:
+        _others_hidden = False
 
 
 def duration(seconds: float) -> str:

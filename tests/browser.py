@@ -131,11 +131,12 @@ class Browser:
 
     def box(self, selector: str) -> tuple[float, float, float, float]:
         """Left, top, width and height of an element in the window, once it is scrolled into view."""
-        found = self.ask(
-            f"(() => {{ const element = document.querySelector({json.dumps(selector)});"
-            "element.scrollIntoView({block: 'nearest'}); const box = element.getBoundingClientRect();"
-            "return [box.left, box.top, box.width, box.height]; })()"
-        )
+        element = f"document.querySelector({json.dumps(selector)})"
+        self.ask(f"{element}.scrollIntoView({{block: 'nearest'}})")
+        self._settle()  # what comes into view may take another size
+        self.ask(f"{element}.scrollIntoView({{block: 'nearest'}})")
+        box = f"{element}.getBoundingClientRect()"
+        found = self.ask(f"[{box}.left, {box}.top, {box}.width, {box}.height]")
         left, top, width, height = found
         return left, top, width, height
 

@@ -140,7 +140,8 @@ def is_expected(arch: str, event: Event) -> bool:
     """What may stay on the host: draws of a single number, and RMSprop's count of steps."""
     where = event.functions[-1].rpartition(":")[0] if event.functions else ""
     drawing = arch in DRAWS_ON_HOST and where in ("history.exchange", "cut.updates")
-    return event.kind == "host" and (drawing or (arch in ASKING_RMSPROP and where == "engine._apply"))
+    stepping = arch in ASKING_RMSPROP and where in ("engine._apply", "engine.step_where")
+    return event.kind == "host" and (drawing or stepping)
 
 
 @every_recipe

@@ -39,7 +39,8 @@ def test_help_and_import_wait_for_no_heavy_package() -> None:
 
 def test_the_list_of_commands_cuts_no_line_and_every_command_has_an_example(i2i: Run) -> None:
     assert "..." not in i2i("--help").out.partition("Commands:")[2]
-    for name in ("train", "translate", "sample", "features", "filters", "demo", "import", "export-state", "info"):
+    names = ("train", "translate", "sample", "compare", "features", "filters", "demo", "import", "export-state", "info")
+    for name in names:
         assert f"i2i {name} " in i2i(name, "--help").out.partition("Examples:")[2], name
 
 
@@ -53,6 +54,8 @@ def test_the_list_of_commands_cuts_no_line_and_every_command_has_an_example(i2i:
         (["translate", "nowhere"], "no such file or folder"),
         (["translate", ".", "--model", "nowhere"], "no such run folder or weight file"),
         (["sample", "--model", "nowhere"], "no such run folder or weight file"),
+        (["compare", "nowhere"], "no such run folder or weight file"),
+        (["compare", "--data", "nowhere"], "no such data folder"),
         (["features", "nowhere"], "no such data folder"),
         (["features", "."], "needs sklearn: pip install"),
         (["lab", "nash"], "needs matplotlib: pip install"),
@@ -282,7 +285,10 @@ def test_demo_leaves_a_run_a_contact_sheet_and_a_page(
     assert result.code == 0, result.err
     for name in ("contact-sheet.png", "index.html", "model.safetensors", "config.yaml", "translated/report.json"):
         assert (tmp_path / "demo" / name).is_file()
-    assert "contact-sheet.png" in (tmp_path / "demo/index.html").read_text()
+    page = (tmp_path / "demo/index.html").read_text()
+    assert "i2i demo: line drawings, coloured" in page
+    assert "CC BY-SA 4.0" in page
+    assert page.count('class="shot"') == 180, "60 drawings: input, ours and truth"
     assert result.out.count("i2i ") >= 2
     assert "tensorboard --logdir runs" in result.out
 
@@ -302,6 +308,14 @@ def test_an_output_that_is_full_is_no_traceback() -> None:
     assert result.returncode == 2
     assert result.stderr.count("\n") == 1
     assert "Traceback" not in result.stderr
+
+
+def test_a_current_folder_that_is_gone_is_named(
+    tmp_path: Path, i2i: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    tmp_path.rmdir()
+    assert_refused(i2i("info"), "the current folder has been deleted")
 
 
 def test_the_module_is_the_command() -> None:

@@ -4,17 +4,26 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
+from base64 import b64decode
 from collections.abc import Iterator
+from html import escape, unescape
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from i2i.data.images import Pixels
 from i2i.evaluation.page import Column, Item, Metric, Page, Shown, render
+from i2i.inference.load import load_sampler
+from i2i.training.start import train
 
 from .browser import Browser, browsing, find_browser
+from .conftest import Run, draw, make_set, small_config
+from .toys import assert_refused
 
 HOSTILE = "</script><img src=x onerror=alert(1)>{{ 7 * 7 }}&\"'"
 PSNR = {0: 20.0, 1: 10.0, 2: 30.0, 3: 15.0}
@@ -40,7 +49,9 @@ def two_models(**changes: Any) -> Page:
         Column("truth", "truth"),
     ]
     metrics = [Metric("psnr", "PSNR", "higher", 2), Metric("l1", "L1", "lower", 4)]
-    return Page(**({"title": "two models", "columns": columns, "items": items, "metrics": metrics} | changes))
+    metrics += [Metric(f"none{number}", f"A long title {number}", "higher") for number in range(3)]
+    given = {"title": "two models", "columns": columns, "items": items, "metrics": metrics, "winners": {"psnr": 2}}
+    return Page(**(given | changes))
 
 
 def grids() -> Page:
@@ -65,8 +76,8 @@ def test_every_image_is_in_the_page_with_a_text_and_what_is_not_there_is_said() 
 
 def test_figures_are_in_the_page_and_their_means_in_its_table() -> None:
     html = render(two_models())
-    assert [item["figures"][1] for item in data_of(html)["items"]] == [[PSNR[i], L1[i]] for i in PSNR]
-    assert data_of(html)["items"][3]["figures"][2] == [None, None]
+    assert [item["figures"][1] for item in data_of(html)["items"]] == [[PSNR[i], L1[i], None, None, None] for i in PSNR]
+    assert data_of(html)["items"][3]["figures"][2] == [None] * 5
     means = re.findall(r'<td class="number( best)?">([\d.]+)', html)
     assert means == [
         ("", "5.00"),
@@ -74,7 +85,7 @@ def test_figures_are_in_the_page_and_their_means_in_its_table() -> None:
         ("", "18.75"),
         ("", "0.2500"),
         (" best", "21.00"),
-        (" best", "0.2333"),
+        ("", "0.2333"),
     ]
 
 
@@ -98,6 +109,116 @@ def test_a_page_of_many_pixels_takes_the_smaller_images(monkeypatch: pytest.Monk
     exact = render(page)
     monkeypatch.setattr("i2i.evaluation.page.LOSSLESS_PIXELS", 64 * 64 - 1)
     assert len(render(page)) < len(exact) - 2000
+
+
+@pytest.fixture(scope="module")
+def pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A set of pairs by name, of which four are held out; one of them has a name that is markup."""
+    data = make_set(tmp_path_factory.mktemp("data") / "pairs", trainA=4, trainB=4, testA=3, testB=3)
+    for domain in ("testA", "testB"):
+        draw(data / domain / "<b>&amp;.png", 99 if domain == "testA" else 98)
+    return data
+
+
+@pytest.fixture(scope="module")
+def runs(pairs: Path, labelled_set: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A run of each recipe."""
+    root, made = tmp_path_factory.mktemp("runs"), {}
+    for arch in ("cyclegan", "pix2pix", "cgan"):
+        data = labelled_set if arch == "cgan" else pairs
+        made[arch] = train(small_config(arch, data, "training.steps=1"), root / arch).run.root
+    return made
+
+
+def alternatives(html: str) -> list[str]:
+    return [unescape(text) for text in re.findall(r'<img src="data:[^"]*"[^>]*? alt="([^"]*)"', html)]
+
+
+def test_runs_are_compared_on_the_held_out_images_and_their_truth(
+    i2i: Run, runs: dict[str, Path], pairs: Path, tmp_path: Path
+) -> None:
+    page = tmp_path / "page.html"
+    result = i2i("compare", runs["cyclegan"], runs["pix2pix"], "-o", page, "--device", "cpu")
+    assert (result.code, result.out) == (0, f"2 models, 4 images ({page.stat().st_size / 1e6:.1f} MB): {page}\n")
+    html = page.read_text(encoding="utf-8")
+    names = ["<b>&amp;", "image00", "image01", "image02"]
+    roles = ["input", "by cyclegan", "by pix2pix", "truth"]
+    assert alternatives(html) == [f"{name}, {role}" for name in names for role in roles]
+    assert "<b>" not in html
+    assert "all 4 held-out images" in html
+    data = data_of(html)
+    assert [column["kind"] for column in data["columns"]] == ["input", "model", "model", "truth"]
+    l1 = [metric["name"] for metric in data["metrics"]].index("l1")
+    output, truth = (decoded(html, f"image01, {role}").astype(float) for role in ("by pix2pix", "truth"))
+    assert data["items"][2]["figures"][2][l1] == pytest.approx(np.abs(output - truth).mean() / 255, rel=1e-5)
+    assert data["items"][2]["figures"][3] == [None] * len(data["metrics"])
+    again = i2i("compare", runs["cyclegan"], "-o", page)
+    assert_refused(again, "exists: choose another name")
+    assert page.read_text(encoding="utf-8") == html
+    assert i2i("compare", runs["cyclegan"], runs["pix2pix"], "-o", page, "--device", "cpu", "--overwrite").code == 0
+    assert page.read_text(encoding="utf-8") == html, "the same runs and images give the same page"
+
+
+def test_the_images_shown_are_spread_and_the_page_says_so(i2i: Run, runs: dict[str, Path], tmp_path: Path) -> None:
+    page = tmp_path / "page.html"
+    assert i2i("compare", runs["cyclegan"], "-o", page, "--images", 2, "--unpaired", "--direction", "BtoA").code == 0
+    html = page.read_text(encoding="utf-8")
+    assert alternatives(html) == [
+        f"{name}, {role}" for name in ("<b>&amp;", "image01") for role in ("input", "by cyclegan")
+    ]
+    assert "2 of 4 held-out images, evenly spread" in html
+    assert [metric["name"] for metric in data_of(html)["metrics"]] == ["alignment"]
+
+
+def test_samples_of_a_seed_stand_beside_real_images(i2i: Run, runs: dict[str, Path], tmp_path: Path) -> None:
+    page = tmp_path / "page.html"
+    assert i2i("compare", runs["cgan"], runs["cgan"] / "model.safetensors", "-o", page, "--images", 5).code == 0
+    html = page.read_text(encoding="utf-8")
+    assert len(alternatives(html)) == 5 + 5 + 3
+    assert html.count("<figcaption>red</figcaption>") == 2
+    sampled = list(load_sampler(runs["cgan"], device="cpu").sample(5))
+    found = [decoded(html, f"sample {number}, by {runs['cgan']}/model.safetensors") for number in range(5)]
+    for own, shown in zip(sampled, found, strict=True):
+        np.testing.assert_array_equal(np.broadcast_to(own, shown.shape), shown)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["cyclegan", "cgan"], "compare models of one kind"),
+        (["cyclegan", "--direction", "up"], "direction up: this model has AtoB, BtoA"),
+        (["cyclegan", "pix2pix", "--direction", "BtoA"], "direction BtoA"),
+        (["cgan", "--direction", "AtoB"], "leave out --direction"),
+        (["cyclegan", "--data", "nowhere"], "no such data folder"),
+        (["nowhere"], "no such run folder"),
+    ],
+)
+def test_what_cannot_be_compared_is_said_and_leaves_no_page(
+    i2i: Run, runs: dict[str, Path], tmp_path: Path, arguments: list[str], named: str
+) -> None:
+    page = tmp_path / "page.html"
+    assert_refused(i2i("compare", *(runs.get(argument, argument) for argument in arguments), "-o", page), named)
+    assert_refused(i2i("compare", runs["cyclegan"], "-o", tmp_path / "page.png"), "end the name in .html")
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_image_that_cannot_be_read_is_named_and_the_others_are_shown(
+    i2i: Run, runs: dict[str, Path], pairs: Path, tmp_path: Path
+) -> None:
+    data = Path(shutil.copytree(pairs, tmp_path / "pairs"))
+    (data / "testA/image01.png").write_text("no image")
+    result = i2i("compare", runs["cyclegan"], "--data", data, "-o", tmp_path / "page.html")
+    assert result.code == 1
+    assert "left out: " in result.err
+    assert "image01.png: not an image" in result.err
+    assert "image01" not in (tmp_path / "page.html").read_text(encoding="utf-8")
+
+
+def decoded(html: str, alternative: str) -> Pixels:
+    """The pixels of the image with this text."""
+    found = re.search(rf'<img src="data:image/webp;base64,([^"]*)"[^>]*? alt="{re.escape(escape(alternative))}"', html)
+    assert found is not None
+    return np.asarray(Image.open(BytesIO(b64decode(found[1]))))
 
 
 SCREENS = pytest.mark.parametrize(("width", "height"), [(390, 844), (1400, 900)])
@@ -139,6 +260,8 @@ def brightness(browser: Browser) -> int:
 @DARK
 def test_the_page_fits_its_screen_and_follows_the_system_and_the_reader(shown: Browser, width: int, dark: bool) -> None:
     assert shown.ask("document.documentElement.scrollWidth") <= width
+    table = "document.querySelector('.summary .scrolls')"
+    assert width < 500 or shown.ask(f"{table}.scrollWidth <= {table}.clientWidth"), "the table fits a wide screen"
     assert (brightness(shown) < 128) == dark
     assert shown.ask("document.title") == HOSTILE
     images = "[...document.querySelectorAll('main img')]"
@@ -193,7 +316,7 @@ def test_an_image_opens_large_and_keys_lead_to_the_others(shown: Browser, width:
     assert shown.ask("document.querySelector('#left').alt") == "image3, input", "there is no image by two"
     shown.press("ArrowUp")
     assert shown.ask("document.querySelector('#left').alt") == "image3, truth"
-    assert "A · one\t15.00\t0.3000" in text(shown, "#viewer-figures")
+    assert "A · one\t15.00\t0.3000\t" in text(shown, "#viewer-figures")
     rendering = "getComputedStyle(document.querySelector('#left')).imageRendering"
     assert shown.ask(rendering) == "pixelated"
     shown.press("s")

@@ -445,17 +445,36 @@ def test_a_run_that_stops_itself_names_the_way_on(toy_set: Path, tmp_path: Path,
     result = i2i(*small_arguments("cyclegan", toy_set, run), *options)
     assert result.code == 3
     last = result.err.splitlines()[-1]
-    assert re.search(r"error: the generator's (loss|gradient).* in step 2; no checkpoint was written yet", last)
-    command = re.search(r"i2i (train .*) \(docs", last)
-    assert command is not None
-    again = i2i(*shlex.split(command[1]), "--run", tmp_path / "again", "--set", "optimizers.generator.lr=1e-4")
+    assert re.search("error: the generator's (loss|gradient).* in step 2; no checkpoint was written yet", last), last
+    again = i2i(*way_on(last), "--run", tmp_path / "again", "--set", "optimizers.generator.lr=1e-4")
     assert again.code == 0, again.err
-    kept = load_weights(RunFolder(run).model)
-    assert kept.step == 1
-    assert all(weight.isfinite().all() for weight in kept.tensors.values())
+    assert "cpu in fp32" in again.err
+    weights = load_weights(RunFolder(run).model)
+    assert weights.step == 1
+    assert all(weight.isfinite().all() for weight in weights.tensors.values())
     verdict = i2i("doctor", run)
     assert verdict.code == 1
     assert "SIGN  health/not_finite_generator" in verdict.out
+
+
+def test_the_way_on_starts_from_the_last_good_checkpoint(toy_set: Path, tmp_path: Path, i2i: Run) -> None:
+    def spoil(trainer: Trainer) -> None:
+        trainer.method.augmentation = lambda images: images * torch.nan
+
+    config = small_config("cyclegan", toy_set, "training.checkpoint_seconds=0")
+    callback = Callback(lambda position: position.step == 3, spoil)
+    with pytest.raises(TrainingStopped, match=r"the generator's loss gan_A .* in step 4; .*step-00000003") as stop:
+        train(config, tmp_path / "run", callbacks=[callback])
+    again = i2i(*way_on(str(stop.value)), "--run", tmp_path / "again")
+    assert again.code == 0, again.err
+    assert f"from {tmp_path / 'run'}: generator_AtoB" in again.err
+
+
+def way_on(message: str) -> list[str]:
+    """The command that a message ends with."""
+    command = re.search(r"i2i (train .*) \(docs", message)
+    assert command is not None, message
+    return shlex.split(command[1])
 
 
 # The command.

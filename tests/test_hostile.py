@@ -96,7 +96,7 @@ CONFIGS = [
     Case("pipe", of_pipe, 2, "pipe: not a regular file"),
     Case("device", named(*TRAIN, "--config", "/dev/zero"), 2, "/dev/zero: not a regular file"),
     Case("folder", of_folder, 2, "c.yaml: not a regular file"),
-    Case("100 MB", of_sparse, 2, "c.yaml: larger than 1 MiB"),
+    Case("100 MB", of_sparse, 2, "c.yaml: more than 1,048,576 bytes"),
     Case("missing", named(*TRAIN, "--config", "c.yaml"), 2, "c.yaml: No such file"),
     Case("two documents", settings("image_size: 32\n---\nimage_size: 64"), 2, "line 2: but found another document"),
     Case("list", settings("[1, 2]"), 2, "c.yaml is not a mapping of settings"),
@@ -141,7 +141,7 @@ SETTINGS = [
     Case("check size", named("data", "check", "openmoji", "--size", 10**9), 2, "'--size': 1000000000 is not in"),
     Case("threads", named(*TRAIN, "--threads", 10**30), 2, "training.threads"),
     Case("time", named(*TRAIN, "--max-time", "9" * 400), 2, "is not a time"),
-    Case("augment: Compose", assigned("data.augment=[{name: Compose}]"), 2, "no transform of images 'Compose'"),
+    Case("augment: Compose", assigned("data.augment=[{name: Compose}]"), 2, "no transform 'Compose'"),
     Case("augment: code", assigned("data.augment=[{name: Lambda, image: print}]"), 2, "data.augment"),
 ]
 

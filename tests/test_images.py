@@ -9,6 +9,8 @@ import pytest
 from PIL import Image
 
 from i2i.data.images import is_image, list_images, read_image, write_image
+from i2i.data.layout import ImageFile
+from i2i.data.store import Loading
 from i2i.errors import DataError
 
 from .conftest import draw
@@ -107,3 +109,68 @@ def test_folders_are_walked_and_hidden_files_left_out(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(b"")
     assert [path.name for path in list_images(tmp_path)] == ["b.PNG", "a.Jpeg"]
     assert not is_image(Path("x.gif"))
+
+
+def test_the_header_decides_whether_an_image_is_too_large(tmp_path: Path) -> None:
+    path = draw(tmp_path / "a.png", 0)
+    assert read_image(path, max_pixels=480).shape == (20, 24, 3)
+    path.write_bytes(path.read_bytes()[:60])  # no pixel is there
+    with pytest.raises(DataError, match=r"a\.png: 24x20 = 480 pixels are more than the 479 .*--max-pixels"):
+        read_image(path, max_pixels=479)
+
+
+@pytest.mark.parametrize("suffix", ["png", "webp", "tiff", "bmp"])
+def test_more_pixels_than_pillow_allows_are_read_where_they_are_asked_for(
+    tmp_path: Path, suffix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("i2i.data.images.MAX_PIXELS", 100)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    path = draw(tmp_path / f"a.{suffix}", 0)
+    with pytest.raises(DataError, match="480 pixels are more than the 100"):
+        read_image(path, max_pixels=100)
+    assert read_image(path, max_pixels=480).shape == (20, 24, 3)
+
+
+def test_the_content_decides_the_format(tmp_path: Path) -> None:
+    first = draw(tmp_path / "a.png", 0)
+    first.rename(tmp_path / "a.jpg")
+    np.testing.assert_array_equal(read_image(tmp_path / "a.jpg"), read_image(draw(tmp_path / "a.png", 0)))
+
+
+def test_the_first_image_of_a_camera_file_is_read_without_a_word(tmp_path: Path) -> None:
+    images = [Image.fromarray(read_image(draw(tmp_path / f"{number}.png", number))) for number in range(2)]
+    images[0].save(tmp_path / "one.jpg", quality=95)
+    images[0].save(tmp_path / "two.jpg", format="MPO", save_all=True, append_images=images[1:], quality=95)
+    np.testing.assert_array_equal(read_image(tmp_path / "two.jpg"), read_image(tmp_path / "one.jpg"))
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "I;16"])
+def test_large_images_become_the_same_strip_by_strip(
+    tmp_path: Path, mode: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    random = np.random.default_rng(0)
+    image = Image.fromarray(random.integers(0, 256, (13, 7, 4), np.uint8))
+    if mode == "I;16":
+        image = Image.fromarray(random.integers(0, 65536, (13, 7), np.uint16))
+    elif mode in ("LA", "RGBA"):
+        image = image.convert(mode)
+    else:
+        image = image.convert("RGB").convert(mode)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    path = tmp_path / "a.tiff"
+    image.save(path, exif=exif)
+    whole = [read_image(path, channels, (1, 2, 3)) for channels in (1, 3, 4)]
+    monkeypatch.setattr("i2i.data.images.STRIP_PIXELS", 30)
+    monkeypatch.setattr("i2i.data.images.LARGE_PIXELS", 50)
+    for pixels, channels in zip(whole, (1, 3, 4), strict=True):
+        assert pixels.shape == (7, 13, channels)
+        np.testing.assert_array_equal(read_image(path, channels, (1, 2, 3)), pixels)
+
+
+def test_an_image_that_would_grow_without_bounds_is_named(tmp_path: Path) -> None:
+    Image.new("L", (1, 60_000)).save(tmp_path / "a.png")
+    image = ImageFile(tmp_path / "a.png")
+    with pytest.raises(DataError, match=r"a\.png: 1x60,000 pixels would become 64x3,840,000.*data\.fit=square"):
+        Loading(1, 64, "shorter", (255, 255, 255)).read(image)
+    assert Loading(1, 64, "square", (255, 255, 255)).read(image).shape == (64, 64, 1)

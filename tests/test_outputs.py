@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -289,11 +290,11 @@ def test_samples_and_experiments_replace_nothing_unless_asked(tmp_path: Path, ge
     folder = draw(tmp_path / "folder/00000.png", 0)
     lab = draw(tmp_path / "lab/nash.png", 0)
     assert_refused(i2i("lab", "nash", "-o", lab.parent), "nash.png exists", "--overwrite")
-    sample = ("sample", "--model", generative, "--count", 2)
+    sample = ("sample", "--model", generative)
     for command, own in (
-        ((*sample, "-o", photo), photo),
+        ((*sample, "--count", 2, "-o", photo), photo),
         ((*sample, "-o", tmp_path / "mine.png", "--walk", 2), gif),
-        ((*sample, "-o", folder.parent), folder),
+        ((*sample, "--count", 2, "-o", folder.parent), folder),
     ):
         before = own.read_bytes()
         assert_refused(i2i(*command), "exists", "--overwrite")
@@ -335,3 +336,24 @@ def test_two_processes_share_the_files_and_give_what_one_gives(
     assert result.returncode == 0, result.stderr
     assert result.stdout.count("drew 5 images") == 1
     assert contents(tmp_path / "drawn-by-two") == contents(tmp_path / "drawn")
+
+
+def test_a_process_whose_partner_has_been_killed_says_so(tmp_path: Path, run: Path, i2i: Run) -> None:
+    """Also where no launcher ends it with the other."""
+    command = ["translate", str(photos(tmp_path / "in", 40)), "--model", str(run), "-o", str(tmp_path / "out")]
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = str(server.getsockname()[1])
+    place = os.environ | {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    first, second = (
+        subprocess.Popen([sys.executable, "-m", "i2i", *command], env=place | {"RANK": rank}, stderr=subprocess.PIPE)
+        for rank in "01"
+    )
+    while not (tmp_path / "out" / LOCK).exists() and first.poll() is None:
+        time.sleep(0.002)
+    first.kill()
+    first.communicate()
+    said = second.communicate(timeout=120)[1].decode()
+    assert second.returncode == 2, said
+    assert said.splitlines()[-1] == "error: another process of this command has ended: repeat the command to continue"
+    assert "Traceback" not in said
+    assert i2i(*command).code == 0

@@ -274,5 +274,5 @@ def test_samples_have_standing_statistics(labelled_set: Path, tmp_path: Path) ->
 @pytest.mark.parametrize("arch", ["pix2pix", "gan"])
 def test_standing_statistics_need_a_generator_that_can_have_them(arch: str) -> None:
     config = resolve_config(arch, assignments=["inference.statistics=standing"])
-    with pytest.raises(ConfigError, match="have batch norm: set it to running"):
+    with pytest.raises(ConfigError, match="with batch norm: set it to running"):
         check_buildable(config)

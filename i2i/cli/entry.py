@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import importlib
+import logging
+import os
 import pkgutil
 import sys
+import warnings
 from collections.abc import Iterator
 from typing import NoReturn
 
@@ -13,20 +16,29 @@ import click
 from i2i.cli import commands
 from i2i.cli.ending import DONE, INTERRUPTED, WRONG_INPUT, fail
 from i2i.display import on_terminal
-from i2i.errors import UserError
+from i2i.errors import DataError, UserError
 from i2i.version import __version__
+
+logging.getLogger("PIL").addHandler(logging.NullHandler())
+"""What Pillow logs of a damaged image stands in the error that names it."""
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="i2i")
 def cli() -> None:
     """Train image-to-image translators on two folders of images, and use them."""
+    try:
+        os.getcwd()
+    except FileNotFoundError:  # torch's libraries would end the process with a message of their own
+        raise DataError("the current folder has been deleted: change to one that is there, with cd") from None
 
 
 def main() -> NoReturn:
     """Runs the command. Errors that a user can cause become one line and an exit code, never a traceback."""
     try:
-        with on_terminal():
+        with on_terminal(), warnings.catch_warnings():
+            # Of what is odd in the metadata of an image, which is read or refused all the same.
+            warnings.filterwarnings("ignore", module=r"PIL\.")
             result = cli.main(standalone_mode=False)
     except click.exceptions.Abort:
         fail("interrupted", INTERRUPTED)

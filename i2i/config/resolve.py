@@ -16,9 +16,9 @@ from i2i.config import yaml_text
 from i2i.config.components import Component, without
 from i2i.config.explain import explain, shown
 from i2i.config.schema import Config, DataConfig, ModelConfig, OptimizerConfig, Section
-from i2i.errors import ConfigError, DataError, did_you_mean
+from i2i.data.bounds import read_regular
+from i2i.errors import ConfigError, did_you_mean
 from i2i.shipped import shipped
-from i2i.storage.files import read_text
 
 LARGEST_FILE = 2**20
 """Bytes of a file of settings."""
@@ -51,11 +51,10 @@ def read_config(path: Path) -> dict[str, Any]:
         ConfigError: the file is missing, no regular file, too large or not a YAML mapping.
     """
     try:
-        text = read_text(path, LARGEST_FILE)
-    except DataError as error:
-        raise ConfigError(f"cannot read the configuration {error}") from None
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"cannot read the configuration {path}: {error}") from None
+        text = read_regular(path, LARGEST_FILE).decode()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ConfigError(f"cannot read the configuration {path}: {reason}") from None
     return _parse_yaml(text, str(path))
 
 

@@ -249,6 +249,33 @@ class HealthConfig(Section):
     every: Count = 250
 
 
+class EvaluationConfig(Section):
+    """Evaluation during training, on held-out images.
+
+    ``every`` so many steps, and at the end; None: not at all. ``metrics``: those of ``i2i evaluate``. ``images``: at
+    most so many, of the half of the held-out images that weights are chosen on. ``watch``: the metric whose best
+    weights are kept; of several directions the mean counts. ``patience``: the run ends when it has not become better in
+    so many evaluations. ``features``: the feature network of metrics that need one.
+    """
+
+    every: Count | None = None
+    metrics: tuple[str, ...] = ("l1", "ssim", "swd", "alignment")
+    images: Many = 64
+    watch: str | None = None
+    patience: Count | None = None
+    features: str | None = None
+
+    @model_validator(mode="after")
+    def _watches_what_is_measured(self) -> Self:
+        if self.watch is not None and self.every is None:
+            raise ValueError("evaluation.watch would have no effect; give evaluation.every")
+        if self.watch is not None and self.watch not in self.metrics:
+            raise ValueError(f"evaluation.watch {self.watch} is none of evaluation.metrics: {', '.join(self.metrics)}")
+        if self.patience is not None and self.watch is None:
+            raise ValueError("evaluation.patience would have no effect; give evaluation.watch")
+        return self
+
+
 class InferenceConfig(Section):
     """What layers that are random or see a batch do at inference; the weight file carries it.
 
@@ -292,6 +319,7 @@ class Config(Section):
     optimizers: dict[str, OptimizerConfig]
     training: TrainingConfig
     health: HealthConfig = HealthConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
     inference: InferenceConfig = InferenceConfig()
 
     @model_validator(mode="after")

@@ -45,9 +45,10 @@ def read_regular(path: Path, limit: int) -> bytes:
         OSError: as ``open_regular``, or it has more than ``limit`` bytes.
     """
     with open_regular(path) as file:
-        if os.fstat(file.fileno()).st_size > limit:
+        size = os.fstat(file.fileno()).st_size
+        if size > limit:
             raise OSError(errno.EFBIG, f"more than {limit:,} bytes", str(path))
-        return file.read(limit)
+        return file.read(size)
 
 
 def _require_regular(status: os.stat_result, path: Path) -> None:

@@ -59,8 +59,10 @@ def _array(content: BufferedIOBase, most: int) -> Pixels:
     length = math.prod(shape)
     if length + shape[0] * BYTES_OF_AN_IMAGE > MAX_ARRAY_BYTES:
         raise ValueError(f"its head promises {' x '.join(f'{side:,}' for side in shape)} bytes, and that is too large")
-    if not length or length > most:
-        raise ValueError(f"its head promises {length:,} bytes")
+    if not length:
+        raise ValueError("its head says that it is empty")
+    if length > most:
+        raise ValueError(f"its head promises {length:,} bytes, more than it can hold")
     pixels = np.empty(length, np.uint8)
     if content.readinto(pixels.data) < length or content.read(1):
         raise ValueError(f"it does not have the {length:,} bytes that its head promises")

@@ -14,7 +14,6 @@ import numpy as np
 from i2i.data.bounds import MAX_ARRAY_BYTES, read_regular
 from i2i.data.images import Pixels
 from i2i.errors import DataError
-from i2i.storage.files import read_text
 
 SIDE = 32
 PIXELS = 3 * SIDE * SIDE
@@ -50,9 +49,10 @@ def read_names(path: Path) -> tuple[str, ...]:
         DataError: no such file, or no names in it.
     """
     try:
-        lines = read_text(path, MAX_NAMES_BYTES).splitlines()
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path}: the names of the labels cannot be read ({error})") from None
+        lines = read_regular(path, MAX_NAMES_BYTES).decode().splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise DataError(f"{path}: the names of the labels cannot be read ({reason})") from None
     names = tuple(line.strip() for line in lines if line.strip())
     if len(set(names)) != len(names) or not names:
         raise DataError(f"{path} does not hold the names of the labels, one in a line")

@@ -118,10 +118,8 @@ def _named_transform(settings: Mapping[str, Any]) -> A.BasicTransform:
     name, parameters = settings["name"], {key: value for key, value in settings.items() if key != "name"}
     transform = getattr(A, name, None)
     if not _is_transform(transform):
-        known = [each for each, kind in vars(A).items() if _is_transform(kind)]
-        raise ConfigError(
-            f"data.augment: albumentations has no transform of images {name!r}{did_you_mean(name, known)}"
-        )
+        names = [each for each, kind in vars(A).items() if _is_transform(kind)]
+        raise ConfigError(f"data.augment: albumentations has no transform {name!r}{did_you_mean(name, names)}")
     known = inspect.signature(transform.__init__).parameters
     for key in parameters:
         if key not in known:

@@ -1,19 +1,20 @@
-"""Distances between sets of points."""
+"""Euclidean distances between sets of points."""
 
 from __future__ import annotations
 
-import numpy as np
+import torch
 
 from i2i.evaluation.images import Values
 
 
-def squared_distances(a: Values, b: Values) -> Values:
-    """Squared Euclidean distances of (n, D) and (m, D): (n, m), at least 0."""
-    squares = np.square(a).sum(1)[:, None] + np.square(b).sum(1) - 2 * (a @ b.T)
-    return np.asarray(np.maximum(squares, 0), np.float64)  # below 0 by rounding alone
+def distances(a: Values, b: Values) -> Values:
+    """The distances of (n, D) and (m, D): (n, m)."""
+    found: Values = torch.cdist(torch.from_numpy(a), torch.from_numpy(b)).numpy()
+    return found
 
 
 def nearest(a: Values, b: Values, chunk: int = 1024) -> Values:
     """The distance of each of (n, D) to the nearest of (m, D): (n,)."""
-    parts = [squared_distances(a, b[start : start + chunk]).min(1) for start in range(0, len(b), chunk)]
-    return np.sqrt(np.min(parts, axis=0))
+    parts = torch.split(torch.from_numpy(b), chunk)
+    found: Values = torch.stack([torch.cdist(torch.from_numpy(a), part).amin(1) for part in parts]).amin(0).numpy()
+    return found

@@ -4,38 +4,33 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
+from typing import Literal
 
-from i2i.batch import Domain, Needs
+from i2i.batch import Needs
 from i2i.config.explain import leaves
 from i2i.config.schema import Config, DataConfig, Device
-from i2i.data.images import Pixels
-from i2i.device import is_out_of_memory, resolve_device
-from i2i.display import tracked, warn
-from i2i.errors import ConfigError, DataError
+from i2i.device import resolve_device
+from i2i.display import warn
+from i2i.errors import ConfigError
 from i2i.evaluation.compare import compare
 from i2i.evaluation.cost import made
 from i2i.evaluation.evaluated import Evaluated
-from i2i.evaluation.features.base import FeatureNetwork, find_network, require_impartial
-from i2i.evaluation.held_out import HeldOut, PartName, Side, Wanted, read_held_out
-from i2i.evaluation.images import ImageSet
+from i2i.evaluation.features.base import FeatureNetwork, default_network, find_network, require_impartial
+from i2i.evaluation.held_out import Half, HeldOut, PartName, Wanted, read_held_out, whereabouts
 from i2i.evaluation.measure import choose, inputs_in_place_of_outputs, measured, real_in_place_of_outputs
 from i2i.evaluation.metrics.base import Metric
+from i2i.evaluation.outputs import directions_of, held_against, outputs_of
 from i2i.evaluation.report import Evaluation, Figures, Part, Range, Report
 from i2i.inference.load import load
 from i2i.inference.sampler import Sampler
-from i2i.inference.translate import BATCH_PIXELS
 from i2i.inference.translator import Translator
 from i2i.methods.base import Method
-from i2i.methods.translation import B_TO_A
 from i2i.storage.runs import RunFolder, weight_file
 
-PLACE = {"path", "a", "b", "test_a", "test_b", "held_out"}
-SAMPLES = "samples"
-"""What the direction of images from noise is called."""
 NOT_THE_RECIPE = (
     *("training.seed", "training.device", "training.threads", "data.path", "data.a", "data.b", "data.test_a"),
     *("data.test_b", "data.workers", "data.memory_gib", "training.log_every", "training.sample_every"),
@@ -56,6 +51,7 @@ class Request:
         task: a judge that is trained on the spot, for one task.
         count: how many held-out images at most, evenly spread.
         pairs: whether partners are looked for by name.
+        half: the half of the held-out images; weights that were chosen on one are reported on the other.
         seed: decides samples, patches, shuffles, resampling and the networks that are trained on the spot.
         device: where to compute.
     """
@@ -67,22 +63,32 @@ class Request:
     task: str | None = None
     count: int = 1000
     pairs: bool = True
+    half: Half = "all"
     seed: int = 0
     device: Device = "auto"
 
 
 @dataclass(frozen=True)
 class Subject:
-    """A model that is evaluated, and the run that it is from, where that is known."""
+    """A model that is evaluated, and the run that it is from, where that is known.
+
+    ``which``: of a run that watches a metric, whether these are its best or its last weights.
+    """
 
     file: Path
     model: Translator | Sampler
     run: Config | None
+    which: Literal["", "best", "last"] = ""
 
     @property
     def title(self) -> str:
         """What tells it from others."""
-        return self.file.parent.name if self.run is not None else self.file.stem
+        return f"{self.file.parent.name} {self.which}".strip() if self.run is not None else self.file.stem
+
+    @property
+    def watched(self) -> bool:
+        """Whether its run has chosen weights on a part of the held-out images."""
+        return self.run is not None and self.run.evaluation.watch is not None
 
     @property
     def needs(self) -> Needs:
@@ -92,7 +98,7 @@ class Subject:
     @property
     def directions(self) -> tuple[str, ...]:
         """What is evaluated of it."""
-        return self.model.directions if isinstance(self.model, Translator) else (SAMPLES,)
+        return directions_of(self.model)
 
 
 def evaluate(models: Sequence[str | Path | None], request: Request) -> Report:
@@ -108,23 +114,35 @@ def evaluate(models: Sequence[str | Path | None], request: Request) -> Report:
         ConfigError: no such metric, task, network or device; or a model that cannot be evaluated.
     """
     metrics = choose(request.metrics, request.task)
-    subjects = [read_subject(model, request.device) for model in models]
+    subjects = [subject for model in models for subject in _best_and_last(model, request.device)]
+    request = on_unseen_images(request, subjects)
     network = _network(metrics, request)
     if network is not None:
         for subject in subjects:
             require_impartial(network, subject.model.config)
     sets: dict[Wanted, HeldOut] = {}
-    benches: dict[tuple[Wanted, str], Bench] = {}
+    benches: dict[tuple[int, str], Bench] = {}
     for subject in subjects:
         wanted = wanted_by(subject, request)
         if wanted not in sets:
-            sets[wanted] = read_held_out(wanted)
+            sets[wanted] = _known(wanted, read_held_out(wanted), sets)
+        held_out = sets[wanted]
         for direction in subject.directions:
-            bench = benches.setdefault((wanted, direction), Bench(sets[wanted], wanted, direction, metrics, request))
+            bench = benches.setdefault((id(held_out), direction), Bench(held_out, wanted, direction, metrics, request))
             bench.add(subject, network)
     skipped = list(dict.fromkeys(line for bench in benches.values() for line in bench.finish()))
     about = None if network is None else (network.label, network.sha256)
     return Report([bench.part for bench in benches.values()], about, request.seed, skipped)
+
+
+def _known(wanted: Wanted, found: HeldOut, sets: Mapping[Wanted, HeldOut]) -> HeldOut:
+    """``found``, or what was read before where it is the same: paired and unpaired recipes share a table."""
+    for other, known in sets.items():
+        same_images = (known.title, known.digest) == (found.title, found.digest)
+        same_pairs = (known.paired, known.trains_in_pairs) == (found.paired, found.trains_in_pairs)
+        if same_images and same_pairs and (other.images, other.image_size) == (wanted.images, wanted.image_size):
+            return known
+    return found
 
 
 class Bench:
@@ -133,28 +151,15 @@ class Bench:
     def __init__(
         self, held_out: HeldOut, wanted: Wanted, direction: str, metrics: Sequence[Metric], request: Request
     ) -> None:
-        source, target = domains_of(direction, held_out)
-        self._source = None if source is None else held_out.sides[source]
-        self._target: Side = held_out.sides[target]
         self._metrics, self._request, self._named = metrics, request, request.metrics is not None
         self._last: Evaluated | None = None
         self.part = Part(direction, wanted.image_size, held_out, {})
 
     def add(self, subject: Subject, network: FeatureNetwork | None) -> None:
         """Makes the outputs of a model and measures them."""
-        held, model, part = self.part.held_out, subject.model, self.part
-        direction = None if self._source is None else part.direction
-        outputs, cost = made(model, direction, lambda: self._outputs(model, direction))
-        images = Evaluated(
-            outputs=outputs,
-            target=self._target.images,
-            sources=None if self._source is None else self._source.images,
-            truth=self._target.images if held.paired else None,
-            training=self._target.training,
-            training_sources=self._source.training if self._source is not None and held.trains_in_pairs else None,
-            network=network,
-            seed=self._request.seed,
-        )
+        model, part, seed = subject.model, self.part, self._request.seed
+        outputs, cost = made(model, part.direction, lambda: outputs_of(model, part.direction, part.held_out, seed))
+        images = held_against(outputs, part.direction, part.held_out, network, seed)
         figures = measured(self._metrics, images, named=self._named, unavailable=part.unavailable)
         run = subject.run
         part.models.append(
@@ -165,21 +170,12 @@ class Bench:
                 arch=model.config.arch,
                 step=model.step,
                 seed=None if run is None else run.training.seed,
-                family=None if run is None else _family(run),
+                family=None if run is None else f"{_family(run)} {subject.which}".strip(),
                 figures=figures,
                 cost=cost,
             )
         )
         self._last = images
-
-    def _outputs(self, model: Translator | Sampler, direction: str | None) -> ImageSet:
-        if isinstance(model, Translator):
-            sources = self._target if self._source is None else self._source
-            return ImageSet(translated(model, sources.images, direction), sources.images.labels)
-        count = len(self._target.images)
-        labels = model.labels_for(range(count)) if self.part.held_out.labels else None
-        drawn = tracked("sampling", count)(model.sample(count, seed=self._request.seed))
-        return ImageSet(list(drawn), () if labels is None else labels.tolist())
 
     def finish(self) -> list[str]:
         """Measures what stands beside the models, and compares them; returns what was skipped, a line each."""
@@ -188,6 +184,7 @@ class Bench:
             raise ValueError("no model was added")
         by_title = {metric.title(images): metric for metric in self._metrics}
         part.lower_is_better = {title for title, metric in by_title.items() if metric.lower_is_better}
+        part.unranked = {title for title, metric in by_title.items() if not metric.ranks}
         part.cautions = {
             title: caution
             for title, metric in by_title.items()
@@ -207,7 +204,7 @@ class Bench:
             part.n["training"] = len(images.training)
         for title, metric in by_title.items():
             own = [model.figures[title] for model in part.models if title in model.figures]
-            if len(own) == len(part.models):
+            if metric.ranks and len(own) == len(part.models):
                 pairs = combinations(range(len(own)), 2)
                 part.comparisons += [compare(metric, title, own, a, b, self._request.seed) for a, b in pairs]
         part.ranges = _ranges(part.models)
@@ -220,31 +217,6 @@ class Bench:
         return own
 
 
-def translated(model: Translator, images: Sequence[Pixels], direction: str | None) -> list[Pixels]:
-    """The translations of images (H, W, C); neighbours of equal shape go through the network together.
-
-    Raises:
-        DataError: not enough memory.
-    """
-    batches: list[list[Pixels]] = []
-    for pixels in images:
-        last = batches[-1] if batches else []
-        area = pixels.shape[0] * pixels.shape[1]
-        if not last or last[0].shape != pixels.shape or (len(last) + 1) * area > BATCH_PIXELS:
-            batches.append(last := [])
-        last.append(pixels)
-    outputs: list[Pixels] = []
-    for batch in tracked("translating", len(batches))(batches):
-        try:
-            outputs += model.translate_pixels(batch, direction)
-        except RuntimeError as error:
-            if not is_out_of_memory(error):
-                raise
-            height, width = batch[0].shape[:2]
-            raise DataError(f"not enough memory for images of {width}x{height} on {model.device.type}") from None
-    return outputs
-
-
 def read_subject(model: str | Path | None, device: Device) -> Subject:
     """Loads a model that is evaluated; errors as ``evaluate``."""
     file = weight_file(model)
@@ -255,10 +227,26 @@ def read_subject(model: str | Path | None, device: Device) -> Subject:
     return Subject(file, loaded, run.read_config() if run.config.is_file() else None)
 
 
+def on_unseen_images(request: Request, subjects: Sequence[Subject]) -> Request:
+    """The request, on the half of the held-out images on which no run of ``subjects`` has chosen its weights."""
+    watched = request.split == "test" and any(subject.watched for subject in subjects)
+    return replace(request, half="reporting") if watched else request
+
+
+def _best_and_last(model: str | Path | None, device: Device) -> list[Subject]:
+    """A model; of a run that watches a metric, its best and its last weights."""
+    subject = read_subject(model, device)
+    run = RunFolder(subject.file.parent)
+    if subject.file != run.best or (model is not None and not Path(model).is_dir()):
+        return [subject]
+    return [replace(subject, which="best"), replace(read_subject(run.model, device), which="last")]
+
+
 def _network(metrics: Sequence[Metric], request: Request) -> FeatureNetwork | None:
     if not any("network" in metric.needs for metric in metrics):
         return None
-    network = find_network(request.features, resolve_device(request.device))
+    device = resolve_device(request.device)
+    network = default_network(device) if request.features is None else find_network(request.features, device)
     if network is None:
         warn("no feature network: KID, precision and recall need one; pip install 'i2i[eval]'")
     return network
@@ -268,31 +256,23 @@ def wanted_by(subject: Subject, request: Request) -> Wanted:
     """The held-out images that a model is evaluated on; errors as ``evaluate``."""
     config = subject.model.config
     if request.data is not None:
-        place = {"path": request.data}
+        data = DataConfig(path=request.data)
     elif subject.run is not None:
         subject.run.data.require_there()
-        place = subject.run.data.model_dump(include=PLACE)
+        data = subject.run.data
     else:
         raise ConfigError(f"{subject.file} does not say where its data lies: add --data FOLDER")
-    # Of the settings of data those alone that say which images: models of different recipes see the same.
-    data = DataConfig(**place, load_size=config.image_size).absolute()
     return Wanted(
-        data=data,
+        data=whereabouts(data, config.image_size),
         images=config.images,
         image_size=config.image_size,
         needs=subject.needs,
         split=request.split,
         count=request.count,
         pairs=request.pairs,
+        half=request.half,
         sub_labels=request.task == "classify" and isinstance(subject.model, Translator),
     )
-
-
-def domains_of(direction: str, held_out: HeldOut) -> tuple[Domain | None, Domain]:
-    """The domain that a direction comes from, and the one that it leads to."""
-    if "B" not in held_out.sides:
-        return None, "A"
-    return ("B", "A") if direction == B_TO_A else ("A", "B")
 
 
 def _family(run: Config) -> str:

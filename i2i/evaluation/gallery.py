@@ -5,17 +5,20 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import combinations
 from pathlib import Path
 
 from i2i.data.images import Pixels
 from i2i.display import tracked, warn
 from i2i.errors import ConfigError, DataError
-from i2i.evaluation.evaluate import Request, Subject, domains_of, read_subject, translated, wanted_by
-from i2i.evaluation.evaluated import Evaluated
+from i2i.evaluation.compare import compare
+from i2i.evaluation.evaluate import Request, Subject, on_unseen_images, read_subject, wanted_by
+from i2i.evaluation.evaluated import Evaluated, Figure
 from i2i.evaluation.held_out import HeldOut, Side, Wanted, read_held_out
 from i2i.evaluation.images import ImageSet
 from i2i.evaluation.measure import choose, inputs_in_place_of_outputs, measured
 from i2i.evaluation.metrics.base import Metric
+from i2i.evaluation.outputs import domains_of, translated
 from i2i.evaluation.page import Column, Item, Page, Shown
 from i2i.evaluation.page import Metric as Shownable
 from i2i.inference.sampler import Sampler
@@ -47,6 +50,7 @@ def compare_models(models: Sequence[Path | None], request: Request, direction: s
         ConfigError: translators and samplers together, runs of different data, or a direction that one does not know.
     """
     subjects = [read_subject(model, request.device) for model in models]
+    request = on_unseen_images(request, subjects)
     translators = [subject.model for subject in subjects if isinstance(subject.model, Translator)]
     samplers = [subject.model for subject in subjects if isinstance(subject.model, Sampler)]
     if translators and samplers:
@@ -61,13 +65,23 @@ def compare_models(models: Sequence[Path | None], request: Request, direction: s
 
 @dataclass(frozen=True)
 class Translations:
-    """What one translator made of held-out images: the outputs, and figures of outputs and inputs, by their names."""
+    """What one translator made of held-out images.
+
+    Attributes:
+        source: the inputs.
+        held_out: what they are of.
+        outputs: by the names of the inputs.
+        inputs: likewise, measured as if they were outputs.
+        metrics: by the names of their figures.
+        figures: of the outputs.
+    """
 
     source: Side
     held_out: HeldOut
     outputs: Mapping[str, Shown]
     inputs: Mapping[str, Shown]
     metrics: Mapping[str, Metric]
+    figures: Mapping[str, Figure]
 
 
 def _translations(
@@ -86,10 +100,12 @@ def _translations(
     shown = made[largest]
     truth = _truth(shown, direction)
     names = [name for name in shown.source.names if all(name in each.outputs for each in made)]
+    stems = Counter(_stem(name) for name in names)
     items = []
     for name in names:
         images = [shown.inputs[name], *(each.outputs[name] for each in made)]
-        items.append(Item(str(Path(name).with_suffix("")), [*images, truth[name]] if truth else images))
+        title = _stem(name) if stems[_stem(name)] == 1 else name
+        items.append(Item(title, [*images, truth[name]] if truth else images))
     columns = [Column("input", "input"), *_columns(subjects), *([Column("truth", "truth")] if truth else [])]
     held_out = shown.held_out
     sizes = sorted({each.image_size for each in wanted})
@@ -104,7 +120,8 @@ def _translations(
             ("Images", _how_many(len(items), shown.source.available)),
             ("Size", ", ".join(f"{size} px" for size in sizes)),
         ],
-        notes=_notes(held_out, len(sizes) > 1, measured=bool(shown.metrics)),
+        notes=_notes(held_out, len(models), sizes, measured=bool(shown.metrics)),
+        winners={} if len(sizes) > 1 else {title: 1 + model for title, model in _winners(made, request.seed).items()},
     )
     return Gallery(_said_if_lossy(page), list(dict.fromkeys(line for each in sets.values() for line in each.skipped)))
 
@@ -134,24 +151,39 @@ def _translate(model: Translator, held_out: HeldOut, direction: str, request: Re
         seed=request.seed,
     )
     metrics = [metric for metric in choose(None) if not metric.of_sets and {*metric.needs} <= {"sources", "truth"}]
-    outputs = _shown(source.names, images.outputs, images, metrics)
     copies = inputs_in_place_of_outputs(images)
-    inputs = _shown(source.names, source.images, copies or images, metrics)
-    found = {metric.title(images): metric for metric in metrics}
-    named = {title: metric for title, metric in found.items() if any(title in one.figures for one in outputs.values())}
-    return Translations(source, held_out, outputs, inputs, named)
-
-
-def _shown(
-    names: Sequence[str], pixels: Sequence[Pixels], images: Evaluated, metrics: Sequence[Metric]
-) -> dict[str, Shown]:
-    """Images by their names, each with its figures."""
     figures = measured(metrics, images, named=False, unavailable={})
-    per_image = {title: figure.per_image for title, figure in figures.items() if figure.per_image is not None}
+    of_inputs = {} if copies is None else measured(metrics, copies, named=False, unavailable={})
+    return Translations(
+        source,
+        held_out,
+        outputs=_shown(source.names, images.outputs, figures),
+        inputs=_shown(source.names, source.images, of_inputs),
+        metrics={metric.title(images): metric for metric in metrics if metric.title(images) in figures},
+        figures=figures,
+    )
+
+
+def _shown(names: Sequence[str], images: Sequence[Pixels], figures: Mapping[str, Figure]) -> dict[str, Shown]:
+    """Images by their names, each with its part of the figures."""
+    parts = {title: figure.per_image for title, figure in figures.items() if figure.per_image is not None}
     return {
-        name: Shown(pixels[number], {title: float(values[number]) for title, values in per_image.items()})
+        name: Shown(images[number], {title: float(values[number]) for title, values in parts.items()})
         for number, name in enumerate(names)
     }
+
+
+def _winners(made: Sequence[Translations], seed: int) -> dict[str, int]:
+    """By figure, the number of the model that is better than every other by more than the spread of the difference."""
+    winners = dict[str, int]()
+    for title, metric in made[0].metrics.items():
+        figures = [each.figures[title] for each in made if title in each.figures]
+        pairs = list(combinations(range(len(figures)), 2)) if len(figures) == len(made) else []
+        won = Counter(compare(metric, title, figures, a, b, seed).better for a, b in pairs)
+        for model, times in won.items():
+            if model is not None and times == len(made) - 1:
+                winners[title] = model
+    return winners
 
 
 def _truth(made: Translations, direction: str) -> dict[str, Shown]:
@@ -223,6 +255,10 @@ def _columns(subjects: Sequence[Subject]) -> list[Column]:
     return columns
 
 
+def _stem(name: str) -> str:
+    return str(Path(name).with_suffix(""))
+
+
 def _models(columns: Sequence[Column]) -> str:
     names = [column.name for column in columns if column.kind == "model"]
     return " and ".join(names) if len(names) < 3 else f"{len(names)} models"
@@ -243,12 +279,14 @@ def _shownable(title: str, metric: Metric) -> Shownable:
     return Shownable(title, name, "lower" if metric.lower_is_better else "higher", digits)
 
 
-def _notes(held_out: HeldOut, several_sizes: bool, *, measured: bool) -> list[str]:
+def _notes(held_out: HeldOut, models: int, sizes: Sequence[int], *, measured: bool) -> list[str]:
     notes = [f"{note[0].upper()}{note[1:]}." for note in held_out.notes]
     if measured:
         notes.append("Figures are means over the images on this page; i2i evaluate measures more, on more of them.")
-    if several_sizes:
+    if measured and len(sizes) > 1:
         notes.append("Every model is measured at its own size: figures of different sizes say little about each other.")
+    elif measured and models > 1:
+        notes.append("Bold: better than every other model by more than the spread of the difference.")
     return notes
 
 

@@ -6,6 +6,7 @@ Partners are found by file stem, for unpaired recipes too: they do not train on 
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,9 @@ from i2i.errors import ConfigError, DataError
 from i2i.evaluation.images import BUDGET, ImageSet, RealImages
 
 PartName = Literal["test", "val"]
+Half = Literal["all", "choosing", "reporting"]
+"""The held-out images that weights are chosen on, and those that a run with chosen weights is reported on."""
+PLACE = {"path", "a", "b", "test_a", "test_b", "held_out"}
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,7 @@ class Wanted:
         split: the part of the data.
         count: how many at most, evenly spread.
         pairs: whether partners are looked for.
+        half: all of them, or one half by a hash of their names.
         sub_labels: whether the names of sub-folders are labels of two domains.
     """
 
@@ -50,6 +55,7 @@ class Wanted:
     split: PartName
     count: int
     pairs: bool = True
+    half: Half = "all"
     sub_labels: bool = False
 
 
@@ -97,6 +103,17 @@ class HeldOut:
     notes: list[str]
 
 
+def whereabouts(data: DataConfig, image_size: int) -> DataConfig:
+    """The settings of ``data`` that say which images there are, so that models of different recipes see the same."""
+    return DataConfig(**data.model_dump(include=PLACE), load_size=image_size).absolute()
+
+
+def in_half(name: str, half: Half) -> bool:
+    """Whether an image of this name, without its suffix, is in a half: partners are in the same."""
+    odd = hashlib.sha256(f"half {name}".encode("utf-8", "surrogateescape")).digest()[0] % 2
+    return half == "all" or odd == (half == "reporting")
+
+
 def read_held_out(wanted: Wanted) -> HeldOut:
     """Finds and reads them.
 
@@ -106,7 +123,10 @@ def read_held_out(wanted: Wanted) -> HeldOut:
     """
     if wanted.data.path in POINTS:
         raise ConfigError(f"{wanted.data.path} holds points, and images are evaluated: i2i lab measures points")
-    return _one_domain(wanted) if wanted.needs == "one domain" else _two_domains(wanted)
+    found = _one_domain(wanted) if wanted.needs == "one domain" else _two_domains(wanted)
+    if wanted.half == "reporting":
+        found.notes.append("reported on one half of the held-out images: on the other, weights were chosen by a metric")
+    return found
 
 
 def _one_domain(wanted: Wanted) -> HeldOut:
@@ -123,13 +143,15 @@ def _one_domain(wanted: Wanted) -> HeldOut:
         notes.append(f"{collection.root} holds nothing out: the model is held against images that it was trained on")
         held_out = trained
     loading = Loading.of(wanted.images, "A", wanted.image_size)
-    chosen = spread(range(len(held_out.images)), wanted.count)
+    stems = [os.path.splitext(name)[0] for name in relative_names(collection.root, held_out.images)]
+    available = [number for number, stem in enumerate(stems) if in_half(stem, wanted.half)]
+    chosen = spread(available, wanted.count)
     part = Part([held_out.images[i] for i in chosen], [held_out.labels[i] for i in chosen] if labels else [])
     store = _read(part.images, loading)
     names = list(relative_names(collection.root, store.images))
     training = RealImages(trained.images, loading, trained.labels if labels else ())
     images = ImageSet(store, [part.labels[i] for i in store.numbers] if labels else ())
-    side = Side(images, names, None if held_out is trained else training, len(held_out.images))
+    side = Side(images, names, None if held_out is trained else training, len(available))
     return HeldOut(
         title=str(collection.root),
         split="train" if held_out is trained else wanted.split,
@@ -146,8 +168,11 @@ def _one_domain(wanted: Wanted) -> HeldOut:
 def _two_domains(wanted: Wanted) -> HeldOut:
     layout = layout_of(wanted.data, paired=False)
     split, roots = _part(layout, wanted.split)
+    split = _half_of(split, roots, wanted.half)
     if not (split.a and split.b):
-        raise DataError(f"{wanted.data.title}: no held-out images ({wanted.split}A/ and {wanted.split}B/, or a folder)")
+        what = f"{wanted.split}A/ and {wanted.split}B/, or a folder"
+        half = "" if wanted.half == "all" else f" for {wanted.half}, which is done on half of them"
+        raise DataError(f"{wanted.data.title}: no held-out images ({what}){half}")
     strict = wanted.needs == "paired"
     pairs, notes = _pairs(split, roots, strict=strict) if wanted.pairs or strict else ([], [])
     train_roots = layout.folders["train"]
@@ -223,6 +248,14 @@ def _pairs(split: Split, roots: tuple[Path, Path], *, strict: bool) -> tuple[lis
     if strict or len(common) == fewer:
         return common, [f"pairs by file name: {len(common):,}; where equal names mean nothing, add --unpaired"]
     return [], [f"unpaired: {len(common):,} of {fewer:,} names occur in both domains"] if common else []
+
+
+def _half_of(split: Split, roots: tuple[Path, Path], half: Half) -> Split:
+    a, b = (
+        [image for image in side if in_half(_stem(image, root), half)]
+        for side, root in zip((split.a, split.b), roots, strict=True)
+    )
+    return Split(a, b, split.paired)
 
 
 def _stem(image: ImageFile, root: Path) -> str:

@@ -33,7 +33,20 @@ def _order(name: str) -> tuple[int, str]:
     return (ORDER.index(name) if name in ORDER else len(ORDER), name)
 
 
-ORDER = ("l1", "psnr", "ssim", "ms_ssim", "lpips", "kid", "fid", "swd", "precision", "recall", "alignment")
+ORDER = (
+    "l1",
+    "l1_not_white",
+    "psnr",
+    "ssim",
+    "ms_ssim",
+    "lpips",
+    "kid",
+    "fid",
+    "swd",
+    "precision",
+    "recall",
+    "alignment",
+)
 """In which tables show the metrics; others follow by name."""
 
 

@@ -108,11 +108,12 @@ addEventListener("DOMContentLoaded", () => {
   function nameOrder(byName, metric) {
     const between = !byName && whose && whose.value === "between";
     const names = byName ? ["A to Z", "Z to A"] : between ? ["most first", "least first"] : ["worst first", "best first"];
-    order.textContent = names[worstFirst ? 0 : 1];
+    const name = names[worstFirst ? 0 : 1];
+    order.textContent = `⇅ ${name}`;
     if (whose) whose.disabled = byName;
     const model = whose && !byName ? (between ? " between models" : ` of ${columns[whose.value].letter}`) : "";
     const by = byName ? "by name" : `by ${metrics[metric].title}${model}`;
-    find("said").textContent = `${items.length} ${items.length === 1 ? "image" : "images"}, ${by}, ${order.textContent}`;
+    find("said").textContent = `${items.length} ${items.length === 1 ? "image" : "images"}, ${by}, ${name}`;
   }
 
   if (list) {
@@ -248,6 +249,7 @@ addEventListener("DOMContentLoaded", () => {
     frame.classList.toggle("enlarged", whole > 1);
     frame.style.width = `${Math.floor(width * whole)}px`;
     frame.style.height = `${Math.floor(height * whole)}px`;
+    wipe.style.width = frame.style.width;
   }
 
   function slide() {

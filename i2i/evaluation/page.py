@@ -99,7 +99,8 @@ class Page:
         metrics: the first is the one that the page is sorted by when it opens.
         intro: paragraphs below the heading.
         facts: what was compared on what: names and texts.
-        notes: paragraphs in small print below the table of figures.
+        notes: paragraphs in small print.
+        winners: by a metric's name, the column of the model whose mean stands out; others have none.
         layout: an item beside the other, each with all columns; or a grid for each column.
     """
 
@@ -110,6 +111,7 @@ class Page:
     intro: Sequence[str] = ()
     facts: Sequence[tuple[str, str]] = ()
     notes: Sequence[str] = ()
+    winners: Mapping[str, int] = field(default_factory=dict)
     layout: Literal["rows", "grids"] = "rows"
 
     @property
@@ -244,11 +246,10 @@ def _table(page: Page, columns: Sequence[dict[str, Any]]) -> list[dict[str, Any]
         if column["kind"] != "model" and not measured:
             continue
         title = "the input, copied" if column["kind"] == "input" else column["name"]
-        cells = []
-        for metric, mean, *others in zip(page.metrics, own, *means, strict=True):
-            rivals = [other for other, of in zip(others, columns, strict=True) if of["kind"] == "model"]
-            best = column["kind"] == "model" and len(rivals) > 1 and mean == _best(rivals, metric)
-            cells.append({"text": _shown(mean, metric), "best": best})
+        cells = [
+            {"text": _shown(mean, metric), "best": page.winners.get(metric.name) == column["index"]}
+            for metric, mean in zip(page.metrics, own, strict=True)
+        ]
         rows.append({"column": column, "title": title, "cells": cells})
     return rows
 
@@ -257,11 +258,6 @@ def _mean(page: Page, column: int, metric: str) -> float:
     images = (item.images[column] for item in page.items)
     values = [image.figures[metric] for image in images if image is not None and metric in image.figures]
     return math.fsum(values) / len(values) if values else math.nan
-
-
-def _best(values: Sequence[float], metric: Metric) -> float:
-    numbers = [value for value in values if not math.isnan(value)]
-    return (max if metric.better == "higher" else min)(numbers, default=math.nan)
 
 
 def _shown(value: float, metric: Metric) -> str:

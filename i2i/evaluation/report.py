@@ -78,6 +78,7 @@ class Part:
         unavailable: what was not measured, and why.
         cautions: what has to be said beside a figure.
         lower_is_better: the figures of which this is so.
+        unranked: those of which no value is better than another.
     """
 
     direction: str
@@ -92,6 +93,7 @@ class Part:
     unavailable: dict[str, str] = field(default_factory=dict)
     cautions: dict[str, str] = field(default_factory=dict)
     lower_is_better: set[str] = field(default_factory=set)
+    unranked: set[str] = field(default_factory=set)
 
 
 @dataclass(frozen=True)
@@ -169,6 +171,7 @@ def _part(part: Part) -> dict[str, Any]:
         "names": {domain: side.names for domain, side in held.sides.items()},
         "labels": held.labels,
         "lower_is_better": sorted(part.lower_is_better),
+        "unranked": sorted(part.unranked),
         "real": {name: figure_tree(figure) for name, figure in part.real.items()},
         "copy": {name: figure_tree(figure) for name, figure in part.copy.items()},
         "models": [

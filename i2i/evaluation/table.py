@@ -61,12 +61,12 @@ def _figures(part: Part) -> Table:
     if part.copy:
         table.add_column("copy", justify="right")
     for name in dict.fromkeys(name for model in part.models for name in model.figures):
-        arrow = "lower" if name in part.lower_is_better else "higher"
+        better = "lower is better" if name in part.lower_is_better else "higher is better"
         cells = [_cell(model.figures.get(name)) for model in part.models]
         cells.append(_cell(part.real.get(name)))
         if part.copy:
             cells.append(_cell(part.copy.get(name)))
-        table.add_row(f"{name} ({arrow} is better)", *cells)
+        table.add_row(name if name in part.unranked else f"{name} ({better})", *cells)
     return table
 
 

@@ -22,7 +22,7 @@ from i2i.seeding import derive_seed
 
 Classes = NDArray[np.int64]
 SIDE, BATCH, LEARNING_RATE = 128, 32, 1e-3
-EPOCHS, FEWEST_STEPS, MOST_STEPS = 5, 300, 3000
+EPOCHS, FEWEST_STEPS, MOST_STEPS = 5, 150, 3000
 
 
 class Judge(nn.Module):
@@ -54,8 +54,8 @@ class Classifier(Judge):
 
     def __init__(self, classes: int, side: int) -> None:
         super().__init__(side)
-        self.maps = nn.Sequential(*_block(3, 32), nn.MaxPool2d(2), *_block(32, 64), nn.MaxPool2d(2), *_block(64, 128))
-        self.head = nn.Sequential(nn.Dropout(0.3), nn.Linear(128 * 5, classes))
+        self.maps = nn.Sequential(*_block(3, 16), nn.MaxPool2d(2), *_block(16, 32), nn.MaxPool2d(2), *_block(32, 64))
+        self.head = nn.Sequential(nn.Dropout(0.3), nn.Linear(64 * 5, classes))
         self.pool = nn.AdaptiveAvgPool2d(2)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -70,10 +70,10 @@ class Segmenter(Judge):
     def __init__(self, classes: int, side: int) -> None:
         super().__init__(side)
         self.side = max(4, self.side // 4 * 4)
-        self.fine, self.middle = nn.Sequential(*_block(3, 32)), nn.Sequential(nn.MaxPool2d(2), *_block(32, 64))
-        self.coarse = nn.Sequential(nn.MaxPool2d(2), *_block(64, 64), *_block(64, 64), nn.Upsample(scale_factor=2))
-        self.joined = nn.Sequential(*_block(128, 64), nn.Upsample(scale_factor=2))
-        self.head = nn.Sequential(*_block(96, 32), nn.Conv2d(32, classes, 1))
+        self.fine, self.middle = nn.Sequential(*_block(3, 16)), nn.Sequential(nn.MaxPool2d(2), *_block(16, 32))
+        self.coarse = nn.Sequential(nn.MaxPool2d(2), *_block(32, 64), *_block(64, 64), nn.Upsample(scale_factor=2))
+        self.joined = nn.Sequential(*_block(96, 32), nn.Upsample(scale_factor=2))
+        self.head = nn.Sequential(*_block(48, 32), nn.Conv2d(32, classes, 1))
 
     def forward(self, x: Tensor) -> Tensor:
         fine = self.fine(x)

@@ -42,7 +42,7 @@ from i2i.methods.imported import Imported
 from i2i.methods.translation import TranslationMethod
 from i2i.networks.at_inference import Statistics
 from i2i.storage.files import require_free, write_atomically
-from i2i.storage.runs import RunFolder, new_run, weight_file
+from i2i.storage.runs import RunFolder, new_run, say_if_best, weight_file
 from i2i.storage.weights import LARGEST_HEADERS, load_weights, require_small_header, save_weights
 
 STATE_SUFFIXES = (".pth", ".pt", ".ckpt")
@@ -126,6 +126,7 @@ def export_state(model: Path | None, output: Path, direction: str | None = None)
     if output.suffix not in STATE_SUFFIXES:
         raise ConfigError(f"-o {output}: give a name that ends in .pth")
     path = weight_file(model)
+    say_if_best(model, path)
     config, _, weights = load_weights(path)
     with torch.device("meta"):
         method = build_method(config)

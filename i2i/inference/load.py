@@ -14,7 +14,7 @@ from i2i.inference.translator import Translator
 from i2i.launched import launched
 from i2i.methods.base import Method
 from i2i.methods.translation import TranslationMethod
-from i2i.storage.runs import weight_file
+from i2i.storage.runs import say_if_best, weight_file
 from i2i.storage.weights import Weights, load_weights
 
 Model = TypeVar("Model", Translator, Sampler)
@@ -50,6 +50,7 @@ def load_sampler(run_or_file: str | Path | None = None, *, device: Device = "aut
 
 def _read(run_or_file: str | Path | None) -> tuple[Path, Weights]:
     path = weight_file(run_or_file)
+    say_if_best(run_or_file, path)
     return path, load_weights(path)
 
 

@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from torch import distributed
 
-from i2i.errors import ConfigError, UserError
+from i2i.errors import ConfigError, DataError, UserError
 from i2i.launched import World, launched
 
 Told = TypeVar("Told")
@@ -22,6 +22,7 @@ Item = TypeVar("Item")
 
 PATIENCE = timedelta(hours=1)
 """How long a process waits for another one before it counts that one as lost."""
+ENDED = "another process of this command has ended: repeat the command to continue"
 
 
 class Together:
@@ -40,7 +41,11 @@ class Together:
         return items[self.world.rank :: self.world.size]
 
     def told(self, decide: Callable[[], Told]) -> Told:
-        """The result of ``decide`` in the first process; if it raises a UserError there, the others end silently."""
+        """The result of ``decide`` in the first process; if it raises a UserError there, the others end silently.
+
+        Raises:
+            DataError: another process has ended.
+        """
         if self.world.size == 1:
             return decide()
         message: list[Told | UserError | None] = [None]
@@ -49,7 +54,10 @@ class Together:
                 message = [decide()]
             except UserError as error:
                 message = [error]
-        distributed.broadcast_object_list(message)
+        try:
+            distributed.broadcast_object_list(message)
+        except RuntimeError:
+            raise DataError(ENDED) from None
         (answer,) = message
         if isinstance(answer, UserError):
             if self.is_first:

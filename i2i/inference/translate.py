@@ -24,7 +24,7 @@ from i2i.device import is_out_of_memory
 from i2i.display import say, tracked, warn
 from i2i.errors import ConfigError, DataError
 from i2i.inference.outputs import LOCK, FileResult, Job, Outputs, Part, Report, digest_of_file
-from i2i.inference.together import Together
+from i2i.inference.together import ENDED, Together
 from i2i.inference.translator import Translator
 from i2i.needs import require_path
 from i2i.storage.files import remove_temporaries, require_free, write_atomically
@@ -237,6 +237,8 @@ def _translate_folder(
             if processes.is_first:
                 written = report.write(results)
         if not processes.is_first:
+            if not arrived:
+                raise DataError(ENDED)
             processes.wait()  # if this process exited with an error first, the launcher would end the first process
             return list(results.values())
         if not arrived:

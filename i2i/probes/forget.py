@@ -26,6 +26,7 @@ from torch import Tensor
 
 from i2i.config import yaml_text
 from i2i.config.resolve import LARGEST_FILE
+from i2i.data.bounds import read_regular
 from i2i.data.images import Pixels
 from i2i.errors import ConfigError, DataError
 from i2i.inference.sampler import BATCH, Sampler
@@ -33,7 +34,6 @@ from i2i.needs import require_packages
 from i2i.networks.stages import changed_stage, stage_outputs
 from i2i.probes.linear import MapWeights
 from i2i.seeding import numpy_rng
-from i2i.storage.files import read_text
 
 Coordinate = Annotated[FiniteFloat, Field(strict=True)]
 Mask = NDArray[np.bool_]
@@ -152,9 +152,9 @@ def read_boxes(path: Path, side: int) -> list[Box]:
         DataError: not such a file, no boxes, or a box that is not inside its sample; names the entry.
     """
     try:
-        entries = yaml_text.parse(read_text(path, LARGEST_FILE))
-    except DataError as error:
-        raise DataError(f"{error}; give a file of boxes or indices of maps") from None
+        entries = yaml_text.parse(read_regular(path, LARGEST_FILE).decode())
+    except OSError as error:
+        raise DataError(f"{path}: {error.strerror or error}; give a file of boxes or indices of maps") from None
     except ValueError as error:
         raise DataError(f"{path} is no YAML file ({error})") from None
     if not isinstance(entries, list) or not entries:

@@ -82,25 +82,6 @@ def append_line(path: Path, line: str) -> None:
         raise
 
 
-def read_text(path: Path, largest: int) -> str:
-    """The text of a small file that anybody may have written or named.
-
-    Raises:
-        DataError: the file is missing, no regular file or larger than ``largest`` bytes.
-        UnicodeDecodeError: it is not UTF-8.
-    """
-    try:
-        if path.exists() and not path.is_file():  # a pipe would be waited for, a device has no end
-            raise DataError(f"{path}: not a regular file")
-        with path.open("rb") as file:
-            content = file.read(largest + 1)
-        if len(content) > largest:
-            raise DataError(f"{path}: larger than {largest / 2**20:g} MiB")
-        return content.decode()
-    except OSError as error:
-        raise DataError(f"{path}: {error.strerror or error}") from None
-
-
 def flush_appended(path: Path) -> None:
     """Brings the lines of ``append_line`` to the disk, if there are any.
 

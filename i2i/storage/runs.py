@@ -11,6 +11,7 @@ from pathlib import Path
 
 from i2i.config.resolve import parse_config, read_config
 from i2i.config.schema import Config, to_yaml
+from i2i.display import say
 from i2i.errors import ConfigError, DataError, WeightsError
 from i2i.storage.files import remove_temporaries, require_writable, write_atomically
 from i2i.storage.lock import locked
@@ -38,6 +39,11 @@ class RunFolder:
     def model(self) -> Path:
         """The newest inference weights."""
         return self.root / "model.safetensors"
+
+    @property
+    def best(self) -> Path:
+        """The inference weights that were best by the watched metric, in a run that watches one."""
+        return self.root / "best.safetensors"
 
     @property
     def metrics(self) -> Path:
@@ -182,15 +188,25 @@ def newest_run() -> RunFolder:
 def weight_file(model: str | Path | None) -> Path:
     """The weight file that ``model`` means: a file, a run folder, or (None) the newest run.
 
+    Of a run that watches a metric it is the file of the best weights.
+
     Raises:
         DataError: there is no run.
         WeightsError: no such file, or a run that has written no weights yet.
     """
     path = newest_run().root if model is None else Path(model)
     if path.is_dir():
-        if not RunFolder(path).model.is_file():
+        run = RunFolder(path)
+        if not run.model.is_file():
             raise WeightsError(f"{path} holds no model.safetensors; give a run folder or a weight file")
-        return RunFolder(path).model
+        return run.best if run.best.is_file() else run.model
     if not path.exists():
         raise WeightsError(f"{path}: no such run folder or weight file")
     return path
+
+
+def say_if_best(model: str | Path | None, path: Path) -> None:
+    """Says it where the weights that ``model`` means, in ``path``, are a run's best and not its last ones."""
+    run = RunFolder(path.parent)
+    if path == run.best and (model is None or Path(model).is_dir()):
+        say(f"taking {path}, which was best by the metric that the run watches; its last weights: {run.model.name}")

@@ -6,7 +6,7 @@ import json
 import math
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +16,19 @@ from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams
 
 from i2i.config.explain import leaves
+from i2i.config.resolve import resolve_config
 from i2i.config.schema import Config, to_yaml
 from i2i.data.batches import to_pixels
 from i2i.data.images import Pixels, write_image
 from i2i.device import read
 from i2i.display import one_line, warn
-from i2i.errors import DataError
+from i2i.errors import ConfigError, DataError
 from i2i.storage.files import append_line, flush_appended, write_atomically
 from i2i.storage.runs import RunFolder
 from i2i.tiles import tile
 
+TOLD_BY = ("arch", "about", "paper", "data.path", "data.a", "data.b")
+"""Settings that are said in other words."""
 CLOCK_SET_BACK = 5.0  # seconds: files further in the future are not waited for
 
 
@@ -89,13 +92,17 @@ class RunLog:
         if not issubclass(failed.exc_type, OSError):
             self._hook_before(failed)
 
-    def start(self, config: Config) -> None:
-        """The configuration, as text and as hyper-parameters."""
-        settings = {key: one_line(str(value)) for key, value in leaves(config.model_dump(mode="json"))}
+    def start(self, config: Config, metrics: Sequence[str]) -> None:
+        """The configuration as text, and what tells this run from others as hyper-parameters.
+
+        Args:
+            config: of the run.
+            metrics: the tags of what is evaluated: TensorBoard shows the last value of each beside the settings.
+        """
 
         def write(writer: SummaryWriter) -> None:
             writer.add_text("config", f"```yaml\n{to_yaml(config)}```".encode("utf-8", "replace").decode(), 0)
-            for summary in hparams(settings, {}):  # type: ignore[no-untyped-call]
+            for summary in hparams(telling_settings(config), dict.fromkeys(metrics, 0.0)):  # type: ignore[no-untyped-call]
                 writer._get_file_writer().add_summary(summary)  # type: ignore[no-untyped-call]
 
         self._write(write)
@@ -150,6 +157,21 @@ class RunLog:
             self._broken = True
             return False
         return True
+
+
+def telling_settings(config: Config) -> dict[str, str | float]:
+    """What differs from the recipe, by path; then what everybody asks for: recipe, data, size, seed."""
+    settings = dict(leaves(config.model_dump(mode="json")))
+    try:
+        usual = dict(leaves(resolve_config(config.arch).model_dump(mode="json")))
+    except ConfigError:  # a recipe that is no shipped one
+        usual = {}
+    apart = {path: value for path, value in settings.items() if path not in TOLD_BY and value != usual.get(path)}
+    always = {"arch": config.arch, "data": config.data.name, "image_size": config.image_size}
+    return {
+        path: value if isinstance(value, int | float) else one_line(str(value))
+        for path, value in (apart | always | {"training.seed": config.training.seed}).items()
+    }
 
 
 def _await_later_name(folder: Path) -> None:

@@ -161,9 +161,10 @@ def _way_on(config: Config, run: RunFolder) -> str:
     gentler = [f"--set optimizers.{player}.lr={each.lr / 2:g}" for player, each in config.optimizers.items()]
     if config.training.clip_norm is None:
         gentler.append("--set training.clip_norm=1")
-    if config.training.precision != "fp32":
-        gentler.append("--precision fp32")
-    command = f"i2i train --config {shlex.quote(str(run.config))} {' '.join(gentler)}"
+    gentler.append("--precision fp32")
+    # The weights of a run that never came to a checkpoint are not worth starting from.
+    source = f"--from {shlex.quote(str(run.root))}" if run.checkpoints() else f"--config {shlex.quote(str(run.config))}"
+    command = f"i2i train {source} {' '.join(gentler)}"
     return f"going on would end the same way; a new run with half the rate: {command} (docs/doctor.md says more)"
 
 

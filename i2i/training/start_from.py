@@ -19,7 +19,7 @@ from i2i.display import say
 from i2i.errors import WeightsError
 from i2i.methods.base import Method
 from i2i.methods.translation import TranslationMethod
-from i2i.storage.runs import RunFolder, weight_file
+from i2i.storage.runs import RunFolder, say_if_best, weight_file
 from i2i.storage.weights import load_newest, load_weights
 from i2i.training.engine import Engine
 
@@ -63,7 +63,9 @@ def networks_of(source: Path, *, averaged: bool) -> Networks:
         _, state, header = checkpoint
         found = _by_role(Config.model_validate(header["config"]).model, state["engine"]["method"])
     if averaged or checkpoint is None:
-        content = load_weights(weight_file(source))
+        path = weight_file(source)
+        say_if_best(source, path)
+        content = load_weights(path)
         found |= _by_role(content.config, content.tensors)
     return found
 

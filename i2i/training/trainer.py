@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +44,7 @@ from i2i.storage.weights import save_tree, save_weights
 from i2i.training.agreement import Agreement, Told
 from i2i.training.callbacks import Callback, EverySeconds, Position, always, every
 from i2i.training.engine import Engine, NotFinite, require_finite
+from i2i.training.evaluating import Evaluation, evaluation_callbacks
 from i2i.training.health import health_callbacks
 from i2i.training.interrupt import StopRequest, catch_stop_requests
 from i2i.training.least_memory import require_memory_for
@@ -153,10 +154,12 @@ class Trainer:
         self._meters = Meters()
         self._batches = CountedBatches(iter(()), 0)
         self._agreement, self._too_many = Agreement(), False
-        self._seconds_before = 0.0
+        self._seconds_before, self._ended = 0.0, False
         self._curves: RunLog | None = None
         self.metrics: dict[str, float] = {}
         self.position = Position(0, 0.0, over=False, asked_to_stop=False)
+        wanted = config.evaluation.every is not None and self.is_main
+        self._evaluation = Evaluation(self) if wanted else None
 
     @property
     def method(self) -> Method:
@@ -176,13 +179,15 @@ class Trainer:
             ConfigError: ``training.deterministic`` with an operation that this device has in no such form.
         """
         log = self._curves = RunLog(run, self.engine.step_count) if self.is_main else None
-        health = health_callbacks(self, run)
         try:
+            evaluation = evaluation_callbacks(self, self._evaluation, run)
+            health = health_callbacks(self, run)
             with self._deterministic(), catch_stop_requests() as request, training_display(self.total_steps) as display:
                 if log is not None and self.engine.step_count == 0:
-                    log.start(self.config)
+                    log.start(self.config, [] if self._evaluation is None else self._evaluation.tags)
                 self._loop(
-                    request, [*self._own_callbacks(log, display), *health, *callbacks, self._checkpoints(run, log)]
+                    request,
+                    [*evaluation, *self._own_callbacks(log, display), *health, *callbacks, self._checkpoints(run, log)],
                 )
             self.data.unreadable.require_few()
         except NotFinite as stop:
@@ -219,6 +224,11 @@ class Trainer:
         """
         if self._curves is not None and values:
             self._curves.scalars(self.engine.step_count, values)
+
+    def end(self) -> None:
+        """Makes this step the run's last, as if it were complete: what is due at the end of a run is due now."""
+        self._ended = True
+        self.position = replace(self.position, over=True)
 
     def probe(self, steps: int) -> float:
         """Runs ``steps`` steps after one that warms up, and returns the mean seconds of a step."""
@@ -426,7 +436,7 @@ class Trainer:
         return Position(
             self.engine.step_count,
             min(progress, 1.0),
-            over=max(done, told.spent) >= 1,
+            over=max(done, told.spent) >= 1 or self._ended,
             asked_to_stop=told.stop or self._too_many,
         )
 

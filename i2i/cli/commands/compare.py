@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from i2i.cli.ending import DONE, SKIPPED
-from i2i.cli.options import FileName, FilledText, device_option, example, overwrite_option, require_model
+from i2i.cli.ending import DONE, SKIPPED, tell
+from i2i.cli.options import SEED, FileName, FilledText, device_option, example, overwrite_option, require_model
 from i2i.display import warn
 from i2i.needs import require_data
 from i2i.storage.files import require_free, require_writable, write_atomically
@@ -22,16 +22,14 @@ if TYPE_CHECKING:
     epilog=example("i2i compare runs/ONE runs/OTHER -o page.html", "i2i compare runs/NAME --data FOLDER --images 200")
 )
 @click.argument("models", metavar="[RUN]...", type=FileName(), nargs=-1)
-@click.option(
-    "--data", type=FilledText(), help="Data folder or built-in set.  [default: what the first run learnt from]"
-)
+@click.option("--data", type=FilledText(), help="Data folder or built-in set.  [default: the first run's data]")
 @click.option("-o", "--output", type=FileName(), default="compare.html", show_default=True, help="HTML file.")
-@click.option("--direction", metavar="NAME", help="AtoB, BtoA, ...  [default: the first model's first]")
+@click.option("--direction", metavar="NAME", help="Direction: AtoB, BtoA, ...  [default: the first model's first]")
 @click.option(
-    "--images", type=click.IntRange(2), default=60, show_default=True, help="Held-out images at most, evenly spread."
+    "--images", type=click.IntRange(2), default=60, show_default=True, help="Limit of held-out images, evenly spread."
 )
-@click.option("--unpaired", is_flag=True, help="Do not take images of equal names in A and B for partners.")
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Random seed of samples.")
+@click.option("--unpaired", is_flag=True, help="Do not treat equal file names in A and B as pairs.")
+@click.option("--seed", type=SEED, default=0, show_default=True, help="Random seed of samples.")
 @overwrite_option
 @device_option
 def compare(
@@ -45,11 +43,11 @@ def compare(
     overwrite: bool,
     device: Device,
 ) -> None:
-    """Show what models make of held-out images, side by side, on one page.
+    """Write a page that compares models side by side.
 
-    OUTPUT is a single file that a browser opens: input, each model's output, and truth where there is one; sorted by
-    name or by a figure, the worst first; with zoom, and a slider between two images. RUN is a run folder or a weight
-    file, by default the newest run. Models that draw images from noise are compared by grids of samples.
+    OUTPUT is one HTML file that shows held-out images, each model's output, and the truth if there is one. It sorts by
+    name or by a figure, worst first, and has zoom and a slider between two images. RUN is a run folder or a weight
+    file, by default the newest run. Noise-to-image models are compared by grids of samples.
     """
     if output.suffix.lower() not in (".html", ".htm"):
         raise click.UsageError(f"-o {output}: the page is HTML; end the name in .html")
@@ -70,5 +68,5 @@ def compare(
     for line in gallery.skipped:
         warn(f"left out: {line}")
     compared = "1 model" if len(models) < 2 else f"{len(models)} models"
-    click.echo(f"{compared}, {len(gallery.page.items)} images ({len(content) / 1e6:.1f} MB): {output}")
+    tell(f"{compared}, {len(gallery.page.items)} images ({len(content) / 1e6:.1f} MB): {output}")
     sys.exit(SKIPPED if gallery.skipped else DONE)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from i2i.cli.ending import DONE, SKIPPED
+from i2i.cli.ending import DONE, SKIPPED, tell
 from i2i.cli.options import FileName, device_option, example, overwrite_option
 from i2i.storage.files import require_free
 
@@ -36,5 +36,5 @@ def doctor(run: Path, report_file: Path | None, overwrite: bool, device: Device)
     verdict = examine_run(run, device=device)
     if report_file is not None:
         verdict.write(report_file)
-    click.echo("\n".join(verdict.lines()))
+    tell(*verdict.lines())
     sys.exit(SKIPPED if verdict.on else DONE)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from i2i.cli.ending import DONE, SKIPPED, tell
-from i2i.cli.options import FileName, FilledText, device_option, example, overwrite_option, require_model
+from i2i.cli.options import SEED, FileName, FilledText, device_option, example, overwrite_option, require_model
 from i2i.display import warn
 from i2i.errors import ConfigError
 from i2i.launched import launched
@@ -42,9 +42,7 @@ if TYPE_CHECKING:
     type=FilledText(),
     help="Feature network: lite0, inception (fetched on first use) or a file of its weights.  [default: lite0]",
 )
-@click.option(
-    "--metrics", metavar="NAME,...", type=FilledText(), help="Figures to measure.  [default: all that apply]"
-)
+@click.option("--metrics", metavar="NAME,...", type=FilledText(), help="Figures to measure.  [default: all that apply]")
 @click.option(
     "--task",
     type=FilledText(),
@@ -52,9 +50,7 @@ if TYPE_CHECKING:
 )
 @click.option("--count", type=click.IntRange(2), default=1000, show_default=True, help="Limit of held-out images.")
 @click.option("--unpaired", is_flag=True, help="Do not treat equal file names in A and B as pairs.")
-@click.option(
-    "--seed", type=click.IntRange(0), default=0, show_default=True, help="Random seed of samples and patches."
-)
+@click.option("--seed", type=SEED, default=0, show_default=True, help="Random seed of samples and patches.")
 @click.option("--json", "report_file", type=FileName(), help="Also write all figures to this JSON file.")
 @overwrite_option
 @device_option

@@ -95,6 +95,6 @@ def translate(
     for reason in planned.denied:
         warn(f"left out: {reason}")
     where = planned.folder or planned.jobs[0].target
-    closed = f"; {len(planned.denied)} folders cannot be entered" if planned.denied else ""
+    closed = f"; folders that cannot be entered: {len(planned.denied)}" if planned.denied else ""
     tell(f"translated {len(results) - len(failed)} of {len(results)} with {model_line(translator)} to {where}{closed}")
     sys.exit(SKIPPED if failed or planned.denied else DONE)

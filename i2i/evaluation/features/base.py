@@ -58,20 +58,19 @@ class FeatureNetwork(Component, family="feature network"):
         return np.concatenate([self.compute(part).double().cpu().numpy() for part in parts])
 
 
-def find_network(name: str | None, device: torch.device) -> FeatureNetwork | None:
-    """The network that is meant by a name or by a file of Inception's weights.
+def default_network(device: torch.device) -> FeatureNetwork | None:
+    """lite0, where its packages are installed."""
+    default = FeatureNetwork.named(DEFAULT)
+    return None if missing_packages(*default.packages) else default(device)
 
-    Args:
-        name: None: lite0 where its packages are installed, else none.
-        device: where it computes.
+
+def find_network(name: str, device: torch.device) -> FeatureNetwork:
+    """The network that is meant by a name or by a file of Inception's weights.
 
     Raises:
         ConfigError: no network of that name.
         DataError: its packages are missing, or its weights cannot be had or read.
     """
-    if name is None:
-        default = FeatureNetwork.named(DEFAULT)
-        return None if missing_packages(*default.packages) else default(device)
     by_file = name not in FeatureNetwork.found() and Path(name).is_file()
     network = FeatureNetwork.named(BY_FILE if by_file else name)
     require_packages(f"the feature network {network.name}", *network.packages, extra="eval")

@@ -28,6 +28,7 @@ class Metric(Component, family="metric"):
 
     Attributes:
         lower_is_better: whether smaller values are better.
+        ranks: whether one of two values is better at all.
         needs: what has to be known.
         real: which real images stand in for outputs where real is held against real: the true partners, as many
             training images as there are outputs, or the held-out images themselves.
@@ -39,6 +40,7 @@ class Metric(Component, family="metric"):
     """
 
     lower_is_better: ClassVar[bool] = False
+    ranks: ClassVar[bool] = True
     needs: ClassVar[tuple[Need, ...]] = ()
     real: ClassVar[Literal["truth", "training", "target"]] = "training"
     packages: ClassVar[tuple[str, ...]] = ()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from i2i.evaluation.distances import squared_distances
+from i2i.evaluation.distances import distances
 from i2i.evaluation.evaluated import Evaluated, Figure, mean_of, standard_error
 from i2i.evaluation.images import Values
 from i2i.evaluation.metrics.base import Metric
@@ -37,8 +37,8 @@ class Recall(_Neighbours, name="recall"):
 
 def covered(points: Values, manifold: Values) -> Values:
     """Whether each of (n, D) is within the distance of one of (m, D) to its third neighbour: (n,), 0 or 1."""
-    within = squared_distances(manifold, manifold)
+    within = distances(manifold, manifold)
     np.fill_diagonal(within, 0.0)
     radii = np.partition(within, NEIGHBOURS, axis=1)[:, NEIGHBOURS]  # the nearest is the point itself
-    inside = [bool(row.any()) for row in squared_distances(points, manifold) <= radii]
+    inside = [bool(row.any()) for row in distances(points, manifold) <= radii]
     return np.array(inside, np.float64)

@@ -21,7 +21,7 @@ class Memorisation(Metric, name="memorisation"):
     pixels of images of 16x16, and in the figure: the probability, and not its z-score.
     """
 
-    lower_is_better = True
+    ranks = False
     needs = ("training",)
     real = "target"
 

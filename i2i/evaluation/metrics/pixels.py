@@ -24,6 +24,26 @@ class L1(Metric, name="l1"):
         return mean_of(np.array([np.abs(d).mean() / 255 for d in differences(images.outputs, images.truth)]))
 
 
+class L1NotWhite(Metric, name="l1_not_white"):
+    """L1 over the pixels whose truth is not white, of all images together: drawings are mostly white."""
+
+    lower_is_better = True
+    needs = ("truth",)
+    real = "truth"
+    by_default = False
+
+    def lacking(self, images: Evaluated) -> str | None:
+        if reason := super().lacking(images):
+            return reason
+        return None if any((true < 255).any() for true in images.truth or ()) else "every truth is white"
+
+    def measure(self, images: Evaluated) -> Figure:
+        off = [np.abs(d).mean(2) for d in differences(images.outputs, images.truth)]
+        drawn = [(true < 255).any(2) for true in images.truth or ()]
+        pixels = np.concatenate([each[where] for each, where in zip(off, drawn, strict=True)])
+        return Figure(float(pixels.mean() / 255), len(images.outputs))
+
+
 class Psnr(Metric, name="psnr"):
     """10 log10(255^2 / mean square difference) in dB, the mean over images; at most 58.9 for each."""
 
