@@ -46,9 +46,9 @@ def samples(process: subprocess.Popen[bytes], run: RunFolder) -> Iterator[Sample
         try:
             with seen.oneshot():
                 sample = Sample(step, seen.memory_info().rss / 2**20, seen.num_fds(), seen.num_threads())
-        except psutil.Error:  # it has just ended
+        except psutil.Error:
             return
-        if step:
+        if step and sample.memory:  # none: it has just ended
             yield sample
         time.sleep(EVERY)
 
