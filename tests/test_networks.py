@@ -13,9 +13,10 @@ from torch import Tensor, nn
 from i2i.batch import DataSpec
 from i2i.config.resolve import resolve_config
 from i2i.errors import ConfigError
-from i2i.networks.layers import BlurDown, Downsampling, Init, ReflectionPad2d, initialize, reflect, reflect_by_flips
+from i2i.networks.layers import BlurDown, Downsampling, Init, ReflectionPad2d, initialize
 from i2i.networks.mlp import MLPDiscriminator, MLPGenerator
 from i2i.networks.patchgan import PatchGAN
+from i2i.networks.reflection import reflect, repeatable_reflect
 from i2i.networks.resnet import ResNetGenerator
 from i2i.networks.stages import stage_outputs
 from i2i.networks.unet import UNetGenerator
@@ -265,19 +266,24 @@ def test_padding_stays_in_the_precision_of_its_input() -> None:
     torch.testing.assert_close(padded, mirrored(x, 2))
 
 
-@pytest.mark.parametrize("padding", [1, 3])
-def test_reflection_by_flips_is_reflection(padding: int) -> None:
-    x = torch.randn(2, 3, 4, 7, dtype=torch.float64, requires_grad=True)
-    weight = torch.randn(2, 3, 4 + 2 * padding, 7 + 2 * padding, dtype=torch.float64)
+@pytest.mark.parametrize(("padding", "size"), [(1, (2, 3)), (1, (4, 9)), (3, (4, 7)), (3, (8, 11))])
+def test_repeatable_reflection_is_reflection(padding: int, size: tuple[int, int]) -> None:
+    x = torch.randn(2, 3, *size, dtype=torch.float64, requires_grad=True)
+    weight = torch.randn_like(mirrored(x, padding))
     gradients = []
-    for padded in (reflect_by_flips(x, padding), nn.functional.pad(x, (padding,) * 4, mode="reflect")):
+    for padded in (repeatable_reflect(x, padding), mirrored(x, padding)):
         (gradient,) = torch.autograd.grad((padded * weight).sum(), x)
         gradients.append(gradient)
         assert torch.equal(padded, reflect(x, padding))
     torch.testing.assert_close(gradients[0], gradients[1])
 
 
-def test_other_devices_than_a_cpu_reflect_by_flips() -> None:
+def test_repeatable_reflection_differentiates_twice() -> None:
+    x = torch.randn(1, 1, 4, 5, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradgradcheck(lambda x: repeatable_reflect(x, 2).square(), x)
+
+
+def test_other_devices_than_a_cpu_reflect_repeatably() -> None:
     assert reflect(torch.empty(1, 3, 8, 6, device="meta"), 2).shape == (1, 3, 12, 10)
 
 

@@ -28,17 +28,20 @@ class ImageHistory(nn.Module):
         capacity = len(self.images)
         if not capacity:
             return fakes.detach().to(self.images.dtype, copy=True)
-        shown = gathered(fakes).to(self.images.dtype, copy=True)
-        for i in range(len(shown)):
+        new = gathered(fakes).to(self.images.dtype)
+        shown, stored = list(new), dict[int, Tensor]()  # by slot what the history gets
+        for i, image in enumerate(new):
             if self.stored < capacity:
-                self.images[self.stored] = shown[i]
+                stored[self.stored] = image
                 self.stored += 1
             elif torch.rand(()) < 0.5:
                 slot = int(torch.randint(capacity, ()))
-                old = self.images[slot].clone()
-                self.images[slot] = shown[i]
-                shown[i] = old
-        return own_part(shown)
+                shown[i] = stored.get(slot, self.images[slot])
+                stored[slot] = image
+        batch = torch.stack(shown)
+        if stored:
+            torch._foreach_copy_([self.images[slot] for slot in stored], list(stored.values()))
+        return own_part(batch)
 
     def get_extra_state(self) -> int:
         """The number of stored images: a Python int, so that reading it does not synchronise with the device."""

@@ -11,7 +11,7 @@ from torch.nn.functional import dropout, one_hot, pad
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.parametrizations import spectral_norm
 
-from i2i.device import capabilities
+from i2i.networks.reflection import reflect
 from i2i.world import drawn_for_all, mean_over_ranks, world
 
 Norm = Literal["instance", "batch", "layer", "none"]
@@ -220,27 +220,6 @@ class ReflectionPad2d(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Maps (N, C, H, W) to (N, C, H + 2p, W + 2p)."""
         return reflect(x, self.padding)
-
-
-def reflect(x: Tensor, padding: int) -> Tensor:
-    """Pads (N, C, H, W) by its mirror image on all sides, without the edge itself: (N, C, H + 2p, W + 2p).
-
-    On a CPU this uses torch's own padding, which is faster, in the precision of ``x`` (autocast would copy to float32).
-    On an accelerator torch's padding adds up its gradient in any order, so that no run could be repeated;
-    ``reflect_by_flips`` does not.
-    """
-    if not capabilities(x.device).repeats_reflection:
-        return reflect_by_flips(x, padding)
-    with torch.autocast("cpu", enabled=False):
-        return pad(x, (padding,) * 4, mode="reflect")
-
-
-def reflect_by_flips(x: Tensor, padding: int) -> Tensor:
-    """The same as ``reflect``, built from flipped slices, whose gradient is summed in a fixed order."""
-    top, bottom = x[:, :, 1 : padding + 1].flip(2), x[:, :, -padding - 1 : -1].flip(2)
-    x = torch.cat([top, x, bottom], dim=2)
-    left, right = x[:, :, :, 1 : padding + 1].flip(3), x[:, :, :, -padding - 1 : -1].flip(3)
-    return torch.cat([left, x, right], dim=3)
 
 
 class ResizeConv2d(nn.Module):

@@ -49,7 +49,7 @@ class ResidualBlock(nn.Module):
             ReflectionPad2d(1),
             nn.Conv2d(channels, channels, 3, bias=needs_bias(norm)),
             normalization(norm, channels),
-            nn.ReLU(inplace=True),
+            nn.ReLU(),
             *([Dropout(dropout)] if dropout else []),
             ReflectionPad2d(1),
             nn.Conv2d(channels, channels, 3, bias=needs_bias(norm)),
@@ -99,7 +99,7 @@ class ResNetGenerator(ChainNetwork, Translator, name="resnet"):
         bias = needs_bias(norm)
 
         def normalised(layer: nn.Module, channels: int) -> list[nn.Module]:
-            return [layer, normalization(norm, channels), nn.ReLU(inplace=True)]
+            return [layer, normalization(norm, channels), nn.ReLU()]
 
         def down(entering: int, leaving: int) -> nn.Sequential:
             blurred = downsample == "blurred"

@@ -51,7 +51,7 @@ def workspace(operator: Any, args: Sequence[Any], chosen: Callable[..., str]) ->
 def on_cpu(x: Tensor, weight: Tensor, bias_sizes: list[int] | None, *settings: Any) -> str:
     """What torch computes a convolution with on a CPU, by shapes, types and the number of threads."""
     bias = None if bias_sizes is None else weight.new_empty(bias_sizes)
-    return str(torch._C._select_conv_backend(x, weight, bias, *settings, bias_sizes).name)  # type: ignore[attr-defined]
+    return str(torch._C._select_conv_backend(x, weight, bias, *settings, bias_sizes).name)
 
 
 def by_copies(*_: Any) -> str:

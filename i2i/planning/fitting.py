@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections.abc import Callable
 from functools import cache
 
 from i2i.build import check_buildable
 from i2i.config.schema import Config
 from i2i.errors import ConfigError
-from i2i.planning.memory import Peak
+from i2i.planning.memory import Kind, Peak
 from i2i.planning.rehearsal import Rehearsal
 
 MOST = 65_536
 """Images of a batch; larger ones are not looked for."""
 SIZES = [*range(4, 64, 4), *range(64, 4097, 32)]
 """Image sizes that are tried, in pixels; networks take some of them."""
-FIXED = ("weights", "gradients", "optimisers", "moving average")
+FIXED: tuple[Kind, ...] = ("weights", "gradients", "optimisers", "moving average")
 """Kinds of memory that do not grow with the image."""
 
 Resized = Callable[[int], Config]
@@ -60,7 +61,7 @@ def largest_size(needed: Callable[[Config], int], resized: Resized, size: int, p
 
     fixed = sum(peak.by_kind[kind] for kind in FIXED)
     guess = size * math.sqrt(max(0, room - fixed) / (peak.total - fixed))
-    count = largest(fits, sum(each <= guess for each in SIZES), len(SIZES))
+    count = largest(fits, bisect_right(SIZES, guess), len(SIZES))
     found = at_most(count - 1) if count else None
     return 0 if found is None else found.image_size
 

@@ -17,7 +17,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils import backend_registration
+from torch._subclasses.fake_tensor import FakeTensor
+from torch.optim import optimizer
+from torch.utils import _foreach_utils, backend_registration
 from torch.utils._pytree import tree_leaves, tree_map
 
 from i2i.planning.fake import NAME, is_fake
@@ -53,6 +55,8 @@ def register() -> None:
     kernels.impl("_amp_foreach_non_finite_check_and_unscale_", lambda *_: None, "PrivateUse1")
     kernels.impl("_amp_update_scale_", lambda scale, *_: scale, "PrivateUse1")
     LIBRARIES.append(kernels)
+    for supported in (_foreach_utils._foreach_supported_types, optimizer._foreach_supported_types):
+        supported.append(FakeTensor)  # as those of a real device are
     torch._C._set_only_lift_cpu_tensors(True)  # torch.tensor(..., device=...) copies by an operator that is seen
     gc.set_threshold(100_000)  # fake tensors are many and small
 

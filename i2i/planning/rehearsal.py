@@ -36,7 +36,7 @@ class Rehearsal:
             for player, optimizer in self.engine.optimizers.items():
                 for parameter in self.engine.parameters[player]:
                     parameter.grad = torch.zeros_like(parameter)
-                    parameter.register_post_accumulate_grad_hook(self._mark_gradient)
+                    parameter.register_post_accumulate_grad_hook(self._mark_gradient)  # type: ignore[no-untyped-call]
                 optimizer.step()
                 optimizer.zero_grad(set_to_none=True)
         self._mark_state()

@@ -51,7 +51,7 @@ def describe(resized: Resized, memory: int | None) -> list[str]:
 def _plans(resized: Resized, device: str, precision: Precision, memory: int | None) -> list[str]:
     """The lines of the plan in a precision, and in the one beside it."""
     known = _with_known_data(resized)
-    lines = []
+    lines: list[str] = []
     for each in _precisions(device, precision):
         plan = Plan.made(partial(_settled, known, each), device, memory)
         if device != "cpu":

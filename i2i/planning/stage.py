@@ -1,5 +1,7 @@
 """Where a rehearsal takes place: the CPU or an accelerator, with what its allocator and its convolutions take."""
 
+# mypy: disallow-untyped-calls=False
+
 from __future__ import annotations
 
 from typing import Any

@@ -81,7 +81,7 @@ class Engine:
         streams = [self.method.updates(batches) for _ in range(self.config.training.accumulate)]
         while self._update_one_player(streams, recorded):
             pass
-        values = {tag: torch.stack(each).mean() for tag, each in recorded.items()}
+        values = {tag: each[0] if len(each) == 1 else torch.stack(each).mean() for tag, each in recorded.items()}
         if self.average is not None:
             self.average.update(self.step_count)
         self.step_count += 1
@@ -190,7 +190,7 @@ class Engine:
         if clip_norm is not None:
             clip_grads_with_norm_(self.parameters[player], clip_norm, norm)
         if capabilities(self.device).asynchronous and not self.scaler.is_enabled():
-            step_where(optimizer, gradients, norm.isfinite() & numbers.isfinite().all())
+            step_where(optimizer, gradients, torch.cat([numbers, norm[None]]).isfinite().all())
         else:
             self.scaler.step(optimizer)
             self.scaler.update()
@@ -232,8 +232,9 @@ def step_where(optimizer: Optimizer, gradients: list[Tensor], finite: Tensor) ->
         finally:
             del leaving_out.grad_scale, leaving_out.found_inf
         return
+    bad = ~finite
     for gradient in gradients:
-        gradient.masked_fill_(~finite, 0.0)
+        gradient.masked_fill_(bad, 0.0)
     optimizer.step()
 
 
