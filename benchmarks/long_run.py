@@ -1,7 +1,7 @@
 """Memory, file descriptors and threads of one long training with previews and checkpoints: are they flat?
 
 The training is that of ``benchmarks.soak`` without its faults. Slopes are those of straight lines through all samples
-after the first tenth of the steps, in which caches fill up.
+after the first tenth of the steps, in which caches fill up, and before the last step.
 
 usage: python -m benchmarks.long_run [--steps 5000] [--json FILE]
 """
@@ -71,7 +71,7 @@ def main() -> None:
         make_images(Path(folder) / "data", 0)
         process = subprocess.Popen(new_training(run.root, Path(folder) / "data", arguments.steps))
         taken = list(samples(process, run))
-    settled = [sample for sample in taken if sample.step > arguments.steps / 10]
+    settled = [sample for sample in taken if arguments.steps / 10 < sample.step < arguments.steps]
     figures = {
         name: {
             "first": round(getattr(settled[0], name), 1),
