@@ -14,9 +14,9 @@ from i2i.batch import DataSpec
 from i2i.config.resolve import resolve_config
 from i2i.errors import ConfigError
 from i2i.networks.layers import BlurDown, Downsampling, Init, ReflectionPad2d, initialize
-from i2i.networks.reflection import reflect, repeatable_reflect
 from i2i.networks.mlp import MLPDiscriminator, MLPGenerator
 from i2i.networks.patchgan import PatchGAN
+from i2i.networks.reflection import reflect, repeatable_reflect
 from i2i.networks.resnet import ResNetGenerator
 from i2i.networks.stages import stage_outputs
 from i2i.networks.unet import UNetGenerator
