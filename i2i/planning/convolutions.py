@@ -38,20 +38,20 @@ def workspace(operator: Any, args: Sequence[Any], chosen: Callable[..., str]) ->
     match operator:
         case torch.ops.aten.convolution.default:
             x, weight, bias, *settings = args
-            return _forward(
-                x, weight, settings, chosen(x, weight, None if bias is None else list(bias.shape), *settings)
-            )
+            return _forward(x, weight, settings, chosen(x, weight, bias is not None, *settings))
         case torch.ops.aten.convolution_backward.default:
-            gradient, x, weight, bias_sizes, *settings, wanted = args
-            return _backward(gradient, x, weight, settings, wanted, chosen(x, weight, bias_sizes, *settings))
+            gradient, x, weight, _, *settings, wanted = args
+            return _backward(gradient, x, weight, settings, wanted, chosen(x, weight, wanted[2], *settings))
         case _:
             return NONE
 
 
-def on_cpu(x: Tensor, weight: Tensor, bias_sizes: list[int] | None, *settings: Any) -> str:
+def on_cpu(x: Tensor, weight: Tensor, biased: bool, *settings: Any) -> str:
     """What torch computes a convolution with on a CPU, by shapes, types and the number of threads."""
-    bias = None if bias_sizes is None else weight.new_empty(bias_sizes)
-    return str(torch._C._select_conv_backend(x, weight, bias, *settings, bias_sizes).name)
+    *_, transposed, _, groups = settings
+    sizes = [weight.shape[1] * groups if transposed else weight.shape[0]] if biased else None
+    bias = None if sizes is None else weight.new_empty(sizes)
+    return str(torch._C._select_conv_backend(x, weight, bias, *settings, sizes).name)
 
 
 def by_copies(*_: Any) -> str:

@@ -11,7 +11,6 @@ from i2i.build import check_buildable
 from i2i.config.schema import Config
 from i2i.errors import ConfigError
 from i2i.planning.memory import Kind, Peak
-from i2i.planning.rehearsal import Rehearsal
 
 MOST = 65_536
 """Images of a batch; larger ones are not looked for."""
@@ -39,11 +38,11 @@ def largest(fits: Callable[[int], bool], guess: float, most: int) -> int:
     return low
 
 
-def largest_batch(rehearsal: Rehearsal, batch: int, room: int) -> int:
-    """The largest batch whose steps take at most ``room`` bytes; looks near ``batch`` first."""
-    one, two = (rehearsal.peak(count).total for count in (batch, 2 * batch))
+def largest_batch(needed: Callable[[int], int], batch: int, room: int) -> int:
+    """The largest batch for which ``needed`` is at most ``room`` bytes; what it is at ``batch`` leads there."""
+    one, two = needed(batch), needed(2 * batch)
     guess = batch + math.floor((room - one) * batch / (two - one))
-    return largest(lambda count: rehearsal.peak(count).total <= room, guess, MOST)
+    return largest(lambda count: needed(count) <= room, guess, MOST)
 
 
 def largest_size(needed: Callable[[Config], int], resized: Resized, size: int, peak: Peak, room: int) -> int:

@@ -50,10 +50,10 @@ def describe(resized: Resized, memory: int | None) -> list[str]:
 
 def _plans(resized: Resized, device: str, precision: Precision, memory: int | None) -> list[str]:
     """The lines of the plan in a precision, and in the one beside it."""
-    known = _with_known_data(resized)
+    known = with_known_data(resized)
     lines: list[str] = []
     for each in _precisions(device, precision):
-        plan = Plan.made(partial(_settled, known, each), device, memory)
+        plan = Plan.made(partial(settled, known, each), device, memory)
         if device != "cpu":
             lines += plan.networks() if not lines else []
             lines += plan.bounds()
@@ -91,7 +91,7 @@ class Plan:
         (peak, work), largest = rehearsal.step(), None
         if memory is not None:
             room = memory - stage.context
-            batch = largest_batch(rehearsal, config.training.batch_size, room)
+            batch = largest_batch(lambda count: rehearsal.peak(count).total, config.training.batch_size, room)
 
             def needed(other: Config) -> int:
                 return Rehearsal(other, stage_for(device)).peak().total
@@ -149,11 +149,12 @@ def _precisions(device: str, precision: Precision) -> list[Precision]:
     return [precision, *[other for other in others if other != precision][:1]]
 
 
-def _settled(resized: Resized, precision: Precision, size: int) -> Config:
+def settled(resized: Resized, precision: Precision, size: int) -> Config:
+    """The configuration at a size, in a resolved precision."""
     return changed(resized(size), {"training.precision": precision})
 
 
-def _with_known_data(resized: Resized) -> Resized:
+def with_known_data(resized: Resized) -> Resized:
     """The same with channels and labels that are left to the data, whose files are listed and not decoded."""
     config = resized(0)
     method = Method.named(config.method["name"])
