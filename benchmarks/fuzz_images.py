@@ -49,7 +49,7 @@ def damaged(content: bytes, random: np.random.Generator) -> bytes:
     """Some bytes changed, and perhaps the end cut off or a piece repeated."""
     changed = bytearray(content)
     for _ in range(random.integers(0, 8)):
-        changed[random.integers(len(changed))] = random.choice([0, 1, 127, 128, 255, random.integers(256)])
+        changed[random.integers(len(changed))] = (0, 1, 127, 128, 255, int(random.integers(256)))[random.integers(6)]
     kind = random.integers(4)
     if kind == 0:
         del changed[random.integers(len(changed)) :]

@@ -1,7 +1,7 @@
 """Memory, file descriptors and threads of one long training with previews and checkpoints: are they flat?
 
 The training is that of ``benchmarks.soak`` without its faults. Slopes are those of straight lines through all samples
-after the first tenth of the steps, in which caches fill up.
+after the first tenth of the steps, in which caches fill up, and before the last step.
 
 usage: python -m benchmarks.long_run [--steps 5000] [--json FILE]
 """
@@ -46,9 +46,9 @@ def samples(process: subprocess.Popen[bytes], run: RunFolder) -> Iterator[Sample
         try:
             with seen.oneshot():
                 sample = Sample(step, seen.memory_info().rss / 2**20, seen.num_fds(), seen.num_threads())
-        except psutil.Error:  # it has just ended
+        except psutil.Error:
             return
-        if step:
+        if step and sample.memory:  # none: it has just ended
             yield sample
         time.sleep(EVERY)
 
@@ -71,7 +71,7 @@ def main() -> None:
         make_images(Path(folder) / "data", 0)
         process = subprocess.Popen(new_training(run.root, Path(folder) / "data", arguments.steps))
         taken = list(samples(process, run))
-    settled = [sample for sample in taken if sample.step > arguments.steps / 10]
+    settled = [sample for sample in taken if arguments.steps / 10 < sample.step < arguments.steps]
     figures = {
         name: {
             "first": round(getattr(settled[0], name), 1),

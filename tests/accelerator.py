@@ -7,6 +7,8 @@ of steps: nothing has overflowed.
 Registering is for good: only ``on_the_device`` does so, in a process of its own.
 """
 
+# mypy: disallow-untyped-calls=False
+
 from __future__ import annotations
 
 import sys

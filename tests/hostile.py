@@ -30,7 +30,8 @@ IMPORTED = (
     "i2i.data.transforms",
     "i2i.exchange.state_files",
     "albumentations",
-    "torch._refs",  # what building a network without memory imports
+    "torch._dynamo",  # what building a network without memory imports
+    "pytest",  # the main program, which each process imports again
 )
 
 SERVER = multiprocessing.get_context("forkserver")

@@ -310,9 +310,7 @@ def test_an_output_that_is_full_is_no_traceback() -> None:
     assert "Traceback" not in result.stderr
 
 
-def test_a_current_folder_that_is_gone_is_named(
-    tmp_path: Path, i2i: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_current_folder_that_is_gone_is_named(tmp_path: Path, i2i: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     tmp_path.rmdir()
     assert_refused(i2i("info"), "the current folder has been deleted")

@@ -494,7 +494,7 @@ def test_data_and_models_of_another_kind_are_named(
         for number in range(2):
             draw(tmp_path / f"whole/train/{label}/{number}.png", number)
     for command, data, model, named in (
-        ("features", "digits", translator, "draws none from noise"),
+        ("features", "digits", translator, "does not generate them from noise"),
         (
             "filters",
             "digits",
@@ -504,7 +504,7 @@ def test_data_and_models_of_another_kind_are_named(
         ("features", tmp_path / "plain", dcgan, "has no labels"),
         ("features", tmp_path / "whole", dcgan, "has no held-out images: give test/<label>/"),
         ("filters", tmp_path / "plain", cgan, "has no labels, but the discriminator of this model needs them"),
-        ("filters", halves, cgan, "label 'left': this model has none of that name"),
+        ("filters", halves, cgan, "label 'left': this model has no label of that name"),
     ):
         result = i2i(command, data, "--model", model)
         assert result.code == 2

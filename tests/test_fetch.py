@@ -215,7 +215,7 @@ def test_without_a_name_the_sets_are_listed(i2i: Run) -> None:
     ("arguments", "named"),
     [
         (["horse2zebar"], "did you mean horse2zebra?; known: apple2orange"),
-        (["cat2dog"], "no lasting address: DRIT's script names http://"),
+        (["cat2dog"], "no permanent address: DRIT's script names http://"),
         (["--to", "somewhere"], "need a NAME"),
         (["maps", "--url", "ftp://host/maps.tar.gz"], "only http and https"),
         (["maps", "--url", "host/maps.tar.gz"], "no such archive; an address begins with http"),

@@ -104,7 +104,7 @@ def test_what_cannot_be_looked_into_is_one_line(cyclegan: Path, toy_set: Path, t
     assert_refused(result, "no stage of that name; it has layer1_conv, layer1, layer2_conv, layer2")
     draw(tmp_path / "empty/trainA/a.png", 0)
     assert_refused(i2i("filters", tmp_path / "empty", "--model", cyclegan), "trainB/ is missing")
-    assert_refused(i2i("features", toy_set, "--model", cyclegan), "draws none from noise")
+    assert_refused(i2i("features", toy_set, "--model", cyclegan), "does not generate them from noise")
 
 
 @pytest.fixture(scope="module")

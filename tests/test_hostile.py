@@ -282,7 +282,7 @@ WEIGHTS = [
     Case("no config", forged("model", []), 2, "the configuration: [] is not allowed"),
     Case("header a list", list_header, 2, "does not fit this version"),
     Case("million blocks", forged("model.networks.generator.blocks", 10**6), 2, "networks.generator.blocks: 1000000"),
-    Case("other blocks", forged("model.networks.generator.blocks", 200), 2, "the weights do not fit"),
+    Case("other blocks", forged("model.networks.generator.blocks", 60), 2, "the weights do not fit"),
     Case("million wide", forged("model.networks.generator.width", 10**6), 2, "networks.generator.width: 1000000"),
     Case("60,000 wide", forged("model.networks.generator.width", 60_000), 2, "the weights do not fit"),
     Case("judge of 60,000", forged("model.networks.discriminator.width", 60_000), 0, ""),

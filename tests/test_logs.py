@@ -99,3 +99,14 @@ def test_curves_of_a_run_resumed_within_a_second_are_read_in_order(tmp_path: Pat
     events = EventAccumulator(str(run.events))
     events.Reload()
     assert [event.step for event in events.Scalars("loss")] == [1, 2]
+
+
+def test_curves_stay_in_order_when_the_clock_is_set_back(run: Path, i2i: Run) -> None:
+    for steps, second in ((8, "4102444800"), (10, "4102444801"), (12, None)):
+        assert i2i("train", "--resume", run, "--steps", steps).code == 0
+        if second is not None:  # as a clock that is far ahead names it
+            newest = max((run / "tb").iterdir(), key=lambda path: path.stat().st_mtime_ns)
+            newest.rename(newest.with_name(newest.name.replace(newest.name.split(".")[3], second)))
+    events = EventAccumulator(str(run / "tb"))
+    events.Reload()
+    assert [event.step for event in events.Scalars("lr/generator")] == [2, 4, 6, 8, 10, 12]

@@ -334,7 +334,7 @@ def test_two_processes_share_the_files_and_give_what_one_gives(
     assert i2i(*sample, "-o", tmp_path / "drawn").code == 0
     result = launched(*sample, "-o", tmp_path / "drawn-by-two")
     assert result.returncode == 0, result.stderr
-    assert result.stdout.count("drew 5 images") == 1
+    assert result.stdout.count("generated 5 images") == 1
     assert contents(tmp_path / "drawn-by-two") == contents(tmp_path / "drawn")
 
 

@@ -59,7 +59,7 @@ def pixels_of(path: Path) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
 
 def test_a_sheet_has_rows_of_ten(cgan: Path, tmp_path: Path, i2i: Run) -> None:
     result = i2i("sample", "--model", cgan, "-o", tmp_path / "sheet.png", "--count", 13)
-    assert (result.code, "drew 13 images with cgan (6 steps)" in result.out) == (0, True)
+    assert (result.code, "generated 13 images with cgan (6 steps)" in result.out) == (0, True)
     sheet = pixels_of(tmp_path / "sheet.png")
     assert sheet.shape == (32, 160, 3)
     assert (sheet[16:, 48:] == 255).all()  # the last row is filled up with white

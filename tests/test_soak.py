@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-FAULTS = ["kill_in_write", "stop_twice", "truncated"]
+FAULTS = ["kill_in_write", "truncated"]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks at processes through /proc")

@@ -64,7 +64,7 @@ def test_a_run_on_two_folders_is_resumed_and_used_without_naming_them(tmp_path: 
     a, b = named_folders(tmp_path, 20)
     trained = i2i(*arguments(tmp_path, arch, "--a", a, "--b", b))
     assert trained.code == 0, trained.err
-    (line,) = [line for line in trained.err.splitlines() if line.startswith("held out by their names")]
+    (line,) = [line for line in trained.err.splitlines() if line.startswith("held out (chosen by file name)")]
     layout = found(a, b, held_out=0.1)
     assert f"{len(layout.test.a)} images of A and {len(layout.test.b)} of B" in line
     assert f"{len(layout.train.a)} images in A and {len(layout.train.b)} in B" in trained.err

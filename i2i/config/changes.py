@@ -31,7 +31,7 @@ def changes(options: Mapping[str, Any], assignments: Sequence[str]) -> dict[str,
     if refused:
         raise ConfigError(
             f"--resume continues a run with its own settings; leave out {', '.join(refused)} "
-            "(what may change is its length, cadences, device and threads, and where its data lies)"
+            "(only its length, logging, device, threads and data location may change)"
         )
     return given
 
@@ -48,7 +48,7 @@ def continued(config: Config, given: Mapping[str, Any]) -> Config:
     folders, moved = config.data.a is not None, given.keys() & set(PLACES)
     if moved and folders == ("data.path" in moved):
         raise ConfigError(
-            f"this run learns from {config.data.title}: where it lies now is given with "
+            f"this run learns from {config.data.title}: give its new location with "
             + ("--a and --b" if folders else "--data")
         )
     return changed(config, given)

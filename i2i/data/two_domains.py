@@ -100,7 +100,7 @@ class TwoDomains(TrainingData):
         if layout.kind != "folders A and B" or layout.folders["test"] != layout.folders["train"]:
             return []
         return [
-            f"held out by their names: {len(layout.test.a):,} images of A and {len(layout.test.b):,} of B "
+            f"held out (chosen by file name): {len(layout.test.a):,} images of A and {len(layout.test.b):,} of B "
             f"(data.held_out={layout.held_out:g}; --test-a and --test-b name others)"
         ]
 

@@ -15,7 +15,7 @@ class Description(BaseModel):
     """What a public set is, where it lies and on what terms.
 
     ``counts`` are the images of each folder or split of the archive, empty where no source states them. ``megabytes``
-    is about the size of the archive. ``archive`` None: no lasting address is known, and ``note`` says where to look.
+    is about the size of the archive. ``archive`` None: no permanent address is known, and ``note`` says where to look.
     ``a`` and ``b`` are the domains of sets for translation; ``direction`` is that of the paper's training, for paired
     ones. ``sha256`` is the publicly documented checksum of the archive. Where the set is several files, ``files`` has
     the checksum of each by its name, and ``archive`` is the address of their folder.
@@ -49,7 +49,7 @@ class Description(BaseModel):
 
     def line(self) -> str:
         """The set in one line: what it is, pairs or labels or neither, its size."""
-        size = "no lasting address" if self.archive is None else f"about {self.megabytes:,} MB"
+        size = "no permanent address" if self.archive is None else f"about {self.megabytes:,} MB"
         return f"{self.name:<23} {self.about} ({self.task}, {size})"
 
 

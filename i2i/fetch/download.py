@@ -220,7 +220,7 @@ class Download:
         if not self._ranges or not self.path.is_file() or not self.path.stat().st_size:
             self.remove()
             return ""
-        return f"; {self.path} keeps {self._amount()}, and the same command goes on from there"
+        return f"; {self.path} keeps {self._amount()}, repeat the command to continue"
 
     def _amount(self) -> str:
         return f"{self.path.stat().st_size / MEGABYTE:,.1f} MB" if self.path.is_file() else "nothing"

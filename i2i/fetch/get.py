@@ -109,7 +109,7 @@ def get_dataset(name: str, to: Path | None = None, url: str | None = None, *, li
     target = Path(name) if to is None else to
     address = url or description.archive
     if address is None:
-        raise DataError(f"{name} has no lasting address: {description.note}")
+        raise DataError(f"{name} has no permanent address: {description.note}")
     require_free(target, folders=True, way_out=f"i2i data check {target} looks at it, --to names another folder")
     sources = _sources(description, address)
     downloads: list[Download] = []

@@ -36,7 +36,9 @@ class Sampler:
     def __init__(self, method: Method, config: ModelConfig, step: int, device: torch.device) -> None:
         """Raises ConfigError for a method that draws no images from noise."""
         if not isinstance(method, GenerativeMethod):
-            raise ConfigError(f"{config.arch} translates images and draws none from noise: use i2i translate")
+            raise ConfigError(
+                f"{config.arch} translates images and does not generate them from noise: use i2i translate"
+            )
         self.method, self.config, self.step, self.device = method, config, step, device
         self._standing_at: list[float | None] = []
 
@@ -52,8 +54,8 @@ class Sampler:
             ConfigError: the model has no such label.
         """
         if str(label) not in self.labels:
-            known = f"it knows {', '.join(self.labels[:20])}" if self.labels else "it was trained without labels"
-            raise ConfigError(f"label {label!r}: this model has none of that name; {known}")
+            known = f"it has {', '.join(self.labels[:20])}" if self.labels else "it was trained without labels"
+            raise ConfigError(f"label {label!r}: this model has no label of that name; {known}")
         return self.labels.index(str(label))
 
     def latents(self, numbers: Iterable[int], seed: int = 0, truncation: float | None = None) -> Tensor:

@@ -18,7 +18,6 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from i2i.data.bounds import MAX_PIXELS
 from i2i.data.images import SUFFIXES, Pixels, encode_image, is_image, list_images, read_image
 from i2i.device import is_out_of_memory
 from i2i.display import say, tracked, warn
@@ -27,6 +26,7 @@ from i2i.inference.outputs import LOCK, FileResult, Job, Outputs, Part, Report, 
 from i2i.inference.together import ENDED, Together
 from i2i.inference.translator import Translator
 from i2i.needs import require_path
+from i2i.storage.bounds import MAX_PIXELS
 from i2i.storage.files import remove_temporaries, require_free, write_atomically
 from i2i.storage.lock import locked
 from i2i.storage.weights import digest_of

@@ -76,7 +76,7 @@ def _filters(layer: nn.Module) -> Tensor:
 @torch.no_grad()
 def clip_weights(modules: Iterable[nn.Module], limit: float) -> None:
     """Clips every parameter to [-limit, limit] (Arjovsky et al. 2017, algorithm 1, line 7)."""
-    weights = [parameter for module in modules for parameter in module.parameters()]
+    weights: list[Tensor] = [parameter for module in modules for parameter in module.parameters()]
     torch._foreach_clamp_min_(weights, -limit)
     torch._foreach_clamp_max_(weights, limit)
 

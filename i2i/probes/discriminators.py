@@ -123,7 +123,7 @@ def discriminator_of(sampler: Sampler, name: str | None = None) -> Probed:
     """The discriminator of a noise-to-image model.
 
     Raises:
-        ConfigError: it has none of that name.
+        ConfigError: it has no label of that name.
     """
     name, judge = _choose(sampler.method.judges(), name, sampler.config.arch)
     return Probed(name, judge.network, judge.domains, sampler.config, sampler.step, sampler.device)

@@ -25,13 +25,13 @@ from torch.nn.functional import leaky_relu, relu
 from torch.overrides import TorchFunctionMode
 
 from i2i.data.batches import to_pixels
-from i2i.data.bounds import MAX_PIXELS
 from i2i.data.images import SUFFIXES, Pixels, from_pil, is_image, to_pil, write_image
 from i2i.errors import ConfigError, DataError
 from i2i.networks.base import Network
 from i2i.networks.stages import stage_outputs
 from i2i.probes.discriminators import Probed, takes_labels, untrained, with_statistics_of
 from i2i.probes.images import Images, Source, find_source
+from i2i.storage.bounds import MAX_PIXELS
 from i2i.storage.files import write_atomically
 from i2i.tiles import tile
 
@@ -326,7 +326,7 @@ def _labels_for(probed: Probed, source: Source, images: Images) -> Tensor:
     numbers = {name: number for number, name in enumerate(probed.labels)}
     if unknown := sorted(set(source.labels) - numbers.keys()):
         known = ", ".join(probed.labels[:20])
-        raise ConfigError(f"label {unknown[0]!r}: this model has none of that name; it knows {known}")
+        raise ConfigError(f"label {unknown[0]!r}: this model has no label of that name; it has {known}")
     return torch.tensor([numbers[source.labels[place]] for place in images.numbers], device=probed.device)
 
 

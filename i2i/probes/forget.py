@@ -26,7 +26,6 @@ from torch import Tensor
 
 from i2i.config import yaml_text
 from i2i.config.resolve import LARGEST_FILE
-from i2i.data.bounds import read_regular
 from i2i.data.images import Pixels
 from i2i.errors import ConfigError, DataError
 from i2i.inference.sampler import BATCH, Sampler
@@ -34,6 +33,7 @@ from i2i.needs import require_packages
 from i2i.networks.stages import changed_stage, stage_outputs
 from i2i.probes.linear import MapWeights
 from i2i.seeding import numpy_rng
+from i2i.storage.bounds import read_regular
 
 Coordinate = Annotated[FiniteFloat, Field(strict=True)]
 Mask = NDArray[np.bool_]

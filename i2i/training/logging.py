@@ -175,15 +175,33 @@ def telling_settings(config: Config) -> dict[str, str | float]:
 
 
 def _await_later_name(folder: Path) -> None:
-    """Waits until the second of the newest event file has passed.
+    """Waits until the second of the newest event file has passed; where a clock was far ahead, files are renamed.
 
     TensorBoard reads a folder's files in the order of their names, which begin with the second of their making; within
     one second the process number decides, so that a run resumed at once could be read before its first part.
     """
-    seconds = [path.name.split(".")[3] for path in folder.glob("events.out.tfevents.*")]
-    newest = max((int(second) for second in seconds if second.isdecimal()), default=0)
-    while newest - CLOCK_SET_BACK < time.time() < newest + 1:
+    files = sorted(folder.glob("events.out.tfevents.*"), key=lambda path: (_second_of(path), path), reverse=True)
+    newest = _second_of(files[0]) if files else 0
+    if newest > time.time() + CLOCK_SET_BACK:
+        _rename_to_the_past(files)
+        return
+    while time.time() < newest + 1:
         time.sleep(0.05)
+
+
+def _rename_to_the_past(files: Sequence[Path]) -> None:
+    """Gives event files, newest first, seconds that have passed, in the same order."""
+    after = int(time.time())
+    for path in files:
+        written, after = _second_of(path), min(_second_of(path), after - 1)
+        if after < written:
+            path.rename(path.with_name(path.name.replace(f"{written:010}", f"{after:010}", 1)))
+
+
+def _second_of(events: Path) -> int:
+    """The second in the name of an event file; 0 where it has none."""
+    second = events.name.split(".")[3]
+    return int(second) if second.isdecimal() else 0
 
 
 def _step_of(line: str) -> float:

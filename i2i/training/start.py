@@ -184,7 +184,7 @@ def _fit(trainer: Trainer, run: RunFolder, callbacks: Sequence[Callback]) -> Out
         f"{run.root}: {trainer.config.arch}, {data.describe()} at {trainer.config.image_size} px, "
         f"{training.device} in {training.precision}"
     )
-    say(f"computed by {environment()}; CPU threads: {training.threads}")
+    say(f"environment: {environment()}; CPU threads: {training.threads}")
     for note in data.notes():
         say(note)
     rates = ", ".join(f"{player} {opt.lr:g}" for player, opt in trainer.config.optimizers.items())

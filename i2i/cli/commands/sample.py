@@ -141,7 +141,7 @@ def _draw(request: Request, truncation: float | None) -> str:
             views.write_images(request.output, request.sampler.sample_numbers(numbers, **given), numbers)
             if not processes.wait():
                 raise DataError(f"another process ended before its part of {request.output} was done")
-    return f"drew {request.count} images with {model_line(request.sampler)}: {request.output}"
+    return f"generated {request.count} images with {model_line(request.sampler)}: {request.output}"
 
 
 def _walk(request: Request, stops: int) -> str:
