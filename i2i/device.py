@@ -6,7 +6,8 @@ import os
 import platform
 import re
 import sys
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
@@ -153,11 +154,54 @@ _OUT_OF_MEMORY = re.compile(
 )
 
 
-def use_threads(wanted: int | Literal["auto"]) -> int:
-    """Sets the number of CPU threads to ``wanted``, and returns it."""
-    if wanted != "auto":
-        torch.set_num_threads(wanted)
-    return torch.get_num_threads()
+def use_threads(wanted: int | Literal["auto"], device: torch.device) -> int:
+    """Sets the number of CPU threads to ``wanted``, and returns it.
+
+    "auto" is torch's number, or fewer where a short probe on a CPU finds that more do not pay: threads wait for each
+    other in every operation, so that other work on one core slows all of them down. ``OMP_NUM_THREADS`` is obeyed.
+    """
+    if wanted == "auto":
+        most = torch.get_num_threads()
+        alone = device.type == "cpu" and "OMP_NUM_THREADS" not in os.environ
+        wanted = fewest_that_pay(_seconds_of_probe(_halved(most))) if alone and most > 1 else most
+    torch.set_num_threads(wanted)
+    return wanted
+
+
+GAIN = 1.1
+"""Twice the threads have to be this much faster to be taken."""
+
+
+def fewest_that_pay(seconds: Mapping[int, float]) -> int:
+    """The number of threads to take, given the seconds that the same work took with each number."""
+    numbers = sorted(seconds)
+    chosen = numbers[0]
+    for number in numbers[1:]:
+        if seconds[number] * GAIN < seconds[chosen]:
+            chosen = number
+    return chosen
+
+
+def _halved(most: int) -> list[int]:
+    """``most``, half of it, and so on to 1."""
+    return [most] + (_halved(most // 2) if most > 1 else [])
+
+
+def _seconds_of_probe(numbers: Sequence[int]) -> dict[int, float]:
+    """The seconds of a few convolutions with each number of threads, in turns; what falls far behind is left out."""
+    images, weight = torch.ones(4, 64, 32, 32), torch.ones(64, 64, 3, 3)
+    seconds = dict.fromkeys(sorted(numbers), 0.0)
+    with torch.no_grad():
+        for repeats in (1, 4, 4, 4):  # the first turn warms up
+            for number in list(seconds):
+                torch.set_num_threads(number)
+                start = time.perf_counter()
+                for _ in range(repeats):
+                    torch.nn.functional.conv2d(images, weight).relu_()
+                seconds[number] += (time.perf_counter() - start) if repeats > 1 else 0.0
+            least = min(seconds.values())
+            seconds = {number: spent for number, spent in seconds.items() if spent <= 2 * least}
+    return seconds
 
 
 def environment() -> str:

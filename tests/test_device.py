@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from i2i.device import determinism, is_out_of_memory, peak_memory
+from i2i.device import determinism, fewest_that_pay, is_out_of_memory, peak_memory, use_threads
 from i2i.errors import ConfigError
 from i2i.training.start import train
 
@@ -75,3 +75,22 @@ def test_an_operation_that_no_gpu_repeats_is_named() -> None:
     x = torch.rand(1, 1, 4, 4, device=cuda, requires_grad=True)
     with pytest.raises(ConfigError, match=r"training\.deterministic=false"), determinism(True, cuda):
         torch.nn.functional.interpolate(x, scale_factor=2, mode="bilinear").sum().backward()  # type: ignore[no-untyped-call]
+
+
+def test_threads_that_do_not_pay_are_not_taken() -> None:
+    assert fewest_that_pay({1: 1.0, 2: 0.5, 4: 0.3}) == 4
+    assert fewest_that_pay({1: 1.0, 2: 0.95, 4: 0.92}) == 1
+    assert fewest_that_pay({1: 1.0, 2: 0.6, 4: 0.59}) == 2
+    assert fewest_that_pay({1: 1.0}) == 1  # those that fell behind are left out
+
+
+def test_automatic_threads_obey_the_environment_and_the_affinity(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.set_num_threads(2)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    chosen = use_threads("auto", CPU)
+    assert chosen in (1, 2)
+    assert torch.get_num_threads() == chosen
+    torch.set_num_threads(2)
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    assert use_threads("auto", CPU) == 2
+    assert use_threads(1, CPU) == torch.get_num_threads() == 1

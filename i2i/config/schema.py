@@ -200,7 +200,8 @@ class TrainingConfig(Section):
     ``accumulate``: micro-batches of ``batch_size`` whose gradients are added up before an optimiser steps. Batch norm
     and DRAGAN's penalty see each micro-batch alone. ``deterministic``: only operations that give the same bits each
     time are used; without it, an accelerator is faster and a resumed run on it is no longer exact. ``threads`` of the
-    CPU: "auto" is what torch takes here; a run keeps the number that it started with, on which its sums depend.
+    CPU: "auto" is what torch takes here, or fewer where a probe at the start finds that more do not pay, as on busy
+    cores; a run keeps the number that it started with, on which its sums depend.
     ``start_from``: a run folder or weight file whose networks this run starts with, and ``start_weights``: their moving
     "average", or the "last" weights.
     """

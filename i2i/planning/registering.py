@@ -61,8 +61,23 @@ def register() -> None:
     gc.set_threshold(100_000)  # fake tensors are many and small
 
 
+CASTS: dict[tuple[int, torch.dtype, bool], tuple[Tensor, Tensor]] = {}
+"""Weights and what they were cast to, for the time of an autocast context."""
+
+
+def forget_casts_with(forget: Callable[[], None]) -> Callable[[], None]:
+    """``forget``, which torch calls when autocast ends, for these casts too."""
+
+    def forget_all() -> None:
+        CASTS.clear()
+        forget()
+
+    return forget_all
+
+
 def cast_as_cuda_does() -> None:
-    """Registers autocast by the lists that torch's own header has for CUDA."""
+    """Registers autocast by the lists that torch's own header has for CUDA; weights are cast once in a context."""
+    torch.clear_autocast_cache = forget_casts_with(torch.clear_autocast_cache)
     header = (Path(torch.__file__).parent / "include/ATen/autocast_mode.h").read_text()
     everything = torch.library.Library("_", "IMPL")
     everything.fallback(torch.library.fallthrough_kernel, "AutocastPrivateUse1")
@@ -108,7 +123,16 @@ def eligible(value: Any) -> bool:
 
 def cast(values: Any, dtype: torch.dtype) -> Any:
     """Every eligible tensor in ``dtype``."""
-    return tree_map(lambda value: value.to(dtype) if eligible(value) else value, values)
+    return tree_map(lambda value: _cast_one(value, dtype) if eligible(value) else value, values)
+
+
+def _cast_one(value: Tensor, dtype: torch.dtype) -> Tensor:
+    if dtype == torch.float32 or value.dtype != torch.float32 or not (value.is_leaf and value.requires_grad):
+        return value.to(dtype)
+    key = id(value), dtype, torch.is_grad_enabled()
+    if key not in CASTS:
+        CASTS[key] = value, value.to(dtype)
+    return CASTS[key][1]
 
 
 def widest(values: Any) -> torch.dtype:

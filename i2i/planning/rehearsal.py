@@ -17,7 +17,7 @@ from i2i.training.engine import Engine
 
 
 class Rehearsal:
-    """The engine of ``config`` on ``stage``, with the state that optimisers make in their first step.
+    """The engine of ``config`` on ``stage``, with the gradients and states of optimisers that a step leaves.
 
     ``config`` names a resolved precision, channels and labels.
 
@@ -37,8 +37,8 @@ class Rehearsal:
                 for parameter in self.engine.parameters[player]:
                     parameter.grad = torch.zeros_like(parameter)
                     parameter.register_post_accumulate_grad_hook(self._mark_gradient)  # type: ignore[no-untyped-call]
+                    self._mark_gradient(parameter)
                 optimizer.step()
-                optimizer.zero_grad(set_to_none=True)
         self._mark_state()
 
     def step(self, batch_size: int | None = None) -> tuple[Peak, Work]:

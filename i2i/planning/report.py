@@ -111,7 +111,7 @@ class Plan:
         """The peak by kind, and what fits."""
         training, size = self.config.training, self.config.image_size
         need = self.peak.total + self.stage.context
-        kinds = ", ".join(f"{kind} {_gib(value)}" for kind, value in self.peak.by_kind.items() if value >= 0.005 * GIB)
+        kinds = ", ".join(f"{kind} {_gib(value)}" for kind, value in self.peak.by_kind.items() if value >= 0.005 * need)
         lines = [
             f"{'memory in ' + training.precision:<18} {_gib(need)} GiB estimated, a batch of {training.batch_size} "
             f"at {size} px",

@@ -120,7 +120,8 @@ class Trainer:
         processes = PartialState(cpu=config.training.device == "cpu")
         self.device = resolve_device(config.training.device, processes.local_process_index)
         precision = resolve_precision(config.training.precision, self.device)
-        settled = {"precision": precision, "device": self.device.type, "threads": use_threads(config.training.threads)}
+        threads = use_threads(config.training.threads, self.device)
+        settled = {"precision": precision, "device": self.device.type, "threads": threads}
         config = changed(config, {"training": settled})
         if config.training.batch_size % processes.num_processes:
             raise ConfigError(

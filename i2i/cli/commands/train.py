@@ -65,7 +65,9 @@ if TYPE_CHECKING:
     type=click.Choice(["auto", "fp32", "bf16", "fp16"]),
     help="Precision of the computation.",
 )
-@setting("--threads", "training.threads", type=click.IntRange(1), help="Number of CPU threads.  [default: torch's]")
+@setting(
+    "--threads", "training.threads", type=click.IntRange(1), help="Number of CPU threads.  [default: those that pay]"
+)
 @click.option(
     "--dry-run",
     is_flag=True,
