@@ -90,7 +90,7 @@ class Watched(TorchDispatchMode):
     """Follows the memory of real tensors."""
 
     def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self.ledger = Ledger(Tensors.taken)
 
     def __torch_dispatch__(self, operator: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
