@@ -216,7 +216,7 @@ def test_two_folders_may_move_and_other_contents_are_refused(data: Path, tmp_pat
     assert i2i("train", "--resume", tmp_path / "run", *places, "--steps", 4).code == 0
     assert i2i("train", "--resume", tmp_path / "run", "--steps", 8).code == 0
     result = i2i("train", "--resume", tmp_path / "run", "--data", other)
-    assert (result.code, "is given with --a and --b" in result.err) == (2, True)
+    assert (result.code, "give its new location with --a and --b" in result.err) == (2, True)
     for path in list_images(other / "trainB"):
         replace(path)
     result = i2i("train", "--resume", tmp_path / "run", "--steps", 16)
