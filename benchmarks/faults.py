@@ -308,7 +308,8 @@ def _some_images(run: Disturbed) -> list[Path]:
 
 
 def _with_a_damaged_checkpoint(run: Disturbed, damage: Callable[[bytearray], None]) -> None:
-    """Damages the newest one, as a disk does: its time stays what it was."""
+    """Damages the newest of several, as a disk does: its time stays what it was."""
+    run.wait_until(lambda: len(run.run.checkpoints()) > 1, "a second checkpoint")
     run.kill()
     newest = run.run.checkpoints()[-1]
     times = newest.stat()
