@@ -295,8 +295,9 @@ def _size_of_checkpoint(run: Disturbed) -> int:
 
 
 def _require_interrupted(ended: Ended) -> None:
-    """130 and 143 are what a shell says of SIGINT and SIGTERM."""
-    require(ended.code in (130, 143), f"exit code {ended.code}: {last_lines(ended.said)}")
+    """One line and 130 or 143, which is what a shell says too where the second signal comes as Python itself ends."""
+    code = ended.code if ended.code >= 0 else 128 - ended.code
+    require(code in (130, 143), f"exit code {ended.code}: {last_lines(ended.said)}")
     errors = [line for line in ended.said.splitlines() if line.startswith("error:")]
     require(len(errors) == 1 or "and saved; continue with" in ended.said, f"not one line: {last_lines(ended.said)}")
 
@@ -307,7 +308,8 @@ def _some_images(run: Disturbed) -> list[Path]:
 
 
 def _with_a_damaged_checkpoint(run: Disturbed, damage: Callable[[bytearray], None]) -> None:
-    """Damages the newest one, as a disk does: its time stays what it was."""
+    """Damages the newest of several, as a disk does: its time stays what it was."""
+    run.wait_until(lambda: len(run.run.checkpoints()) > 1, "a second checkpoint")
     run.kill()
     newest = run.run.checkpoints()[-1]
     times = newest.stat()

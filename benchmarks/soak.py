@@ -114,15 +114,20 @@ def equal(one: Any, other: Any) -> bool:
 def soak(run: Disturbed, clock: Clock, faults: int | None, only: list[str]) -> dict[str, Tally]:
     """Injects faults while time is left, or ``faults`` of them."""
     tallies: dict[str, Tally] = {}
-    begin, first = time.monotonic(), run.done
-    run.wait_for_steps(20)
-    seconds_per_step = 1.3 * (time.monotonic() - begin) / (run.done - first)
+    seconds_per_step = 0.0 if faults else measured(run)
     for number, fault in enumerate(in_turn(run, only)):
         if number == faults or (faults is None and not clock.is_left(run.done, seconds_per_step)):
             return tallies
         inject(run, fault, tallies.setdefault(fault.__name__, Tally()))
         print(f"{clock.passed:6.0f} s  step {run.done:>6}  {fault.__name__}", flush=True)
     raise AssertionError("faults never end")
+
+
+def measured(run: Disturbed) -> float:
+    """Seconds of a step, with a reserve."""
+    begin, first = time.monotonic(), run.done
+    run.wait_for_steps(20)
+    return 1.3 * (time.monotonic() - begin) / (run.done - first)
 
 
 def finish(run: Disturbed) -> int:

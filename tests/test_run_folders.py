@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 
 from i2i.errors import DataError
+from i2i.storage import lock as lock_module
 from i2i.storage.lock import locked
 from i2i.storage.owner import Owner
 from i2i.storage.runs import RunFolder, new_run
@@ -94,6 +95,19 @@ def test_a_lock_that_is_released_while_it_is_looked_at_is_taken_anew(
     monkeypatch.setattr("i2i.storage.lock._lock_until_closed", lambda _: next(looks)(lock))
     with locked(lock, "it"):
         assert lock.exists()
+
+
+def test_an_interrupt_while_a_lock_is_taken_leaves_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    take = lock_module._take
+
+    def take_and_be_interrupted(*arguments: Any, **named: Any) -> None:
+        take(*arguments, **named)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(lock_module, "_take", take_and_be_interrupted)
+    with pytest.raises(KeyboardInterrupt), locked(tmp_path / "lock", "it"):
+        pass
+    assert list(tmp_path.iterdir()) == []
 
 
 def lock_is_gone(lock: Path) -> None:
@@ -189,7 +203,7 @@ def test_a_process_that_is_ended_in_its_start_leaves_no_lock(tmp_path: Path, toy
     run = train(small_config("cyclegan", toy_set, "training.steps=1"), tmp_path / "run").run
     command = [sys.executable, "-m", "i2i", "train", "--resume", str(run.root), "--steps", "100000"]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    while not run.lock.exists() and process.poll() is None:
+    while not (run.lock.exists() and run.lock.read_text()) and process.poll() is None:
         time.sleep(0.002)
     process.terminate()
     said = process.communicate()[1]

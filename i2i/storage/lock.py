@@ -31,17 +31,26 @@ def locked(path: Path, what: str) -> Iterator[None]:
         DataError: another process, or another thread of this one, holds it, or it cannot be written.
     """
     place = Path(os.path.realpath(path))
-    with _in_process:
-        try:
-            _take(path, what, taken_here=place in _held)
-        except OSError as error:
-            raise DataError(f"cannot write {path}: {error.strerror or error}") from None
-        _held.add(place)
+    by_another_thread = True
     try:
+        with _in_process:
+            by_another_thread = place in _held
+            try:
+                _take(path, what, taken_here=by_another_thread)
+            except OSError as error:
+                raise DataError(f"cannot write {path}: {error.strerror or error}") from None
+            _held.add(place)
         yield
-    finally:
-        with _in_process, contextlib.suppress(OSError):
-            _held.discard(place)
+    finally:  # also where a signal came while the lock was taken
+        if not by_another_thread:
+            _release(path, place)
+
+
+def _release(path: Path, place: Path) -> None:
+    """Removes the lock if it is this process's."""
+    with _in_process, contextlib.suppress(OSError):
+        _held.discard(place)
+        if _parse(path.read_bytes()) == Owner.this():
             path.unlink()
 
 
