@@ -39,9 +39,10 @@ def largest(fits: Callable[[int], bool], guess: float, most: int) -> int:
 
 
 def largest_batch(needed: Callable[[int], int], batch: int, room: int) -> int:
-    """The largest batch for which ``needed`` is at most ``room`` bytes; what it is at ``batch`` leads there."""
-    one, two = needed(batch), needed(2 * batch)
-    guess = batch + math.floor((room - one) * batch / (two - one))
+    """The largest batch for which ``needed`` is at most ``room`` bytes; how it grows from ``batch`` leads there."""
+    few, many = 8 * batch, 16 * batch  # with less, weights can outweigh what grows
+    one, two = needed(few), needed(many)
+    guess = few + math.floor((room - one) * (many - few) / (two - one))
     return largest(lambda count: needed(count) <= room, guess, MOST)
 
 
