@@ -156,7 +156,9 @@ def test_resuming_names_every_setting_that_it_cannot_change(i2i: Run, toy_set: P
     RunFolder(tmp_path).write_config(small_config("cyclegan", toy_set))
     changed = ("--data", "d", "--set", "training.log_every=1", "--steps", 9)
     given = ("--seed", 3, "--arch", "cyclegan", "--set", "data.flip=false", *changed)
-    assert_refused(i2i("train", "--resume", tmp_path, *given), "leave out training.seed, --arch, data.flip (only its length")
+    assert_refused(
+        i2i("train", "--resume", tmp_path, *given), "leave out training.seed, --arch, data.flip (only its length"
+    )
 
 
 def test_channels_that_images_do_not_have_are_refused(tmp_path: Path, toy_set: Path, i2i: Run) -> None:
