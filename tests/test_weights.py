@@ -89,3 +89,9 @@ def test_another_format_is_refused_with_the_way_out(tmp_path: Path, monkeypatch:
             save_tree(tmp_path / "tree", {}, {}, kind="checkpoint")
         with pytest.raises(WeightsError, match=f"format {written}.*{way_out}"):
             load_tree(tmp_path / "tree", kind="checkpoint")
+
+
+def test_a_weight_file_is_as_readable_as_any_new_file(tmp_path: Path) -> None:
+    (tmp_path / "plain").touch()
+    save_tree(tmp_path / "tree.safetensors", {"a": torch.ones(2)}, {}, kind="weights")
+    assert (tmp_path / "tree.safetensors").stat().st_mode == (tmp_path / "plain").stat().st_mode

@@ -106,11 +106,14 @@ def save_tree(path: Path, tree: Mapping[str, Any], header: Mapping[str, Any], *,
     envelope = {"format": FORMAT, "kind": kind, "header": header, "tree": skeleton}
     envelope["sha256"] = digest_of(envelope, tensors)
     with replacing(path) as temporary:
+        temporary.touch()
+        mode = temporary.stat().st_mode
         try:
             # One entry: safetensors writes several in random order, and equal runs must give equal bytes.
             save_file(tensors, temporary, {"i2i": json.dumps(envelope)})
         except SafetensorError as error:  # a full disk, or a folder that cannot be written
             raise DataError(f"cannot write {path}: {error}") from None
+        temporary.chmod(mode)  # safetensors lets nobody else read what it writes
 
 
 def load_tree(path: Path, *, kind: str) -> tuple[dict[str, Any], dict[str, Any]]:
