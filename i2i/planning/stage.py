@@ -53,7 +53,7 @@ class CPU(Stage, FakeCPU):
     """A CPU, with the C library's heap.
 
     Blocks of 32 MiB and more have pages of their own. The heap, which has all others once such sizes were freed, loses
-    ``GAPS`` of them to gaps: 12 to 33 % in the rows of benchmarks/memory.py with glibc 2.36, whose middle this is.
+    ``GAPS`` of them to gaps: 9 to 33 % in the rows of benchmarks/memory.py with glibc 2.36, whose middle this is.
     """
 
     GAPS, OWN_PAGES, PAGE = 0.2, 32 * MIB, 4096
