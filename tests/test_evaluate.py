@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -127,6 +129,29 @@ def test_an_evaluation_repeats_its_figures(runs: list[Path]) -> None:
     for left, right in zip(one.parts, other.parts, strict=True):
         for name, figure in left.models[0].figures.items():
             assert figure.value == right.models[0].figures[name].value
+
+
+def test_two_processes_find_what_one_finds(tmp_path: Path, i2i: Run) -> None:
+    """Of translations and samples, each in several batches; the second process says nothing."""
+    data = make_set(tmp_path / "pairs", trainA=2, trainB=2, testA=40, testB=40)
+    drawings = make_set(tmp_path / "drawings", train=2, test=70)
+    translates = trained("cyclegan", data, tmp_path / "translates", "training.steps=1")
+    samples = trained("dcgan", drawings, tmp_path / "samples", "training.steps=1")
+    command = ["evaluate", "--device", "cpu", "--metrics", "l1,swd,memorisation"]
+    command += [part for model in (translates, samples) for part in ("--model", str(model))]
+    alone = i2i(*command, "--json", tmp_path / "one.json")
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "--", "i2i"]
+    both = subprocess.run([*launch, *command, "--json", str(tmp_path / "two.json")], capture_output=True, text=True)
+    assert both.returncode == alone.code == 1, both.stderr  # samples have no l1
+    assert both.stdout.count("memorisation") == alone.out.count("memorisation")
+    assert both.stderr.count("left out: ") == alone.err.count("left out: ") == 1
+    one, two = (report_of(tmp_path / f"{name}.json")["directions"] for name in ("one", "two"))
+    assert len(one[0]["models"][0]["figures"]["l1"]["per_image"]) == 40
+    assert one[2]["n"]["outputs"] == 70
+    for part in (*one, *two):
+        for model in part["models"]:
+            del model["cost"]
+    assert two == one
 
 
 @pytest.mark.parametrize("arch", ["dcgan", "cgan"])

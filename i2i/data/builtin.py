@@ -83,6 +83,8 @@ def openmoji(size: int) -> Path:
             _render_all(drawings, Path(scratch, "done"), size)
             Path(scratch, "done").rename(target)
     except OSError as error:
+        if target.is_dir():  # another process was faster
+            return target
         raise DataError(f"cannot write the cache {target.parent}: {error.strerror or error}; set I2I_CACHE") from None
     return target
 

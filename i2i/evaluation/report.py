@@ -17,6 +17,7 @@ from i2i.evaluation.compare import Comparison
 from i2i.evaluation.cost import Cost
 from i2i.evaluation.evaluated import Figure
 from i2i.evaluation.held_out import HeldOut
+from i2i.launched import launched
 from i2i.storage.files import write_atomically
 
 FORMAT = "i2i evaluation 1"
@@ -137,6 +138,7 @@ def machine() -> dict[str, Any]:
         "packages": {name: version for name in PACKAGES if (version := _version(name))},
         "cpu": cpu(),
         "threads": torch.get_num_threads(),
+        "processes": launched().size,
     }
 
 
