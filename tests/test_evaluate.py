@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from torch import Tensor
 
 import i2i as package
 from i2i.batch import Needs
@@ -20,11 +24,13 @@ from i2i.errors import DataError
 from i2i.evaluation.compare import compare
 from i2i.evaluation.evaluate import Request, evaluate
 from i2i.evaluation.evaluated import Evaluated, Figure, mean_of
+from i2i.evaluation.features.base import FeatureNetwork
 from i2i.evaluation.held_out import HeldOut, Wanted, read_held_out
+from i2i.evaluation.images import ImageSet
 from i2i.evaluation.metrics.base import Metric
 
 from .conftest import Run, draw, make_set, small_config
-from .toys import assert_refused
+from .toys import CPU, assert_refused
 
 IMAGES = ImageConfig(channels_a=3, channels_b=3)
 
@@ -199,6 +205,65 @@ def test_a_metric_is_one_class(runs: list[Path], named_set: Path) -> None:
 def held_out(data: Path, needs: Needs = "unpaired", **wanted: Any) -> HeldOut:
     given: dict[str, Any] = {"split": "test", "count": 10} | wanted
     return read_held_out(Wanted(DataConfig(path=str(data)), IMAGES, 16, needs, **given))
+
+
+class Means(FeatureNetwork, name="means"):
+    """Knows how many images it has seen."""
+
+    label, sha256, seen = "means", "1", 0
+
+    def compute(self, images: Sequence[Pixels]) -> Tensor:
+        Means.seen += len(images)
+        return torch.from_numpy(np.stack([pixels.mean((0, 1), np.float32) for pixels in images]))
+
+
+def test_features_of_real_images_are_computed_once(
+    runs: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In one evaluation of four outputs of two models in two directions, and never again."""
+    monkeypatch.setenv("I2I_CACHE", str(tmp_path))
+    request = Request(features="means", metrics=["kid", "precision"], device="cpu")
+    outputs, held_out, training = 2 * 2 * 4, 2 * 4, 2 * 4
+    reports = []
+    for seen in (outputs + held_out + training, outputs):
+        Means.seen = 0
+        reports.append(evaluate(runs, request))
+        assert Means.seen == seen
+    one, two = (report.parts[1] for report in reports)
+    assert one.real["kid_means"].value == two.real["kid_means"].value
+    assert one.copy["precision_means"].value == two.copy["precision_means"].value
+
+
+def test_kept_features_are_those_of_these_images_by_this_network(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("I2I_CACHE", str(tmp_path))
+    pixels = [np.full((4, 4, 3), 50 * number, np.uint8) for number in range(4)]
+    other = [*pixels[:3], np.full((4, 4, 3), 151, np.uint8)]
+
+    def computed(images: Sequence[Pixels], *, real: bool = True, weights: str = "1") -> int:
+        network, asked = Means(CPU), ImageSet(images, real=real)
+        network.sha256, Means.seen = weights, 0
+        found = Evaluated(asked, asked, network=network).features(asked)
+        assert found.tolist() == [image[0, 0].tolist() for image in images]
+        return Means.seen
+
+    assert [computed(pixels), computed(pixels)] == [4, 0]
+    [kept] = (tmp_path / "features").iterdir()
+    assert [computed(other), computed(other[::-1]), computed(pixels, weights="2")] == [4, 4, 4]
+    assert [computed(pixels, real=False), computed(pixels)] == [4, 0]
+    content = kept.read_bytes()
+    for damaged in (content[:-9], content[:-1] + bytes([content[-1] ^ 1]), b""):
+        kept.write_bytes(damaged)
+        assert [computed(pixels), computed(pixels)] == [4, 0]
+    monkeypatch.setattr("i2i.evaluation.features.kept.MOST_BYTES", 2 * len(content))
+    os.utime(kept, (0, 0))
+    assert computed(pixels, weights="3") == 4
+    assert len(list((tmp_path / "features").iterdir())) == 2
+    assert not kept.exists()
+    monkeypatch.setenv("I2I_CACHE", str(kept.with_suffix("") / "none"))
+    kept.with_suffix("").write_bytes(b"")  # the folder cannot be made
+    assert computed(pixels) == 4
 
 
 def test_partners_are_found_by_name(named_set: Path, toy_set: Path, tmp_path: Path) -> None:

@@ -150,7 +150,7 @@ def _one_domain(wanted: Wanted) -> HeldOut:
     store = _read(part.images, loading)
     names = list(relative_names(collection.root, store.images))
     training = RealImages(trained.images, loading, trained.labels if labels else ())
-    images = ImageSet(store, [part.labels[i] for i in store.numbers] if labels else ())
+    images = ImageSet(store, [part.labels[i] for i in store.numbers] if labels else (), real=True)
     side = Side(images, names, None if held_out is trained else training, len(available))
     return HeldOut(
         title=str(collection.root),
@@ -203,7 +203,8 @@ def _two_domains(wanted: Wanted) -> HeldOut:
     for place, domain in enumerate(domains):
         own = [files[place][number] for number in kept[place]]
         listed[domain] = (list(relative_names(roots[place], own)), own)
-        images = ImageSet(list(kept[place].values()), [numbers[place][i] for i in kept[place]] if labels else ())
+        own_labels = [numbers[place][i] for i in kept[place]] if labels else ()
+        images = ImageSet(list(kept[place].values()), own_labels, real=True)
         training = RealImages(trained[place], loadings[place], numbers[2 + place])
         available = len(partners) if partners else len((split.a, split.b)[place])
         sides[domain] = _require(Side(images, listed[domain][0], training, available), roots[place])
