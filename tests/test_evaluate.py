@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +26,12 @@ from i2i.evaluation.compare import compare
 from i2i.evaluation.evaluate import Request, evaluate
 from i2i.evaluation.evaluated import Evaluated, Figure, mean_of
 from i2i.evaluation.features.base import FeatureNetwork
-from i2i.evaluation.held_out import HeldOut, Wanted, read_held_out
+from i2i.evaluation.held_out import HeldOut, PartName, Wanted, read_held_out
 from i2i.evaluation.images import ImageSet
 from i2i.evaluation.metrics.base import Metric
 
 from .conftest import Run, draw, make_set, small_config
+from .test_identity import nobody, shared_folder  # noqa: F401 (a fixture)
 from .toys import CPU, assert_refused
 
 IMAGES = ImageConfig(channels_a=3, channels_b=3)
@@ -304,6 +306,54 @@ def test_the_validation_part(named_set: Path, tmp_path: Path) -> None:
         held_out(data)
     with pytest.raises(DataError, match="no held-out images"):
         held_out(named_set, split="val")
+
+
+@pytest.mark.parametrize("split", ["test", "val"])
+def test_images_that_are_too_large_or_closed_are_named_in_every_part(
+    split: PartName,
+    shared_folder: Path,  # noqa: F811
+) -> None:
+    data = make_set(shared_folder / "data", trainA=2, trainB=2, **{f"{split}A": 3, f"{split}B": 3})
+    wide = draw(data / f"{split}A" / "wide.png", 0, (40, 30))
+    closed = draw(data / f"{split}B" / "closed" / "image.png", 0).parent
+    closed.chmod(0)
+    small, large = (DataConfig(path=str(data), max_pixels=most) for most in (1000, 2000))
+    wanted = Wanted(small, IMAGES, 16, "unpaired", split, 10, pairs=False)
+    try:
+        with nobody(shared_folder):
+            found, all_of_it = read_held_out(wanted), read_held_out(replace(wanted, data=large))
+    finally:
+        closed.chmod(0o700)
+    assert found.skipped == [
+        f"{closed}: Permission denied",
+        f"{wide}: 40x30 = 1,200 pixels are more than the 1,000 that are read: --max-pixels allows more",
+    ]
+    assert all_of_it.skipped == [f"{closed}: Permission denied"]
+    assert "wide.png" in all_of_it.sides["A"].names
+
+
+def test_the_largest_image_is_that_of_the_run_unless_another_is_asked_for(tmp_path: Path, i2i: Run) -> None:
+    data = make_set(tmp_path / "data", trainA=2, trainB=2, testA=3, testB=3)
+    wide = draw(data / "testA" / "image01.png", 0, (40, 30))
+    run = trained("cyclegan", data, tmp_path / "run", "training.steps=1", "data.max_pixels=1000")
+    evaluate, compare = ("evaluate", "--metrics", "swd", "--model", run), ("compare", run, "-o", tmp_path / "page.html")
+    for command in (evaluate, (*compare, "--overwrite")):
+        result = i2i(*command)
+        assert (result.code, result.err.count(f"left out: {wide}")) == (1, 1), result.err
+        assert "--max-pixels allows more" in result.err
+        result = i2i(*command, "--max-pixels", 2000)
+        assert result.code == 0, result.err
+
+
+def test_a_name_with_control_characters_stays_one_name(tmp_path: Path, named_set: Path, i2i: Run) -> None:
+    data, run = tmp_path / "a\nset", tmp_path / "red\x1b[31m\nrun"
+    data.symlink_to(named_set)
+    trained("cyclegan", data, run, "training.steps=1")
+    result = i2i("evaluate", "--model", run, "--metrics", "l1")
+    assert result.code == 0, result.err
+    assert "\x1b" not in result.out
+    assert "red\\x1b[31m\\nrun (1 steps)" in result.out
+    assert "/a\\nset (test)" in result.out
 
 
 def test_classes_in_sub_folders(runs: list[Path], tmp_path: Path, i2i: Run) -> None:

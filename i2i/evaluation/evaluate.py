@@ -54,6 +54,7 @@ class Request:
         pairs: whether partners are looked for by name.
         half: the half of the held-out images; weights that were chosen on one are reported on the other.
         seed: decides samples, patches, shuffles, resampling and the networks that are trained on the spot.
+        max_pixels: the limit for images that are read; None: that of each run.
         device: where to compute.
     """
 
@@ -66,6 +67,7 @@ class Request:
     pairs: bool = True
     half: Half = "all"
     seed: int = 0
+    max_pixels: int | None = None
     device: Device = "auto"
 
 
@@ -288,12 +290,15 @@ def wanted_by(subject: Subject, request: Request) -> Wanted:
     """The held-out images that a model is evaluated on; errors as ``evaluate``."""
     config = subject.model.config
     if request.data is not None:
-        data = DataConfig(path=request.data)
+        most = {} if subject.run is None else {"max_pixels": subject.run.data.max_pixels}
+        data = DataConfig(path=request.data, **most)
     elif subject.run is not None:
         subject.run.data.require_there()
         data = subject.run.data
     else:
         raise ConfigError(f"{subject.file} does not say where its data lies: add --data FOLDER")
+    if request.max_pixels is not None:
+        data = data.model_copy(update={"max_pixels": request.max_pixels})
     return Wanted(
         data=whereabouts(data, config.image_size),
         images=config.images,

@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING
 import click
 
 from i2i.cli.ending import DONE, SKIPPED, tell
-from i2i.cli.options import SEED, FileName, FilledText, device_option, example, overwrite_option, require_model
+from i2i.cli.options import (
+    SEED,
+    FileName,
+    FilledText,
+    device_option,
+    example,
+    overwrite_option,
+    require_model,
+    run_max_pixels_option,
+)
 from i2i.display import warn
 from i2i.launched import launched
 from i2i.needs import require_data
@@ -50,6 +59,7 @@ if TYPE_CHECKING:
 @click.option("--count", type=click.IntRange(2), default=1000, show_default=True, help="Limit of held-out images.")
 @click.option("--unpaired", is_flag=True, help="Do not treat equal file names in A and B as pairs.")
 @click.option("--seed", type=SEED, default=0, show_default=True, help="Random seed of samples and patches.")
+@run_max_pixels_option
 @click.option("--json", "report_file", type=FileName(), help="Also write all figures to this JSON file.")
 @overwrite_option
 @device_option
@@ -63,6 +73,7 @@ def evaluate(
     count: int,
     unpaired: bool,
     seed: int,
+    max_pixels: int | None,
     report_file: Path | None,
     overwrite: bool,
     device: Device,
@@ -95,6 +106,7 @@ def evaluate(
         count=count,
         pairs=not unpaired,
         seed=seed,
+        max_pixels=max_pixels,
         device=device,
     )
     with together() as processes:
