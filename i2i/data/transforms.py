@@ -95,6 +95,12 @@ class Augmenter:
         return pipeline
 
 
+def require_transforms(extra: Sequence[Mapping[str, Any]]) -> None:
+    """Refuses transforms that albumentations does not have; errors as ``Augmenter``."""
+    for settings in extra:
+        _named_transform(settings)
+
+
 def stack(images: Sequence[Pixels]) -> Pixels:
     """Stacks (H, W, C) images to (N, C, H, W)."""
     return np.ascontiguousarray(np.stack(images).transpose(0, 3, 1, 2))
