@@ -124,7 +124,7 @@ def test_wrong_values_name_key_value_and_what_is_allowed() -> None:
     text = message(assignments=["training.batch_size=four"])
     assert "training.batch_size: 'four'" in text
     assert "integer" in text
-    assert "greater than or equal to 1" in message(assignments=["training.batch_size=0"])
+    assert "0 is not allowed: set it to 1 or more" in message(assignments=["training.batch_size=0"])
     assert "'lsgan', 'hinge' or 'wasserstein'" in message(assignments=["method.objective=lsgam"])
     assert "load_size 100 is smaller than image_size 256" in message(assignments=["data.load_size=100"])
     assert "known: resnet, unet" in message(assignments=["networks.generator.name=vit"])
