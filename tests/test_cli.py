@@ -246,6 +246,22 @@ def test_archs_lists_every_recipe_with_its_paper(i2i: Run) -> None:
     assert "arXiv:1703.10593" in out
 
 
+def test_a_recipe_can_be_shown_copied_and_trained(tmp_path: Path, toy_set: Path, i2i: Run) -> None:
+    mine = tmp_path / "mine.yaml"
+    assert "arXiv:1611.07004" in i2i("archs", "pix2pix").out
+    assert i2i("archs", "cyclegan", "-o", mine).code == 0
+    assert mine.read_text() + "\n" == i2i("archs", "cyclegan").out + "\n"
+    mine.write_text(mine.read_text().replace("width: 64", "width: 8"))
+    train_it = ("train", "--config", mine, "--data", toy_set, "--image-size", 32, "--dry-run")
+    out = i2i(*train_it).out
+    assert "width: 8" in out
+    assert "image_size: 32" in out
+    assert_refused(i2i("archs", "cyclegan", "-o", mine), "mine.yaml", "--overwrite")
+    assert "width: 8" in mine.read_text()
+    assert_refused(i2i("archs", "pixpix"), "did you mean pix2pix")
+    assert_refused(i2i("archs", "-o", tmp_path / "other.yaml"), "name of a recipe")
+
+
 def test_info_tells_versions_devices_and_the_run(tmp_path: Path, toy_set: Path, i2i: Run) -> None:
     run = train(small_config("cyclegan", toy_set, "training.steps=1"), tmp_path / "run").run.root
     out = i2i("info", "--model", run).out
