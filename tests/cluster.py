@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 from unittest import mock
 
@@ -59,17 +60,24 @@ class Cluster:
     @contextmanager
     def rank(self, rank: int) -> Iterator[list[Collective]]:
         """This process is ``rank``; rank 0 comes first. Its clock is none of the others' clocks."""
-        names = {"RANK": rank, "WORLD_SIZE": self.size, "LOCAL_RANK": rank % 8, "LOCAL_WORLD_SIZE": min(8, self.size)}
+        names: dict[str, object] = {
+            "RANK": rank,
+            "WORLD_SIZE": self.size,
+            "LOCAL_RANK": rank % 8,
+            "LOCAL_WORLD_SIZE": min(8, self.size),
+        }
         names |= {"MASTER_ADDR": "none", "MASTER_PORT": 0}
-        ticks = itertools.count(start=1000 * rank)
+        ticks = itertools.count(1000.0 * rank, 0.3 * (1 + rank))
         log = Log(rank, self.size, self.stopped, said=self._said)
         with (
             mock.patch.dict(os.environ, {name: str(value) for name, value in names.items()}),
-            mock.patch.object(time, "perf_counter", lambda: next(ticks) * 0.3 * (1 + rank)),
+            mock.patch.object(time, "perf_counter", partial(next, ticks)),
             mock.patch.object(distributed, "new_group", _played_group),
             log.being_written(),
         ):
-            distributed.init_process_group(BACKEND, store=distributed.HashStore(), rank=rank, world_size=self.size)
+            distributed.init_process_group(
+                BACKEND, store=torch._C._distributed_c10d.HashStore(), rank=rank, world_size=self.size
+            )
             try:
                 yield log.collectives
             finally:
@@ -119,7 +127,8 @@ class Log:
             self.said.append((met, tensors[0].detach().clone() if tensors else torch.zeros(())))
         there = len(self.collectives) <= len(self.said)
         of_first, first = self.said[len(self.collectives) - 1] if there else (None, None)
-        assert met == of_first and first is not None, f"rank {self.rank} asks for {met}, and rank 0 for {of_first}"
+        assert first is not None, f"rank {self.rank} asks for {met}, and rank 0 has ended"
+        assert met == of_first, f"rank {self.rank} asks for {met}, and rank 0 for {of_first}"
         if kind == "broadcast":
             tensors[0].detach().copy_(first)
         if asked == "agreement.after":
@@ -147,7 +156,7 @@ class PlayedGroup(ProcessGroup):
     """A process group of which one rank is there."""
 
     def __init__(self, rank: int, size: int) -> None:
-        super().__init__(rank, size)
+        super().__init__(rank, size)  # type: ignore[call-arg]
         assert WRITTEN is not None
         self._log, self._number = WRITTEN, WRITTEN.groups
         WRITTEN.groups += 1
@@ -158,16 +167,16 @@ class PlayedGroup(ProcessGroup):
         done.set_result(None)
         return torch._C._distributed_c10d._create_work_from_future(done)
 
-    def allreduce(self, tensors: list[Tensor], opts: Any = None) -> Any:
+    def allreduce(self, tensors: list[Tensor], opts: Any = None) -> Any:  # type: ignore[override]
         return self._met("allreduce", tensors)
 
-    def broadcast(self, tensors: list[Tensor], opts: Any = None) -> Any:
+    def broadcast(self, tensors: list[Tensor], opts: Any = None) -> Any:  # type: ignore[override]
         return self._met("broadcast", tensors)
 
     def barrier(self, opts: Any = None) -> Any:
         return self._met("barrier", [])
 
-    def allgather(self, outputs: list[list[Tensor]], inputs: list[Tensor], opts: Any = None) -> Any:
+    def allgather(self, outputs: list[list[Tensor]], inputs: list[Tensor], opts: Any = None) -> Any:  # type: ignore[override]
         for output in outputs[0]:
             output.copy_(inputs[0])
         return self._met("allgather", inputs)

@@ -1,6 +1,6 @@
-"""Whole runs on 2 to 1,024 ranks, played by one process: all ranks ask the same of each other, and as much on each world.
+"""Whole runs on 2 to 1,024 ranks, played by one process: all ranks ask for the same, and for as much in each world.
 
-So no rank can wait for another for ever, and none pays for the number of the others.
+So no rank waits for another for ever, and none pays for the number of the others.
 """
 
 from __future__ import annotations
@@ -12,8 +12,12 @@ from pathlib import Path
 
 import pytest
 
+from i2i.config.resolve import changed
 from i2i.config.schema import Config
+from i2i.errors import UserError
+from i2i.storage.runs import RunFolder
 from i2i.training.start import resume, train
+from i2i.training.trainer import Outcome
 
 from .cluster import Cluster, Collective
 from .conftest import make_set, needs_of, small_config
@@ -26,6 +30,8 @@ UPDATES = {"cyclegan": 2, "cut": 2, "wgan-gp": 6, "unrolled": 2}
 HANDFUL = {"cyclegan": 2, "cut": 0, "wgan-gp": 14, "unrolled": 4}
 """What a step asks for besides: one for each history; one for each batch norm that is passed, forward and backward;
 one for each step that is unrolled, forward and backward."""
+AT_MOST = {"world.items_of_all": 2 * 3 * 16**2 * 4, "agreement.require_same_start": 8192}
+"""The bytes of what does not stay the same: the images of a full history, and the settings of a run."""
 EVALUATING = ("evaluation.every=2", "evaluation.metrics=[l1]", "evaluation.watch=l1", "evaluation.patience=9")
 FEWER = {"cyclegan": ("method.history=2",), "unrolled": ("method.unrolled_steps=2",)}
 
@@ -75,12 +81,38 @@ def test_every_rank_of_every_world_asks_for_the_same(
     counts = Counter(each.asked for each in of_rank_0[-1])
     assert counts["world.average_over_ranks"] == STEPS * UPDATES[arch]
     assert counts["world.forward"] + counts["world.items_of_all"] == STEPS * HANDFUL[arch]
-    if arch != "cyclegan":
-        assert of_rank_0 == [of_rank_0[-1]] * len(RANKS)
-        return
-    # What a history gets is drawn, and at most its capacity.
-    others = [[each for each in log if each.asked != "world.items_of_all"] for log in of_rank_0]
+    # But for what is bounded: the settings, which name the size of the batch, and what histories get, which is drawn.
+    others = [[each for each in log if each.asked not in AT_MOST] for log in of_rank_0]
     assert others == [others[-1]] * len(RANKS)
     for log in of_rank_0:
         assert len(log) <= len(of_rank_0[-1])
-        assert all(each.bytes <= 2 * 3 * 16**2 * 4 for each in log if each.asked == "world.items_of_all")
+        assert all(each.bytes <= AT_MOST.get(each.asked, each.bytes) for each in log)
+
+
+def test_a_rank_with_other_settings_images_or_checkpoints_is_refused(
+    toy_set: Path, pairs: Path, tmp_path: Path
+) -> None:
+    config = config_of("cut", pairs, 2)
+
+    def outcome_of_rank_1(start: Callable[[], Outcome]) -> str:
+        with pytest.raises(UserError) as refused, cluster.rank(1):
+            start()
+        return str(refused.value)
+
+    cluster = Cluster(2)
+    with cluster.rank(0):
+        train(config, tmp_path / "run")
+    elsewhere = shutil.copytree(pairs, tmp_path / "elsewhere")
+    with cluster.rank(1):
+        assert train(changed(config, {"data.path": str(elsewhere)}), tmp_path / "run").step == STEPS
+    seed = outcome_of_rank_1(lambda: train(changed(config, {"training.seed": 1}), tmp_path / "run"))
+    assert "training.seed (1 against 0)" in seed
+    images = outcome_of_rank_1(lambda: train(config_of("cut", toy_set, 2), tmp_path / "run"))
+    assert str(toy_set) in images
+
+    cluster = Cluster(2)
+    older = Path(shutil.copytree(tmp_path / "run", tmp_path / "older"))
+    RunFolder(older).checkpoints()[-1].unlink()
+    with cluster.rank(0):
+        resume(tmp_path / "run", STEPS + 1)
+    assert f"step {STEPS - 1}" in outcome_of_rank_1(lambda: resume(older, STEPS + 1))
