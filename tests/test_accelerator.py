@@ -23,7 +23,7 @@ from i2i.training.start import resume, train
 
 from .accelerator import Event, Log, device, register
 from .conftest import small_config
-from .toys import TRANSLATORS, prepare, stream_of
+from .toys import TRANSLATORS, augmented, prepare, stream_of
 
 DataFor = Callable[[str], Path]
 Result = TypeVar("Result")
@@ -76,8 +76,7 @@ def batches_on_the_device(stream: Iterator[Batch]) -> Iterator[Batch]:
 
 def steps_of(arch: str, data: Path, count: int, *settings: str) -> list[Log]:
     """What ``count`` steps do on the device."""
-    engine, batches = engine_on_the_device(arch, data, *settings)
-    engine.method.augmentation = lambda images: images * (0.9 + 0.2 * torch.rand_like(images[:, :1, :1, :1]))
+    engine, batches = engine_on_the_device(arch, data, augmented(arch), *settings)
     logs = []
     for step in range(count):
         with device().recorded(host=True) as log:

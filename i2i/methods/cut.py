@@ -28,7 +28,7 @@ from i2i.config.components import Weight, Width
 from i2i.errors import ConfigError
 from i2i.losses.adversarial import Objective, discriminator_loss, generator_loss
 from i2i.losses.contrastive import patch_nce
-from i2i.methods.base import Judge, Update, mean_score, side_by_side
+from i2i.methods.base import Judge, Update, side_by_side
 from i2i.methods.checks import require_lipschitz
 from i2i.methods.translation import A_TO_B, Direction, TranslationMethod
 from i2i.networks.base import PatchDiscriminator, Translator
@@ -142,7 +142,7 @@ class CUT(TranslationMethod, name="cut"):
 
         score_real, score_fake = self.judge_together(self.discriminator, real_b, fake_b.detach())
         loss = 0.5 * discriminator_loss(score_real, score_fake, self.objective)
-        scores = {"real": mean_score(score_real), "fake": mean_score(score_fake)}
+        scores = self.mean_scores(score_real, score_fake, self.objective)
         yield Update("discriminator", {"gan": loss}, scores)
 
         query_maps = self._encode(outputs)

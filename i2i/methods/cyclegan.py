@@ -20,7 +20,7 @@ from i2i.config.components import Weight
 from i2i.errors import ConfigError
 from i2i.losses.adversarial import Objective, discriminator_loss, generator_loss
 from i2i.losses.consistency import cycle_consistency, identity
-from i2i.methods.base import Judge, Update, mean_score
+from i2i.methods.base import Judge, Update
 from i2i.methods.checks import require_lipschitz
 from i2i.methods.history import ImageHistory
 from i2i.methods.translation import TwoWayTranslation
@@ -97,7 +97,7 @@ class CycleGAN(TwoWayTranslation, name="cyclegan"):
         ):
             score_real, score_fake = self.judge_together(discriminator, real, fake)
             losses[f"gan_{domain}"] = 0.5 * discriminator_loss(score_real, score_fake, self.objective)
-            scores |= {f"real_{domain}": mean_score(score_real), f"fake_{domain}": mean_score(score_fake)}
+            scores |= self.mean_scores(score_real, score_fake, self.objective, f"_{domain}")
         yield Update("discriminator", losses, scores)
 
     def _translate_and_keep(self, generator: nn.Module, source: Tensor, target: Tensor) -> tuple[Tensor, Tensor | None]:

@@ -24,7 +24,7 @@ from i2i.config.components import Count, Weight, Width
 from i2i.errors import ConfigError
 from i2i.losses.adversarial import Objective, discriminator_loss, generator_loss
 from i2i.losses.penalties import clip_weights, dragan_penalty, gradient_penalty, orthogonal_penalty, r1_penalty
-from i2i.methods.base import Update, mean_score
+from i2i.methods.base import Update
 from i2i.methods.checks import refuse_batch_norm, require_lipschitz
 from i2i.methods.generative import GenerativeMethod, Prior
 from i2i.networks.base import Discriminator, Generator
@@ -139,7 +139,7 @@ class GAN(GenerativeMethod, name="gan"):
             losses["dragan"] = self.dragan * dragan_penalty(critic, real)
         if self.r1:
             losses["r1"] = self.r1 * r1_penalty(critic, real)
-        scores = {"real": mean_score(score_real), "fake": mean_score(score_fake)}
+        scores = self.mean_scores(score_real, score_fake, self.objective)
         if self.objective == "wasserstein":  # the distance times the critic's slope
             scores["wasserstein"] = scores["real"] - scores["fake"]
         return Update("discriminator", losses, scores)

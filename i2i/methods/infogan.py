@@ -32,7 +32,7 @@ from i2i.losses.information import (
     gaussian_information,
     uniform_entropy,
 )
-from i2i.methods.base import Update, mean_score, side_by_side
+from i2i.methods.base import Update, side_by_side
 from i2i.methods.checks import require_lipschitz
 from i2i.methods.generative import PREVIEW_COLUMNS, PREVIEW_ROWS, GenerativeMethod, Prior
 from i2i.networks.base import Discriminator, Generator
@@ -174,7 +174,7 @@ class InfoGAN(GenerativeMethod, name="infogan"):
         score_real = self.judge(self.discriminator, batch.a)
         features = self.judge(self.discriminator.trunk, fake)
         score_fake = self.discriminator.score(features)
-        scores = {"real": mean_score(score_real), "fake": mean_score(score_fake)}
+        scores = self.mean_scores(score_real, score_fake, self.objective)
         unread = self._unread(features, z)
         losses = {"gan": discriminator_loss(score_real, score_fake, self.objective)} | self._weighted(unread)
         yield Update("discriminator", losses, scores | self._information(unread))

@@ -18,7 +18,7 @@ from i2i.config.components import Weight
 from i2i.errors import ConfigError
 from i2i.losses.adversarial import Objective, discriminator_loss, generator_loss
 from i2i.losses.consistency import reconstruction
-from i2i.methods.base import Judge, Update, mean_score, side_by_side
+from i2i.methods.base import Judge, Update, side_by_side
 from i2i.methods.checks import require_lipschitz
 from i2i.methods.translation import A_TO_B, Direction, TranslationMethod
 from i2i.networks.base import PatchDiscriminator, Translator
@@ -55,6 +55,7 @@ class Pix2Pix(TranslationMethod, name="pix2pix"):
         self.channels = channels if direction == A_TO_B else channels[::-1]
         self.generator = generator(*self.channels)
         self.discriminator = discriminator(sum(self.channels) if conditional else self.channels[1])
+        self.judged_channels = self.channels[1]
         require_lipschitz(objective, [self.discriminator])
         self.objective: Objective = objective
         self.conditional = conditional
@@ -76,7 +77,7 @@ class Pix2Pix(TranslationMethod, name="pix2pix"):
         fake = self.recomputable(self.generator, self.generator, source)
         score_real, score_fake = self._score(source, target), self._score(source, fake.detach())
         loss = 0.5 * discriminator_loss(score_real, score_fake, self.objective)
-        scores = {"real": mean_score(score_real), "fake": mean_score(score_fake)}
+        scores = self.mean_scores(score_real, score_fake, self.objective)
         yield Update("discriminator", {"gan": loss}, scores)
 
         losses = {}
