@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from i2i.batch import Batch, Domain, Labels, Needs
 from i2i.config.components import Component
-from i2i.losses.adversarial import Objective, boundary
+from i2i.losses.adversarial import Objective, sign_of_real
 from i2i.networks.base import Network
 from i2i.networks.recompute import recomputed
 
@@ -146,11 +146,8 @@ class Method(Component, nn.Module, family="method"):
     def mean_scores(self, real: Tensor, fake: Tensor, objective: Objective, domain: str = "") -> dict[str, Tensor]:
         """What is plotted of a discriminator's scores of any shape; ``domain`` tells several discriminators apart."""
         scores = {f"real{domain}": mean_score(real), f"fake{domain}": mean_score(fake)}
-        middle = boundary(objective)
-        if self.follows_signs and middle is not None:
-            signs = torch.where(real.detach() > middle, 1.0, -1.0)  # finite, whatever the scores are
-            scores[f"{SIGN_OF_REAL}{domain}"] = signs.mean()
-        return scores
+        sign = sign_of_real(real.detach(), fake.detach(), objective) if self.follows_signs else None
+        return scores if sign is None else scores | {f"{SIGN_OF_REAL}{domain}": sign}
 
     def recomputable(self, network: nn.Module, compute: Callable[[Tensor], Output], x: Tensor) -> Output:
         """``compute(x)``, a call of ``network`` whose activations need not be kept for the backward pass.

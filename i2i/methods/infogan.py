@@ -25,7 +25,7 @@ from torch.nn.functional import one_hot
 
 from i2i.batch import Batch, DataSpec
 from i2i.config.components import Weight, Width
-from i2i.losses.adversarial import Objective, discriminator_loss, generator_loss
+from i2i.losses.adversarial import Objective, compares, discriminator_loss, generator_loss
 from i2i.losses.information import (
     categorical_entropy,
     categorical_information,
@@ -181,7 +181,8 @@ class InfoGAN(GenerativeMethod, name="infogan"):
 
         z = self.latents_for(batch)
         features = self.judge(self.discriminator.trunk, self.generator(z))
-        losses = {"gan": generator_loss(self.discriminator.score(features), self.objective)}
+        against = self.judge(self.discriminator, batch.a) if compares(self.objective) else None
+        losses = {"gan": generator_loss(self.discriminator.score(features), self.objective, against)}
         if self.maximize_information:
             losses |= self._weighted(self._unread(features, z))
         yield Update("generator", losses)

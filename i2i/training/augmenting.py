@@ -17,7 +17,7 @@ from torch import Tensor
 
 from i2i.config.schema import Config, DiscriminatorAugmentation
 from i2i.errors import ConfigError
-from i2i.losses.adversarial import boundary
+from i2i.losses.adversarial import boundary, compares
 from i2i.methods.augmentation import augmented
 from i2i.methods.base import Method, Progress
 
@@ -79,7 +79,9 @@ def settled_augmentation(config: Config, method: Method, images: int) -> Discrim
     """
     wanted = config.discriminator_augmentation
     objectives = [judge.objective for judge in method.judges().values()]
-    adapts = bool(objectives) and all(each is not None and boundary(each) is not None for each in objectives)
+    adapts = bool(objectives) and all(
+        each is not None and (compares(each) or boundary(each) is not None) for each in objectives
+    )
     if wanted.mode == "auto":
         on = adapts and config.image_size > 1 and images < method.few_images
         return wanted.model_copy(update={"mode": "adaptive"}) if on else DiscriminatorAugmentation()
