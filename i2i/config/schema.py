@@ -173,12 +173,24 @@ class OptimizerConfig(Section):
 class ScheduleConfig(Section):
     """The learning rate over the run: constant for a fraction ``constant`` of it, then linear to zero.
 
+    For a fraction ``warmup`` it first rises, from a twentieth.
+
     ``over``: "steps" measures the run in steps; "budget" in whichever of steps and ``training.max_time`` is further
     advanced, so that a run cut by the clock ends with its rate at zero all the same.
     """
 
     constant: Fraction = 0.5
+    warmup: Fraction = 0.0
     over: Literal["steps", "budget"] = "steps"
+
+    @model_validator(mode="after")
+    def _rises_before_it_falls(self) -> Self:
+        if self.warmup > self.constant:
+            raise ValueError(
+                f"training.schedule.warmup {self.warmup} is longer than training.schedule.constant {self.constant}, "
+                "after which the rate falls: set a shorter one"
+            )
+        return self
 
 
 class AverageConfig(Section):
