@@ -18,7 +18,7 @@ from i2i.batch import Batch
 from i2i.build import check_buildable
 from i2i.config.changes import MAY_CHANGE
 from i2i.config.explain import differing_keys
-from i2i.config.resolve import changed
+from i2i.config.resolve import changed, parse_config
 from i2i.config.schema import Config
 from i2i.data.batches import batches_from
 from i2i.data.identity import ImageList
@@ -256,7 +256,7 @@ class Trainer:
             WeightsError: it does not fit this configuration.
             DataError: the images have changed since.
         """
-        before = Config.model_validate(header["config"])
+        before = parse_config(header["config"])  # settings that are newer than the run have their defaults
         changed = differing_keys(before, self.config, ignoring=MAY_CHANGE)
         if changed:
             raise ConfigError(f"config.yaml was changed after the run was started: set back {', '.join(changed)}")
