@@ -9,7 +9,7 @@ import yaml
 
 from i2i.config import yaml_text
 from i2i.config.explain import differing_keys
-from i2i.config.resolve import changed, parse_config, resolve_config
+from i2i.config.resolve import changed, parse_config, read_recipe, recipe_names, resolve_config
 from i2i.config.schema import to_yaml
 from i2i.errors import ConfigError
 
@@ -60,6 +60,19 @@ def test_image_size_brings_its_load_size_and_blocks() -> None:
         "cyclegan", options={"image_size": 64}, assignments=["data.load_size=100", "networks.generator.blocks=3"]
     )
     assert (kept.data.load_size, kept.networks["generator"]["blocks"]) == (100, 3)
+
+
+def test_a_file_that_states_an_image_size_is_a_recipe_of_its_own() -> None:
+    for name in recipe_names():
+        copied = read_recipe(name)
+        assert resolve_config(None, file=copied) == resolve_config(name)
+        size = 2 * resolve_config(name).image_size
+        options = {"image_size": size, "training.steps": 5}
+        assert resolve_config(None, file=copied, options=options) == resolve_config(name, options=options)
+    written = {"image_size": 64, "networks": {"generator": {"width": 8, "blocks": 2}}, "data": {"load_size": 80}}
+    config = resolve_config("cyclegan", file=written, options={"image_size": 128})
+    assert (config.data.load_size, config.networks["generator"]["width"]) == (160, 8)
+    assert resolve_config("cyclegan", file=written).networks["generator"]["blocks"] == 2
 
 
 def test_another_network_brings_its_own_settings() -> None:
