@@ -32,6 +32,10 @@ def test_the_recipe_is_the_paper() -> None:
         "cycle_weight": 10.0,
         "identity_weight": 0.5,
         "history": 50,
+        "r1": 0.0,
+        "r2": 0.0,
+        "mixed_penalty": 0.0,
+        "penalty_every": 1,
     }
     assert config.networks["generator"]["blocks"] == 9
     assert config.optimizers["generator"].lr == 2e-4
@@ -138,7 +142,7 @@ def test_wrong_values_name_key_value_and_what_is_allowed() -> None:
     assert "training.batch_size: 'four'" in text
     assert "integer" in text
     assert "greater than or equal to 1" in message(assignments=["training.batch_size=0"])
-    assert "'lsgan', 'hinge' or 'wasserstein'" in message(assignments=["method.objective=lsgam"])
+    assert "'hinge', 'wasserstein' or 'relativistic'" in message(assignments=["method.objective=lsgam"])
     assert "load_size 100 is smaller than image_size 256" in message(assignments=["data.load_size=100"])
     assert "known: resnet, unet" in message(assignments=["networks.generator.name=vit"])
     assert "and 1 more" in message(assignments=["training.batch_size=0", "training.seed=-1"])

@@ -18,7 +18,7 @@ from i2i.batch import Batch
 from i2i.build import check_buildable
 from i2i.config.changes import MAY_CHANGE
 from i2i.config.explain import differing_keys
-from i2i.config.resolve import changed
+from i2i.config.resolve import changed, parse_config
 from i2i.config.schema import Config
 from i2i.data.batches import batches_from
 from i2i.data.identity import ImageList
@@ -42,6 +42,7 @@ from i2i.methods.translation import TranslationMethod
 from i2i.storage.runs import RunFolder
 from i2i.storage.weights import save_tree, save_weights
 from i2i.training.agreement import Agreement, Told, require_same_start
+from i2i.training.augmenting import settled_augmentation
 from i2i.training.callbacks import Callback, EverySeconds, Position, always, every
 from i2i.training.engine import Engine, NotFinite, require_finite
 from i2i.training.evaluating import Evaluation, evaluation_callbacks
@@ -128,7 +129,8 @@ class Trainer:
                 f"training.batch_size {config.training.batch_size} is not a multiple of the "
                 f"{processes.num_processes} processes that share it"
             )
-        require_memory_for(config, check_buildable(config), self.device, processes.num_processes)
+        buildable = check_buildable(config)
+        require_memory_for(config, buildable, self.device, processes.num_processes)
         self.is_main = processes.is_main_process
         method = Method.named(config.method["name"])
         with processes.main_process_first():
@@ -139,7 +141,11 @@ class Trainer:
                 labels=method.uses_labels(config.method),
                 listed=listed,
             )
-        self.config = config = config.model_copy(update={"data": self.data.config.absolute()})
+        found = {
+            "data": self.data.config.absolute(),
+            "discriminator_augmentation": settled_augmentation(config, buildable, self.data.smallest()),
+        }
+        self.config = config = config.model_copy(update=found)
         with self._deterministic():  # set before the device starts
             self.engine = Engine(config, self.device)
             self.previews = self.data.preview(config.training.sample_count).to(self.device)
@@ -253,7 +259,7 @@ class Trainer:
             WeightsError: it does not fit this configuration.
             DataError: the images have changed since.
         """
-        before = Config.model_validate(header["config"])
+        before = parse_config(header["config"])  # settings that are newer than the run have their defaults
         changed = differing_keys(before, self.config, ignoring=MAY_CHANGE)
         if changed:
             raise ConfigError(f"config.yaml was changed after the run was started: set back {', '.join(changed)}")
