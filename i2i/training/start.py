@@ -24,6 +24,7 @@ from i2i.launched import launched
 from i2i.storage.files import write_atomically
 from i2i.storage.runs import RUNS, RunFolder, new_run
 from i2i.storage.weights import load_newest
+from i2i.training.augmenting import describe_augmentation
 from i2i.training.callbacks import Callback
 from i2i.training.schedule import describe
 from i2i.training.start_from import start_from
@@ -189,6 +190,9 @@ def _fit(trainer: Trainer, run: RunFolder, callbacks: Sequence[Callback]) -> Out
         say(note)
     rates = ", ".join(f"{player} {opt.lr:g}" for player, opt in trainer.config.optimizers.items())
     say(f"learning rate ({rates}): {describe(training.schedule, trainer.total_steps, training.max_time)}")
+    augmentation = trainer.config.discriminator_augmentation
+    if augmentation.mode != "none":
+        say(describe_augmentation(augmentation, data.smallest()))
     if trainer.engine.step_count:
         say(f"continuing at step {trainer.engine.step_count:,}")
     try:

@@ -18,7 +18,7 @@ from i2i.batch import Batch
 from i2i.build import check_buildable
 from i2i.config.changes import MAY_CHANGE
 from i2i.config.explain import differing_keys
-from i2i.config.resolve import changed
+from i2i.config.resolve import changed, parse_config
 from i2i.config.schema import Config
 from i2i.data.batches import batches_from
 from i2i.data.identity import ImageList
@@ -43,7 +43,8 @@ from i2i.methods.translation import TranslationMethod
 from i2i.storage.runs import RunFolder
 from i2i.storage.weights import require_finite as require_finite_weights
 from i2i.storage.weights import save_tree, save_weights
-from i2i.training.agreement import Agreement, Told
+from i2i.training.agreement import Agreement, Told, require_same_start
+from i2i.training.augmenting import settled_augmentation
 from i2i.training.callbacks import Callback, EverySeconds, Position, always, every
 from i2i.training.engine import Engine, NotFinite, require_finite
 from i2i.training.evaluating import Evaluation, evaluation_callbacks
@@ -131,7 +132,8 @@ class Trainer:
                 f"{processes.num_processes} processes that share it"
             )
         require_transforms([augmentation.model_dump() for augmentation in config.data.augment])  # before data is read
-        require_memory_for(config, check_buildable(config), self.device, processes.num_processes)
+        buildable = check_buildable(config)
+        require_memory_for(config, buildable, self.device, processes.num_processes)
         self.is_main = processes.is_main_process
         method = Method.named(config.method["name"])
         with processes.main_process_first():
@@ -142,7 +144,11 @@ class Trainer:
                 labels=method.uses_labels(config.method),
                 listed=listed,
             )
-        self.config = config = config.model_copy(update={"data": self.data.config.absolute()})
+        found = {
+            "data": self.data.config.absolute(),
+            "discriminator_augmentation": settled_augmentation(config, buildable, self.data.smallest()),
+        }
+        self.config = config = config.model_copy(update=found)
         with self._deterministic():  # set before the device starts
             self.engine = Engine(config, self.device)
             self.previews = self.data.preview(config.training.sample_count).to(self.device)
@@ -180,8 +186,11 @@ class Trainer:
         Raises:
             NotFinite: a loss or gradient is not finite; the last checkpoint is kept.
             DataError: a checkpoint cannot be written, or too many items could not be read; the run is saved before.
-            ConfigError: ``training.deterministic`` with an operation that this device has in no such form.
+                Or ranks start with other images or from other steps.
+            ConfigError: ``training.deterministic`` with an operation that this device has in no such form, or ranks
+                have other settings.
         """
+        require_same_start(self.config, self.data.fingerprint(), self.engine.step_count)
         log = self._curves = RunLog(run, self.engine.step_count) if self.is_main else None
         try:
             evaluation = evaluation_callbacks(self, self._evaluation, run)
@@ -264,7 +273,10 @@ class Trainer:
             raise WeightsError(f"{path} does not fit its config.yaml: {' '.join(str(error).split())[:300]}") from None
 
     def _require_same_run(self, header: Mapping[str, Any]) -> None:
-        before = Config.model_validate(header["config"])
+        try:
+            before = parse_config(header["config"])  # settings that are newer than the run have their defaults
+        except ConfigError as error:
+            raise ValueError(str(error)) from None
         changed = differing_keys(before, self.config, ignoring=MAY_CHANGE)
         if changed:
             raise ConfigError(f"config.yaml was changed after the run was started: set back {', '.join(changed)}")
