@@ -7,7 +7,6 @@ need nothing else; statistics of the whole batch are computed here.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -27,22 +26,6 @@ def world() -> World:
     if not (distributed.is_available() and distributed.is_initialized()):
         return World()
     return World(distributed.get_rank(), distributed.get_world_size())
-
-
-def rejoin() -> None:
-    """Joins the process group of processes that torchrun has restarted.
-
-    Their store still has the addresses of the processes that died, under the names that torch would look up, so each
-    restart uses its own names.
-    """
-    attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
-    if attempt == "0" or not distributed.is_available() or distributed.is_initialized():
-        return
-    rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
-    address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
-    store = distributed.TCPStore(address, port, is_master=False)  # type: ignore[attr-defined]
-    own = distributed.PrefixStore(f"attempt {attempt}", store)  # type: ignore[attr-defined]
-    distributed.init_process_group(store=own, rank=rank, world_size=size)
 
 
 @contextmanager

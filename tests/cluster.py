@@ -55,7 +55,7 @@ class Cluster:
 
     def __init__(self, size: int, *, stopped: int | None = None) -> None:
         self.size, self.stopped = size, stopped
-        self._said: list[tuple[Collective, Tensor]] = []
+        self._said: list[tuple[Collective, Tensor | None]] = []
 
     @contextmanager
     def rank(self, rank: int) -> Iterator[list[Collective]]:
@@ -93,7 +93,7 @@ class Log:
         rank: its number.
         size: how many there are.
         stopped: which one is asked to stop.
-        said: each operation of rank 0, and what it gave.
+        said: each operation of rank 0, and what it gave where that is listened to.
         collectives: those so far.
         agreements: how many of them were agreements.
         groups: how many process groups have been made.
@@ -102,7 +102,7 @@ class Log:
     rank: int
     size: int
     stopped: int | None
-    said: list[tuple[Collective, Tensor]]
+    said: list[tuple[Collective, Tensor | None]]
     collectives: list[Collective] = field(default_factory=list)
     agreements: int = 0
     groups: int = 0
@@ -123,15 +123,17 @@ class Log:
         shapes = tuple(f"{tensor.dtype}{list(tensor.shape)}" for tensor in tensors)
         met = Collective(kind, group, shapes, sum(tensor.nbytes for tensor in tensors), asked)
         self.collectives.append(met)
+        listened = kind == "broadcast" or asked == "agreement.after"
         if self.rank == 0:
-            self.said.append((met, tensors[0].detach().clone() if tensors else torch.zeros(())))
-        there = len(self.collectives) <= len(self.said)
-        of_first, first = self.said[len(self.collectives) - 1] if there else (None, None)
-        assert first is not None, f"rank {self.rank} asks for {met}, and rank 0 has ended"
+            self.said.append((met, tensors[0].clone() if listened else None))
+        assert len(self.collectives) <= len(self.said), f"rank {self.rank} asks for {met}, and rank 0 has ended"
+        of_first, first = self.said[len(self.collectives) - 1]
         assert met == of_first, f"rank {self.rank} asks for {met}, and rank 0 for {of_first}"
+        if first is None:
+            return
         if kind == "broadcast":
-            tensors[0].detach().copy_(first)
-        if asked == "agreement.after":
+            tensors[0].copy_(first)
+        else:
             self._agree(tensors[0], first)
 
     def _agree(self, told: Tensor, first: Tensor) -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from i2i.config.resolve import changed
 from i2i.config.schema import Config
-from i2i.errors import UserError
+from i2i.errors import DataError, UserError
 from i2i.storage.runs import RunFolder
 from i2i.training.start import resume, train
 from i2i.training.trainer import Outcome
@@ -116,3 +116,24 @@ def test_a_rank_with_other_settings_images_or_checkpoints_is_refused(
     with cluster.rank(0):
         resume(tmp_path / "run", STEPS + 1)
     assert f"step {STEPS - 1}" in outcome_of_rank_1(lambda: resume(older, STEPS + 1))
+
+
+def test_a_rank_that_torchrun_adds_later_goes_on_with_the_others(
+    labelled_set: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "one")
+    monkeypatch.setenv("TORCHELASTIC_MAX_RESTARTS", "3")
+    config, run = config_of("unrolled", labelled_set, 2), tmp_path / "run"
+    before, after = Cluster(2, stopped=1), Cluster(2)
+    for rank in (0, 1):
+        with before.rank(rank):
+            assert train(config, run).interrupted
+    as_it_was = Path(shutil.copytree(run, tmp_path / "copy"))
+    with after.rank(0) as first:
+        assert train(config, run).step == STEPS
+    with after.rank(1) as added:
+        assert train(config, as_it_was).step == STEPS
+    assert added == first
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "another")
+    with pytest.raises(DataError, match="not empty"), Cluster(2).rank(0):
+        train(config, run)

@@ -214,6 +214,8 @@ class TrainingConfig(Section):
     time are used; without it, an accelerator is faster and a resumed run on it is no longer exact. ``threads`` of the
     CPU: "auto" is what torch takes here, or fewer where a probe at the start finds that more do not pay, as on busy
     cores; a run keeps the number that it started with, on which its sums depend.
+    ``rank_timeout``: how long a process waits for another one before it counts that one as lost; rank 0 has to be done
+    with an evaluation, previews or a checkpoint by then.
     ``start_from``: a run folder or weight file whose networks this run starts with, and ``start_weights``: their moving
     "average", or the "last" weights.
     """
@@ -238,6 +240,7 @@ class TrainingConfig(Section):
     sample_count: Annotated[int, Field(ge=1, le=1000, strict=True)] = 6
     checkpoint_seconds: Weight = 300.0
     keep_checkpoints: Count = 2
+    rank_timeout: Annotated[float, Field(ge=1, le=1e6)] = 600.0
 
     @model_validator(mode="after")
     def _one_length(self) -> Self:

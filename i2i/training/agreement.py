@@ -17,6 +17,7 @@ from i2i.config.changes import MACHINE, PLACES
 from i2i.config.explain import differing_keys
 from i2i.config.schema import Config
 from i2i.errors import ConfigError, DataError
+from i2i.training.processes import patience
 from i2i.world import world
 
 SECONDS = 0.5
@@ -76,12 +77,12 @@ class Told(NamedTuple):
 
 
 class Agreement:
-    """The ranks' common word; made on all ranks at once."""
+    """The ranks' common word in a run of ``config``; made on all ranks at once."""
 
-    def __init__(self) -> None:
+    def __init__(self, config: Config) -> None:
         self._next, self._at, self._step = 0, time.perf_counter(), 0
         self._alone = world().size == 1
-        self._group: Any = None if self._alone else distributed.new_group(backend="gloo")
+        self._group: Any = None if self._alone else distributed.new_group(backend="gloo", timeout=patience(config))
         self._held = Told(0.0, False, False)
 
     def after(self, step: int, own: Told, *, last: bool) -> Told:

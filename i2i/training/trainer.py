@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import PartialState
 from accelerate.utils import gather_object
 
 from i2i.batch import Batch
@@ -52,7 +51,8 @@ from i2i.training.health import health_callbacks
 from i2i.training.interrupt import StopRequest, catch_stop_requests
 from i2i.training.least_memory import require_memory_for
 from i2i.training.logging import Meters, RunLog
-from i2i.world import rejoin, world
+from i2i.training.processes import join_processes
+from i2i.world import world
 
 
 @dataclass(frozen=True)
@@ -119,8 +119,7 @@ class Trainer:
     """
 
     def __init__(self, config: Config, *, listed: ImageList | None = None) -> None:
-        rejoin()
-        processes = PartialState(cpu=config.training.device == "cpu")
+        processes = join_processes(config)
         self.device = resolve_device(config.training.device, processes.local_process_index)
         precision = resolve_precision(config.training.precision, self.device)
         threads = use_threads(config.training.threads, self.device)
@@ -163,7 +162,7 @@ class Trainer:
         )
         self._meters = Meters()
         self._batches = CountedBatches(iter(()), 0)
-        self._agreement, self._too_many = Agreement(), False
+        self._agreement, self._too_many = Agreement(config), False
         self._seconds_before, self._ended = 0.0, False
         self._curves: RunLog | None = None
         self.metrics: dict[str, float] = {}
