@@ -56,6 +56,8 @@ class AdaptiveAugmentation:
         """
         if self._config.mode != "adaptive":
             return
+        if not signs:
+            raise ValueError("augmentation adapts to signs that the method does not give: plot Method.mean_scores")
         self._sign.lerp_(torch.stack(list(signs)).mean().to(self._sign), min(1.0, images / REMEMBERED))
         faster = progress.fraction / progress.step / SHARE if progress.step else 0.0
         self.strength += (self._sign - self._config.target).sign() * max(images / self._config.rise, faster)
