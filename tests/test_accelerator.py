@@ -139,7 +139,7 @@ def optimizer_steps(arch: str) -> int:
 def is_expected(arch: str, event: Event) -> bool:
     """What may stay on the host: draws of a single number, and RMSprop's count of steps."""
     where = event.functions[-1].rpartition(":")[0] if event.functions else ""
-    drawing = arch in DRAWS_ON_HOST and where in ("history.exchange", "cut.updates")
+    drawing = arch in DRAWS_ON_HOST and where in ("history._exchanges", "cut.updates")
     stepping = arch in ASKING_RMSPROP and where in ("engine._apply", "engine.step_where")
     return event.kind == "host" and (drawing or stepping)
 

@@ -38,6 +38,20 @@ def test_help_and_import_wait_for_no_heavy_package() -> None:
     assert result.stdout.splitlines()[-1] == "[]"
 
 
+def test_a_translation_does_not_wait_for_the_compiler(toy_set: Path, tmp_path: Path) -> None:
+    run = train(small_config("cyclegan", toy_set, "training.steps=1"), tmp_path / "run").run.root
+    code = (
+        "import sys, i2i.cli\n"
+        f"sys.argv = ['i2i', 'translate', {str(toy_set / 'testA')!r}, '--model', {str(run)!r}, '-o', 'out']\n"
+        "try: i2i.cli.main()\n"
+        "except SystemExit as stop: assert stop.code == 0\n"
+        "print([name for name in ('torch._dynamo', 'sympy') if name in sys.modules])"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
+    assert "translated 3 of 3" in result.stdout, result.stderr
+    assert result.stdout.splitlines()[-1] == "[]"
+
+
 def test_the_list_of_commands_cuts_no_line_and_every_command_has_an_example(i2i: Run) -> None:
     assert "..." not in i2i("--help").out.partition("Commands:")[2]
     names = ("train", "translate", "sample", "compare", "features", "filters", "demo", "import", "export-state", "info")

@@ -41,7 +41,7 @@ from i2i.methods.generative import GenerativeMethod
 from i2i.methods.translation import TranslationMethod
 from i2i.storage.runs import RunFolder
 from i2i.storage.weights import save_tree, save_weights
-from i2i.training.agreement import Agreement, Told
+from i2i.training.agreement import Agreement, Told, require_same_start
 from i2i.training.augmenting import settled_augmentation
 from i2i.training.callbacks import Callback, EverySeconds, Position, always, every
 from i2i.training.engine import Engine, NotFinite, require_finite
@@ -183,8 +183,11 @@ class Trainer:
         Raises:
             NotFinite: a loss or gradient is not finite; the last checkpoint is kept.
             DataError: a checkpoint cannot be written, or too many items could not be read; the run is saved before.
-            ConfigError: ``training.deterministic`` with an operation that this device has in no such form.
+                Or ranks start with other images or from other steps.
+            ConfigError: ``training.deterministic`` with an operation that this device has in no such form, or ranks
+                have other settings.
         """
+        require_same_start(self.config, self.data.fingerprint(), self.engine.step_count)
         log = self._curves = RunLog(run, self.engine.step_count) if self.is_main else None
         try:
             evaluation = evaluation_callbacks(self, self._evaluation, run)
