@@ -10,11 +10,14 @@ import torch
 from torch import Tensor
 
 from i2i.config.resolve import read_recipe, recipe_names
+from i2i.config.schema import DiscriminatorAugmentation
 from i2i.errors import ConfigError
 from i2i.losses.penalties import r1_penalty
 from i2i.methods import augmentation
 from i2i.methods.augmentation import augmented
+from i2i.methods.base import Progress
 from i2i.storage.weights import load_tree, save_tree
+from i2i.training.augmenting import AdaptiveAugmentation
 from i2i.training.engine import Engine
 from i2i.training.trainer import Trainer
 from i2i.world import as_rank, own_part
@@ -146,16 +149,17 @@ def test_the_strength_follows_the_sign_of_real_images(bias: float, sign: float, 
     assert engine.augmentation.strength.item() == pytest.approx(0.5 + steps_up * 2 / 500_000, abs=5e-7)
 
 
-def test_in_a_short_run_the_strength_rises_in_a_tenth_of_it(toy_set: Path) -> None:
-    config, data = prepare("cut", toy_set, "discriminator_augmentation.mode=adaptive")
-    engine, stream = Engine(config, CPU), stream_of(config, data)
-    with torch.no_grad():
-        engine.method.get_submodule("discriminator.head").get_parameter("bias").fill_(9.0)
-    assert engine.augmentation is not None
-    engine.augmentation.load_state_dict({"strength": torch.zeros(()), "sign": torch.ones(())})
-    for step in range(12):
-        engine.step(stream, step / 100)
-    assert engine.augmentation.strength.item() == pytest.approx(0.8)  # and no further
+def test_in_a_short_run_the_strength_rises_in_a_tenth_of_it() -> None:
+    def after(steps: int, images: int) -> float:
+        made = AdaptiveAugmentation(DiscriminatorAugmentation(mode="adaptive"), None, CPU)
+        made.load_state_dict({"strength": NEVER, "sign": ALWAYS})
+        for step in range(steps):
+            made.adapt([ALWAYS], images, Progress(step, step * images, step / 1000))
+        return made.strength.item()
+
+    assert after(51, 64) == pytest.approx(0.5, abs=1e-3)
+    assert after(200, 64) == pytest.approx(0.8)  # and no further
+    assert after(51, 2) == pytest.approx(50 * 2 / 1024, abs=1e-4)  # so slowly that the mean of signs can follow
 
 
 def test_it_is_on_where_a_set_is_small(toy_set: Path, tmp_path: Path, i2i: Run) -> None:

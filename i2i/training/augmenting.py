@@ -25,7 +25,7 @@ REMEMBERED = 256
 """Images whose signs count, about."""
 MOST = 0.8
 SHARE = 0.1
-"""The strength may rise from 0 to 1 in this share of a run."""
+"""The strength may rise from 0 to 1 in this share of a run, and not in fewer than four times ``REMEMBERED`` images."""
 
 
 class AdaptiveAugmentation:
@@ -56,8 +56,11 @@ class AdaptiveAugmentation:
         """
         if self._config.mode != "adaptive":
             return
+        if not signs:
+            raise ValueError("augmentation adapts to signs that the method does not give: plot Method.mean_scores")
         self._sign.lerp_(torch.stack(list(signs)).mean().to(self._sign), min(1.0, images / REMEMBERED))
-        faster = progress.fraction / progress.step / SHARE if progress.step else 0.0
+        # In a short run faster than the paper, but so slowly that the mean sign can follow.
+        faster = min(progress.fraction / max(progress.step, 1) / SHARE, images / (4 * REMEMBERED))
         self.strength += (self._sign - self._config.target).sign() * max(images / self._config.rise, faster)
         self.strength.clamp_(0.0, MOST)
 
