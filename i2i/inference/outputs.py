@@ -228,6 +228,15 @@ def digest_of_file(path: Path) -> tuple[int, str]:
         return file.tell(), digest
 
 
+def reported(folder: Path) -> Mapping[str, Any]:
+    """What an earlier translation into ``folder`` has reported, or nothing."""
+    try:
+        content = json.loads((folder / REPORT).read_bytes())
+        return content if content["format"] == FORMAT else {}
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+        return {}
+
+
 def _lines(part: Path) -> list[FileResult]:
     """The complete lines of a part; its process may have died while writing one."""
     found = []
