@@ -124,7 +124,7 @@ FEW_IMAGES = Sign(
     "there are few images for this recipe",
     "below",
     1.0,
-    "gather more, or augment them (data.augment); expect a discriminator that learns them by heart",
+    "gather more, or augment what discriminators see (discriminator_augmentation.mode=adaptive)",
     patience=1,
 )
 FEW_STEPS = Sign(
