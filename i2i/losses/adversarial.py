@@ -4,7 +4,7 @@
 - ``lsgan``: Mao et al. 2017, equation 9 with a = 0, b = c = 1
 - ``hinge``: Lim and Ye 2017; Miyato et al. 2018, equations 16 and 17
 - ``wasserstein``: Arjovsky et al. 2017, equation 2
-- ``relativistic``: the pairing loss of R3GAN (Huang et al. 2024, arXiv:2501.05441, equation 2, after
+- ``relativistic``: the pairing loss of R3GAN (Huang et al. 2024, arXiv:2501.05441, after
   Jolicoeur-Martineau 2018): a real and a generated image are compared, patch by patch, in the updates of both players.
   Its authors use it with zero-centred penalties at both (r1 and r2).
 

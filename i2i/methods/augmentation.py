@@ -1,7 +1,7 @@
 """Transforms of what discriminators see, differentiable any number of times, for small sets.
 
 The four kinds of DiffAugment (Zhao et al. 2020, arXiv:2006.10738) in its ranges, mirrored images beside them, each done
-to an image with a probability, as in ADA (Karras et al. 2020, arXiv:2006.06676, section 2.2): an image is then mostly
+to an image with a probability, as in ADA (Karras et al. 2020, arXiv:2006.06676): an image is then mostly
 seen as it is, and what is done to others does not leak into what is generated. Real and generated images are treated
 alike, in the updates of both players.
 Differs from ADA: there is no rotation, scaling, filter or noise; borders are reflected as there, where DiffAugment has

@@ -3,7 +3,7 @@
 At real images it is R1 (Mescheder et al. 2018, arXiv:1801.04406), at generated ones R2, and there is one between both.
 R3GAN (Huang et al. 2024, arXiv:2501.05441) has the first two with equal weights, UVCGAN v2 (Torbunov et al. 2023,
 arXiv:2303.16280) the third. Lazily, they are computed in some steps only (StyleGAN2, Karras et al. 2020,
-arXiv:1912.04958, section 4.1).
+arXiv:1912.04958).
 Differs from the lazy regularisation of StyleGAN2: the optimiser stays the same, and its step is shared with the loss.
 """
 

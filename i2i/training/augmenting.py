@@ -1,11 +1,11 @@
 """How strongly discriminators' images are augmented: adaptively, as in ADA (Karras et al. 2020, arXiv:2006.06676).
 
 The more of its real images a discriminator knows, the more often each transform (``methods/augmentation.py``) is done:
-the mean sign of its scores of real images, r_t of the paper's equation 1, is held at 0.6 (section 2.3). All of it stays
+the mean sign of its scores of real images, r_t of the paper's equation 1, is held at 0.6. All of it stays
 on the device and is part of a checkpoint.
 Differs from the paper: the mean is over about the last 256 images, of which the paper has four batches of 64; the
 strength may rise faster in runs that are shorter than the paper's; and it ends at 0.8, beyond which augmentations leak
-into what is generated (figure 4).
+into what is generated.
 """
 
 from __future__ import annotations
