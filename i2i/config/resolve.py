@@ -133,11 +133,7 @@ def _as_recipe(run: Config) -> dict[str, Any]:
     """The settings of a run without what it found out about its machine, its data's labels and its own start."""
     tree = run.model_dump(mode="json")
     found = ("device", "precision", "threads", "start_from", "start_weights")
-    return tree | {
-        "data": without(tree["data"], "labels"),
-        "training": without(tree["training"], *found),
-        "discriminator_augmentation": {"mode": "auto"},
-    }
+    return tree | {"data": without(tree["data"], "labels"), "training": without(tree["training"], *found)}
 
 
 def assigned(assignment: str) -> tuple[str, Any]:
