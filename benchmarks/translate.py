@@ -33,7 +33,7 @@ def plain_loop(folder: Path, model: Path, output: Path) -> None:
 
     import i2i
 
-    generator = next(iter(i2i.load(model, device="cpu").method.directions().values())).generator
+    generator = next(iter(i2i.load_translator(model, device="cpu").method.directions().values())).generator
     output.mkdir()
     for path in sorted(folder.iterdir()):
         pixels = np.asarray(Image.open(path).convert("RGB"))

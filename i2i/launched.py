@@ -27,3 +27,15 @@ def launched() -> World:
         int(os.environ.get(variable, alone)) for variable, alone in (("RANK", 0), ("WORLD_SIZE", 1), ("LOCAL_RANK", 0))
     )
     return World(rank, size, local_rank)
+
+
+def restarted() -> bool:
+    """Whether torchrun has started this process in the place of one that failed."""
+    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
+
+
+def launch() -> str | None:
+    """What torchrun tells this launch from others by, if it may start processes again: its --rdzv-id."""
+    told = os.environ.get("TORCHELASTIC_RUN_ID", "none")
+    may_restart = int(os.environ.get("TORCHELASTIC_MAX_RESTARTS", "0")) > 0
+    return told if may_restart and told != "none" else None

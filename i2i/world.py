@@ -7,8 +7,7 @@ need nothing else; statistics of the whole batch are computed here.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -27,22 +26,6 @@ def world() -> World:
     if not (distributed.is_available() and distributed.is_initialized()):
         return World()
     return World(distributed.get_rank(), distributed.get_world_size())
-
-
-def rejoin() -> None:
-    """Joins the process group of processes that torchrun has restarted.
-
-    Their store still has the addresses of the processes that died, under the names that torch would look up, so each
-    restart uses its own names.
-    """
-    attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
-    if attempt == "0" or not distributed.is_available() or distributed.is_initialized():
-        return
-    rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
-    address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
-    store = distributed.TCPStore(address, port, is_master=False)  # type: ignore[attr-defined]
-    own = distributed.PrefixStore(f"attempt {attempt}", store)  # type: ignore[attr-defined]
-    distributed.init_process_group(store=own, rank=rank, world_size=size)
 
 
 @contextmanager
@@ -73,14 +56,29 @@ def mean_over_ranks(x: Tensor) -> Tensor:
     return mean
 
 
-def gathered(x: Tensor) -> Tensor:
-    """All items of the batch in order, (count * world size, ...), from this rank's (count, ...); detached."""
-    size = world().size
-    if size == 1:
-        return x.detach()
-    parts = [torch.empty_like(x) for _ in range(size)]
-    distributed.all_gather(parts, x.detach().contiguous())
-    return torch.stack(parts, 1).flatten(0, 1)
+def means_over_ranks(tensors: Sequence[Tensor]) -> list[Tensor]:
+    """The mean of each tensor over all ranks, in one exchange; differentiable, also twice."""
+    if world().size == 1:
+        return list(tensors)
+    means = torch.split(mean_over_ranks(_joined(tensors)), [tensor.numel() for tensor in tensors])
+    return [mean.view_as(tensor) for mean, tensor in zip(means, tensors, strict=True)]
+
+
+@torch.no_grad()
+def items_of_all(x: Tensor, numbers: Sequence[int]) -> Tensor:
+    """The items of the whole batch with these ``numbers``, in this order, from this rank's part ``x``.
+
+    Exchanged are as many items as are asked for, and not one for each rank.
+    """
+    here = world()
+    if here.size == 1:
+        return torch.stack([x[number] for number in numbers])
+    found = x.new_zeros(len(numbers), *x.shape[1:])
+    for place, number in enumerate(numbers):
+        if number % here.size == here.rank:
+            found[place] = x[number // here.size]
+    distributed.all_reduce(found)
+    return found
 
 
 def std_over_all(x: Tensor) -> Tensor:
@@ -100,11 +98,15 @@ def average_over_ranks(tensors: Iterable[Tensor]) -> None:
     listed = list(tensors)
     if world().size == 1 or not listed:
         return
-    flat = torch.cat([tensor.flatten() for tensor in listed])
+    flat = _joined(listed)
     distributed.all_reduce(flat)
     flat /= world().size
     for tensor, mean in zip(listed, torch.split(flat, [tensor.numel() for tensor in listed]), strict=True):
         tensor.copy_(mean.view_as(tensor))
+
+
+def _joined(tensors: Sequence[Tensor]) -> Tensor:
+    return torch.cat([tensor.flatten() for tensor in tensors])
 
 
 class _Mean(torch.autograd.Function):

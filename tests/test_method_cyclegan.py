@@ -91,10 +91,20 @@ def test_history_fills_and_then_exchanges_about_half() -> None:
     assert torch.equal(history.exchange(filling), filling)
     torch.manual_seed(0)
     new = torch.full((1000, 1, 2, 2), 1000.0) + torch.arange(1000.0).reshape(-1, 1, 1, 1)
-    shown = history.exchange(new)
+    shown = torch.cat([history.exchange(image[None]) for image in new])
     old = (shown != new)[:, 0, 0, 0]
     assert 430 < old.sum() < 570
-    assert all(value < 1000 or value < new[i].max() for i, value in enumerate(shown[:, 0, 0, 0]) if old[i])
+    assert (shown[old] < new[old]).all()
+
+
+def test_a_batch_larger_than_the_history_loses_no_image_and_shows_none_twice() -> None:
+    history = ImageHistory(5, 1, 2)
+    images = torch.arange(45.0).reshape(45, 1, 1, 1).expand(45, 1, 2, 2)
+    history.exchange(images[:5])
+    torch.manual_seed(0)
+    shown = history.exchange(images[5:])
+    assert (shown != images[5:])[:, 0, 0, 0].sum() == 5
+    assert torch.equal(torch.cat([shown, history.images])[:, 0, 0, 0].sort().values, images[:, 0, 0, 0])
 
 
 def test_history_is_part_of_the_state_and_can_be_off() -> None:

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from i2i.data.images import Pixels, encode_image
 from i2i.inference.outputs import LOCK
 from i2i.storage.lock import locked
 from i2i.training.start import train
@@ -107,6 +108,28 @@ def test_an_image_put_among_outputs_is_not_replaced(tmp_path: Path, run: Path, i
     assert i2i("translate", tmp_path / "in", "-o", out, "--model", run, "--overwrite").code == 0
     assert edited.read_bytes() != before
     assert i2i("translate", tmp_path / "in", "-o", out, "--model", run).code == 0
+
+
+def test_an_image_that_comes_during_a_translation_is_not_replaced(
+    tmp_path: Path, run: Path, i2i: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, out = photos(tmp_path / "in", 3), tmp_path / "out"
+    command = ("translate", source, "-o", out, "--model", run)
+
+    def meanwhile(target: Path, pixels: Pixels) -> bytes:
+        if target.name == "001.png":
+            draw(target, 70)
+        return encode_image(target, pixels)
+
+    monkeypatch.setattr("i2i.inference.translate.encode_image", meanwhile)
+    result = i2i(*command)
+    assert (result.code, result.err.count("skipped: ")) == (1, 1), result.err
+    assert f"{out / '001.png'} exists and was not written by a translation" in result.err
+    assert "translated 2 of 3" in result.out
+    assert (out / "001.png").read_bytes() == draw(tmp_path / "same.png", 70).read_bytes()
+    assert_refused(i2i(*command), "001.png exists and was not written by a translation")
+    assert i2i(*command, "--overwrite").code == 0
+    assert_clean(out)
 
 
 def test_outputs_stay_known_after_other_translations_into_their_folder(tmp_path: Path, run: Path, i2i: Run) -> None:

@@ -12,7 +12,7 @@ from i2i.errors import ConfigError
 LENGTH = ("training.steps", "training.epochs", "training.max_time")
 CADENCES = (
     *("training.log_every", "training.sample_every", "training.checkpoint_seconds", "training.keep_checkpoints"),
-    *("health.enabled", "health.every", "evaluation.patience"),
+    *("training.rank_timeout", "health.enabled", "health.every", "evaluation.patience"),
 )
 PLACES = ("data.path", "data.a", "data.b", "data.test_a", "data.test_b")
 MACHINE = ("data.workers", "data.memory_gib", "training.device", "training.threads")

@@ -109,6 +109,12 @@ class Augmenter:
         return pipeline
 
 
+def require_transforms(extra: Sequence[Mapping[str, Any]]) -> None:
+    """Refuses transforms that albumentations does not have; errors as ``Augmenter``."""
+    for settings in extra:
+        _named_transform(settings)
+
+
 def stack(images: Sequence[Pixels]) -> Pixels:
     """Stacks (H, W, C) images to (N, C, H, W)."""
     height, width, channels = images[0].shape

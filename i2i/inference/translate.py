@@ -170,8 +170,7 @@ def translate_files(
     drawn = (own if seed is None else seed) if translator.has_noise else None
     decisive = {"weights": _digest(translator), "direction": direction, "seed": drawn}
     processes = processes or Together()
-    # In a folder, what may be replaced follows from its report.
-    work = Work(translator, direction, seed, max_pixels, decisive, overwrite=overwrite or folder is not None)
+    work = Work(translator, direction, seed, max_pixels, decisive, overwrite=overwrite)
     choice = processes.told(lambda: _choose(work, planned, precision))
     fast = translator.faster(direction, choice.precision)
     work = replace(work, translator=fast, decisive={**decisive, "precision": choice.precision})
@@ -187,7 +186,8 @@ def translate_files(
 class Work:
     """How files are translated; ``decisive`` is what makes two translations of one file differ.
 
-    ``overwrite``: whether a file that has come to an output's place since it was found to be free may be replaced.
+    ``overwrite``: whether a file that has come to an output's place since it was found to be free may be replaced; in a
+    folder, that follows from its report.
     """
 
     translator: Translator
@@ -352,9 +352,10 @@ def _write(work: Work, item: Decoded, output: Pixels, record: Record | None) -> 
             input_sha256=item.digest,
             output_sha256=sha256(content).hexdigest(),
         )
+        overwrite = work.overwrite if record is None else record.outputs.is_replaced(target)
         if record is not None:
             record.part.add(result)
-        write_atomically(target, content, flush=False, overwrite=work.overwrite)
+        write_atomically(target, content, flush=False, overwrite=overwrite)
         return result
     except (OSError, DataError) as error:
         reason = str(error) if isinstance(error, DataError) else f"cannot write {target}: {error.strerror or error}"

@@ -23,7 +23,7 @@ from i2i.methods.base import Update
 from i2i.methods.gan import GAN
 from i2i.methods.generative import Prior
 from i2i.networks.base import Discriminator, Generator
-from i2i.world import mean_over_ranks
+from i2i.world import means_over_ranks
 
 Unrolling = Annotated[int, Field(ge=0, le=100, strict=True)]
 StepSize = Annotated[float, Field(gt=0, le=1e3)]
@@ -72,9 +72,10 @@ class UnrolledGAN(GAN, name="unrolled"):
         parameters: dict[str, Tensor] = dict(self.discriminator.named_parameters())
         for _ in range(self.unrolled_steps):
             loss = self._loss_under(parameters, real, fake)
-            gradients = torch.autograd.grad(loss, list(parameters.values()), create_graph=True)
+            own = torch.autograd.grad(loss, list(parameters.values()), create_graph=True)
+            gradients = means_over_ranks(own)
             parameters = {
-                name: parameter - self.unrolled_rate * mean_over_ranks(gradient)
+                name: parameter - self.unrolled_rate * gradient
                 for (name, parameter), gradient in zip(parameters.items(), gradients, strict=True)
             }
         return parameters

@@ -61,6 +61,11 @@ class RunFolder:
         return self.root / "samples"
 
     @property
+    def launch(self) -> Path:
+        """What tells the launch of processes that made it from others, where torchrun may start them again."""
+        return self.root / "launch"
+
+    @property
     def lock(self) -> Path:
         """Names the process that trains; there while it does."""
         return self.root / "run.lock"

@@ -1,4 +1,4 @@
-"""Regular agreement of a run's ranks: on stopping, on elapsed time, and on items that could not be read.
+"""What a run's ranks agree on: where they start, and regularly stopping, elapsed time and items that cannot be read.
 
 Each step would wait for it; twice a second is often enough for people. Between two agreements every rank goes by the
 last one, so that all do the same. The exchange is of CPU tensors: it waits for the other ranks, and for no device.
@@ -10,13 +10,56 @@ import time
 from typing import Any, NamedTuple
 
 import torch
+from accelerate.utils import broadcast_object_list
 from torch import distributed
 
+from i2i.config.changes import MACHINE, PLACES
+from i2i.config.explain import differing_keys
+from i2i.config.schema import Config
+from i2i.errors import ConfigError, DataError
+from i2i.training.processes import patience
 from i2i.world import world
 
 SECONDS = 0.5
 LONGEST = 1_000
 """Seconds and steps between two agreements."""
+
+
+MAY_DIFFER = (*PLACES, *(setting for setting in MACHINE if setting != "training.device"), "training.start_from")
+"""Settings that may differ between ranks: paths, and what a machine is capable of."""
+
+
+def require_same_start(config: Config, images: str, step: int) -> None:
+    """Refuses to start where this rank would do something else than rank 0: later, both would wait for ever.
+
+    Args:
+        config: the settings.
+        images: what tells these from others.
+        step: how many steps are done.
+
+    Raises:
+        ConfigError: other settings than on rank 0.
+        DataError: other images, or another checkpoint.
+    """
+    rank = world().rank
+    if world().size == 1:
+        return
+    told = [(config.model_dump(mode="json"), images, step)]
+    broadcast_object_list(told)
+    settings, images_there, step_there = told[0]
+    differing = differing_keys(config, Config.model_validate(settings), ignoring=MAY_DIFFER)
+    if differing:
+        raise ConfigError(f"rank {rank} has other settings than rank 0, start both alike: {', '.join(differing)}")
+    if images != images_there:
+        raise DataError(
+            f"rank {rank} has other images in {config.data.title} ({images}) than rank 0 ({images_there}): "
+            "give both the same"
+        )
+    if step != step_there:
+        raise DataError(
+            f"rank {rank} would go on from step {step}, and rank 0 from step {step_there}: "
+            "give both the same run folder, with the same checkpoints"
+        )
 
 
 class Told(NamedTuple):
@@ -34,12 +77,12 @@ class Told(NamedTuple):
 
 
 class Agreement:
-    """The ranks' common word; made on all ranks at once."""
+    """The ranks' common word in a run of ``config``; made on all ranks at once."""
 
-    def __init__(self) -> None:
+    def __init__(self, config: Config) -> None:
         self._next, self._at, self._step = 0, time.perf_counter(), 0
         self._alone = world().size == 1
-        self._group: Any = None if self._alone else distributed.new_group(backend="gloo")
+        self._group: Any = None if self._alone else distributed.new_group(backend="gloo", timeout=patience(config))
         self._held = Told(0.0, False, False)
 
     def after(self, step: int, own: Told, *, last: bool) -> Told:

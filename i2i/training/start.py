@@ -6,7 +6,7 @@ import os
 import re
 import shlex
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from functools import wraps
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec
@@ -20,19 +20,21 @@ from i2i.data.identity import ImageList
 from i2i.device import environment, raise_if_out_of_memory
 from i2i.display import say, warn
 from i2i.errors import ConfigError, DataError, TrainingStopped, UserError, WeightsError
-from i2i.launched import launched
+from i2i.launched import launch, launched, restarted
 from i2i.storage.files import write_atomically
 from i2i.storage.runs import RUNS, RunFolder, new_run
 from i2i.storage.weights import load_newest
+from i2i.training.augmenting import describe_augmentation
 from i2i.training.callbacks import Callback
+from i2i.training.processes import decided_by_first, join_processes
 from i2i.training.schedule import describe
 from i2i.training.start_from import start_from
 from i2i.training.trainer import Outcome, Trainer
 from i2i.world import world
 
 Rest = ParamSpec("Rest")
-_PEER_LOST = re.compile("closed by peer|reset by peer|remote process exited|NCCL", re.IGNORECASE)
-"""How a collective operation says that another rank is gone."""
+_PEER_LOST = re.compile("closed by peer|reset by peer|remote process exited|timed out|NCCL", re.IGNORECASE)
+"""How a collective operation says that another rank is gone, or does not answer."""
 
 
 def train(
@@ -51,11 +53,11 @@ def train(
         TrainingStopped: a loss or gradient is not finite.
     """
     wanted = None if run is None else Path(run)
-    if int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")):  # torchrun has started the same command again
-        if wanted is None:
-            raise DataError("torchrun restarted this training: give --run, so that a restart finds its run and goes on")
-        if RunFolder(wanted).config.is_file():
-            return resume(wanted, callbacks=callbacks)
+    if restarted() and wanted is None:
+        raise DataError("torchrun restarted this training: give --run, so that a restart finds its run and goes on")
+    join_processes(config)
+    if wanted is not None and decided_by_first(lambda: _is_this_launchs(wanted)):
+        return resume(wanted, callbacks=callbacks)
     if config.training.start_from is not None:
         config = changed(config, {"training.start_from": str(Path(config.training.start_from).absolute())})
     trainer = Trainer(config)
@@ -71,10 +73,22 @@ def train(
             folder.require_new()
             folder.write_config(trainer.config)
             write_atomically(folder.images, trainer.data.images.to_json())
+            if launch() is not None:
+                write_atomically(folder.launch, f"{launch()}\n".encode())
             return _fit(trainer, folder, callbacks)
     except UserError:
         folder.remove_if_empty()
         raise
+
+
+def _is_this_launchs(wanted: Path) -> bool:
+    """Whether torchrun has started this command before, in the same launch, and ``wanted`` is the run that it made."""
+    run = RunFolder(wanted)
+    if not run.config.is_file():
+        return False
+    with suppress(OSError):  # a launch that may not start processes again leaves no such file
+        return restarted() or run.launch.read_text(encoding="utf-8").strip() == launch()
+    return False
 
 
 def _alone(
@@ -189,6 +203,9 @@ def _fit(trainer: Trainer, run: RunFolder, callbacks: Sequence[Callback]) -> Out
         say(note)
     rates = ", ".join(f"{player} {opt.lr:g}" for player, opt in trainer.config.optimizers.items())
     say(f"learning rate ({rates}): {describe(training.schedule, trainer.total_steps, training.max_time)}")
+    augmentation = trainer.config.discriminator_augmentation
+    if augmentation.mode != "none":
+        say(describe_augmentation(augmentation, data.smallest()))
     if trainer.engine.step_count:
         say(f"continuing at step {trainer.engine.step_count:,}")
     try:
@@ -205,6 +222,6 @@ def _fit(trainer: Trainer, run: RunFolder, callbacks: Sequence[Callback]) -> Out
         if isinstance(error, DataError):
             raise DataError(f"{error}; {state}") from None
         if world().size > 1 and _PEER_LOST.search(str(error)):
-            raise DataError(f"another process of this training has ended; {state}") from None
+            raise DataError(f"another process of this training has ended or does not answer; {state}") from None
         raise_if_out_of_memory(error, f"; {state}")
         raise

@@ -11,18 +11,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import PartialState
 from accelerate.utils import gather_object
 
 from i2i.batch import Batch
 from i2i.build import check_buildable
 from i2i.config.changes import MAY_CHANGE
 from i2i.config.explain import differing_keys
-from i2i.config.resolve import changed
+from i2i.config.resolve import changed, parse_config
 from i2i.config.schema import Config
 from i2i.data.batches import batches_from
 from i2i.data.identity import ImageList
 from i2i.data.load import load_training_set
+from i2i.data.transforms import require_transforms
 from i2i.device import (
     capabilities,
     determinism,
@@ -40,8 +40,10 @@ from i2i.methods.base import Method
 from i2i.methods.generative import GenerativeMethod
 from i2i.methods.translation import TranslationMethod
 from i2i.storage.runs import RunFolder
+from i2i.storage.weights import require_finite as require_finite_weights
 from i2i.storage.weights import save_tree, save_weights
-from i2i.training.agreement import Agreement, Told
+from i2i.training.agreement import Agreement, Told, require_same_start
+from i2i.training.augmenting import settled_augmentation
 from i2i.training.callbacks import Callback, EverySeconds, Position, always, every
 from i2i.training.engine import Engine, NotFinite, require_finite
 from i2i.training.evaluating import Evaluation, evaluation_callbacks
@@ -49,7 +51,8 @@ from i2i.training.health import health_callbacks
 from i2i.training.interrupt import StopRequest, catch_stop_requests
 from i2i.training.least_memory import require_memory_for
 from i2i.training.logging import Meters, RunLog
-from i2i.world import rejoin, world
+from i2i.training.processes import join_processes
+from i2i.world import world
 
 
 @dataclass(frozen=True)
@@ -116,8 +119,7 @@ class Trainer:
     """
 
     def __init__(self, config: Config, *, listed: ImageList | None = None) -> None:
-        rejoin()
-        processes = PartialState(cpu=config.training.device == "cpu")
+        processes = join_processes(config)
         self.device = resolve_device(config.training.device, processes.local_process_index)
         precision = resolve_precision(config.training.precision, self.device)
         threads = use_threads(config.training.threads, self.device)
@@ -128,7 +130,9 @@ class Trainer:
                 f"training.batch_size {config.training.batch_size} is not a multiple of the "
                 f"{processes.num_processes} processes that share it"
             )
-        require_memory_for(config, check_buildable(config), self.device, processes.num_processes)
+        require_transforms([augmentation.model_dump() for augmentation in config.data.augment])  # before data is read
+        buildable = check_buildable(config)
+        require_memory_for(config, buildable, self.device, processes.num_processes)
         self.is_main = processes.is_main_process
         method = Method.named(config.method["name"])
         with processes.main_process_first():
@@ -139,7 +143,11 @@ class Trainer:
                 labels=method.uses_labels(config.method),
                 listed=listed,
             )
-        self.config = config = config.model_copy(update={"data": self.data.config.absolute()})
+        found = {
+            "data": self.data.config.absolute(),
+            "discriminator_augmentation": settled_augmentation(config, buildable, self.data.smallest()),
+        }
+        self.config = config = config.model_copy(update=found)
         with self._deterministic():  # set before the device starts
             self.engine = Engine(config, self.device)
             self.previews = self.data.preview(config.training.sample_count).to(self.device)
@@ -154,7 +162,7 @@ class Trainer:
         )
         self._meters = Meters()
         self._batches = CountedBatches(iter(()), 0)
-        self._agreement, self._too_many = Agreement(), False
+        self._agreement, self._too_many = Agreement(config), False
         self._seconds_before, self._ended = 0.0, False
         self._curves: RunLog | None = None
         self.metrics: dict[str, float] = {}
@@ -177,8 +185,11 @@ class Trainer:
         Raises:
             NotFinite: a loss or gradient is not finite; the last checkpoint is kept.
             DataError: a checkpoint cannot be written, or too many items could not be read; the run is saved before.
-            ConfigError: ``training.deterministic`` with an operation that this device has in no such form.
+                Or ranks start with other images or from other steps.
+            ConfigError: ``training.deterministic`` with an operation that this device has in no such form, or ranks
+                have other settings.
         """
+        require_same_start(self.config, self.data.fingerprint(), self.engine.step_count)
         log = self._curves = RunLog(run, self.engine.step_count) if self.is_main else None
         try:
             evaluation = evaluation_callbacks(self, self._evaluation, run)
@@ -247,10 +258,24 @@ class Trainer:
 
         Raises:
             ConfigError: it was written with other settings.
-            WeightsError: it does not fit this configuration.
+            WeightsError: it does not fit this configuration, holds NaN, or is none that a run wrote.
             DataError: the images have changed since.
         """
-        before = Config.model_validate(header["config"])
+        try:
+            self._require_same_run(header)
+            method = state["engine"]["method"]
+            require_finite_weights({key: value for key, value in method.items() if isinstance(value, torch.Tensor)})
+            self._take_over(state, header)
+        except WeightsError as error:
+            raise WeightsError(f"{path}: {error}; remove it to go back to the checkpoint before it") from None
+        except (RuntimeError, LookupError, ValueError, TypeError, AttributeError) as error:
+            raise WeightsError(f"{path} does not fit its config.yaml: {' '.join(str(error).split())[:300]}") from None
+
+    def _require_same_run(self, header: Mapping[str, Any]) -> None:
+        try:
+            before = parse_config(header["config"])  # settings that are newer than the run have their defaults
+        except ConfigError as error:
+            raise ValueError(str(error)) from None
         changed = differing_keys(before, self.config, ignoring=MAY_CHANGE)
         if changed:
             raise ConfigError(f"config.yaml was changed after the run was started: set back {', '.join(changed)}")
@@ -263,13 +288,12 @@ class Trainer:
         if processes != world().size:
             warn(f"this run was made by {processes} processes, and goes on with {world().size}: not bit for bit")
         self._warn_of_other_machine(before, header["environment"])
-        try:
-            self.engine.load_state_dict(state["engine"])
-        except (RuntimeError, KeyError, ValueError) as error:
-            raise WeightsError(f"{path} does not fit its config.yaml: {' '.join(str(error).split())[:300]}") from None
+
+    def _take_over(self, state: Mapping[str, Any], header: Mapping[str, Any]) -> None:
+        self.engine.load_state_dict(state["engine"])
         self._meters.load_state_dict(state["meters"], self.device)
-        self._batches = CountedBatches(iter(()), state["batches"])
-        self._seconds_before = state["seconds"]
+        self._batches = CountedBatches(iter(()), int(state["batches"]))
+        self._seconds_before = float(state["seconds"])
         self.data.unreadable.load_state(header.get("unreadable", []))
         if "contents" in state:
             ended_for_them = len(header.get("unreadable", [])) > self.data.unreadable.limit
