@@ -6,7 +6,7 @@ ceilings, the CPU's features) and results.md. Sets are folders of trainA, trainB
 without pairs are not told them.
 
 usage: python -m benchmarks.quality DATA... -o FOLDER [--arch ARCH]... [--seeds 0 1 2] [--max-time 4m]
-       [--set ARCH:KEY=VALUE]... [--count N]
+       [--set ARCH:KEY=VALUE]... [--count N] [--metrics METRIC...]
 """
 
 from __future__ import annotations
@@ -50,6 +50,7 @@ SETTINGS: dict[str, tuple[str, ...]] = {
     ),
     "cut": (*CONTRASTIVE, *SMALL, *BUDGET),
     "fastcut": ("method.contrastive_weight=2", *CONTRASTIVE, *SMALL, *BUDGET),
+    "enco": (*CONTRASTIVE, *SMALL, *BUDGET),
 }
 """What makes each recipe one for 64 px and minutes on a CPU."""
 METRICS = ("l1", "ssim", "kid", "swd", "precision", "recall", "alignment")
@@ -100,8 +101,8 @@ def number(value: float | None) -> str:
     return "" if value is None else f"{value:.4f}" if abs(value) < 10 else f"{value:.4g}"
 
 
-def main() -> None:
-    """Trains what is missing, evaluates, and writes the tables."""
+def main(given: Sequence[str] | None = None) -> None:
+    """Trains what is missing, evaluates, and writes the tables; ``given`` are arguments, by default the command's."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path, nargs="+")
     parser.add_argument("-o", "--output", type=Path, required=True)
@@ -110,7 +111,8 @@ def main() -> None:
     parser.add_argument("--max-time", default="4m")
     parser.add_argument("--set", dest="assignments", action="append", default=[], metavar="ARCH:KEY=VALUE")
     parser.add_argument("--count", type=int, default=1000)
-    arguments = parser.parse_args()
+    parser.add_argument("--metrics", nargs="+", default=METRICS)
+    arguments = parser.parse_args(given)
     archs = arguments.archs or list(SETTINGS)
     for data in arguments.data:
         runs = []
@@ -119,7 +121,9 @@ def main() -> None:
                 runs.append(RunFolder(arguments.output / data.name / f"{arch}-seed{seed}"))
                 train(arch, data, seed, runs[-1], arguments)
         ordered = sorted((run.root for run in runs), key=lambda root: root.name)
-        report = evaluate(ordered, Request(str(data), metrics=METRICS, count=arguments.count, device="cpu"))
+        report = evaluate(
+            ordered, Request(str(data), metrics=tuple(arguments.metrics), count=arguments.count, device="cpu")
+        )
         report.write(arguments.output / f"{data.name}.json")
     lines: list[str] = []
     for path in sorted(arguments.output.glob("*.json")):

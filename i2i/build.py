@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
+from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from i2i.batch import DataSpec
 from i2i.config.components import without
@@ -60,11 +64,35 @@ def check_buildable(config: Config) -> Method:
     if config.data.channels_a == "auto":
         config = changed(config, {"data.channels_a": 3})
     try:
-        with torch.device("meta"):
+        with without_memory():
             return build_method(config.model)
     except RuntimeError as error:
         raise_if_out_of_memory(error)
         raise
+
+
+@contextmanager
+def without_memory() -> Iterator[None]:
+    """Within the context, tensors that are made have a shape, and neither memory nor values."""
+    with torch.device("meta"), _NoDraws():
+        yield
+
+
+class _NoDraws(TorchFunctionMode):
+    """Leaves out normal draws where there is nothing to fill: for them alone torch would import its compiler.
+
+    Spectral norm and CUT's pass for the shapes of features compute more than draws, and still make torch import it.
+    """
+
+    def __torch_function__(
+        self, function: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        named = kwargs or {}
+        if function in (Tensor.normal_, nn.init.normal_):
+            filled: Tensor = args[0] if args else named["tensor"]
+            if filled.is_meta:
+                return filled
+        return function(*args, **named)
 
 
 def _draws_with_batch_norm(method: Method) -> bool:

@@ -57,3 +57,13 @@ def require_path(path: Path) -> None:
     """
     if not path.exists():
         raise DataError(f"{path}: no such file or folder")
+
+
+def version(package: str) -> str | None:
+    """The version of an installed package; None where it is not there."""
+    from importlib import metadata
+
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None

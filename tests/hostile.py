@@ -15,7 +15,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
+from pkgutil import iter_modules
 from typing import Any, NamedTuple
+
+import i2i
 
 MEMORY = 2**30
 """Bytes that a command may map beyond what the server has mapped."""
@@ -23,16 +26,28 @@ PROCESSOR, WALL = 20, 60
 """Seconds: of work, and until a command that does nothing counts as one that hangs."""
 LONGEST = 600
 """Characters of a line that somebody is meant to read."""
+
+
+def _modules(kind: str) -> list[str]:
+    return [module.name for module in iter_modules([str(Path(i2i.__path__[0], kind))])]
+
+
 IMPORTED = (
     "i2i.cli.entry",
-    "i2i.inference.load",
-    "i2i.training.trainer",
-    "i2i.data.transforms",
+    "i2i.data.check",
     "i2i.exchange.state_files",
+    "i2i.inference.load",
+    "i2i.inference.together",
+    "i2i.inference.translate",
+    "i2i.inference.views",
+    "i2i.training.start",
+    *(f"i2i.{kind}.{module}" for kind in ("losses", "methods", "networks") for module in _modules(kind)),
     "albumentations",
-    "torch._dynamo",  # what building a network without memory imports
+    "rich.console",
+    "torch._dynamo",  # what an optimiser's first step imports
     "pytest",  # the main program, which each process imports again
 )
+"""What a command could import: each case would pay for it."""
 
 SERVER = multiprocessing.get_context("forkserver")
 SERVER.set_forkserver_preload(list(IMPORTED))  # not this file: a package of the name "tests" may be installed

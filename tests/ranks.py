@@ -24,6 +24,7 @@ from i2i.training.start import leave_processes
 from i2i.world import own_part, world
 
 from .conftest import needs_of, small_config
+from .toys import augmented
 
 BATCH, CLASSES = 6, ("a", "b", "c")
 
@@ -71,7 +72,10 @@ if __name__ == "__main__":
     PartialState(cpu=True)
     path, steps = sys.argv[1], int(sys.argv[2])
     results = {
-        arch: {"sgd": trained(plain_gradient_steps(arch), steps), "own": trained(config_of(arch), steps)}
+        arch: {
+            "sgd": trained(plain_gradient_steps(arch), steps),
+            "own": trained(config_of(arch, augmented(arch)), steps),
+        }
         for arch in recipe_names()
     }
     if world().rank == 0:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from importlib import metadata, resources
 from pathlib import Path
 
@@ -15,11 +16,11 @@ from i2i import errors as errors_module
 from i2i.cli.commands.train import train as train_command
 from i2i.cli.options import Setting
 from i2i.config.explain import leaves
-from i2i.config.resolve import recipe_names, resolve_config
+from i2i.config.resolve import read_config, recipe_names, resolve_config
 from i2i.storage.runs import RunFolder
 from i2i.training.start import train
 
-from .conftest import Run, draw, make_set, small_arguments, small_config
+from .conftest import Run, draw, make_set, small_arguments, small_config, small_settings
 from .toys import assert_refused
 
 
@@ -34,6 +35,20 @@ def test_help_and_import_wait_for_no_heavy_package() -> None:
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "translate" in result.stdout
+    assert result.stdout.splitlines()[-1] == "[]"
+
+
+def test_a_translation_does_not_wait_for_the_compiler(toy_set: Path, tmp_path: Path) -> None:
+    run = train(small_config("cyclegan", toy_set, "training.steps=1"), tmp_path / "run").run.root
+    code = (
+        "import sys, i2i.cli\n"
+        f"sys.argv = ['i2i', 'translate', {str(toy_set / 'testA')!r}, '--model', {str(run)!r}, '-o', 'out']\n"
+        "try: i2i.cli.main()\n"
+        "except SystemExit as stop: assert stop.code == 0\n"
+        "print([name for name in ('torch._dynamo', 'sympy') if name in sys.modules])"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
+    assert "translated 3 of 3" in result.stdout, result.stderr
     assert result.stdout.splitlines()[-1] == "[]"
 
 
@@ -244,6 +259,58 @@ def test_archs_lists_every_recipe_with_its_paper(i2i: Run) -> None:
     out = i2i("archs").out
     assert all(name in out for name in recipe_names())
     assert "arXiv:1703.10593" in out
+
+
+def test_a_recipe_can_be_shown_and_copied(tmp_path: Path, i2i: Run) -> None:
+    mine = tmp_path / "mine.yaml"
+    assert "arXiv:1611.07004" in i2i("archs", "pix2pix").out
+    assert i2i("archs", "cyclegan", "-o", mine).code == 0
+    assert mine.read_text() + "\n" == i2i("archs", "cyclegan").out + "\n"
+    mine.write_text(mine.read_text().replace("width: 64", "width: 8"))
+    config = resolve_config(None, file=read_config(mine), options={"image_size": 64})
+    assert (config.networks["generator"]["width"], config.data.load_size) == (8, 72)
+    assert_refused(i2i("archs", "cyclegan", "-o", mine), "mine.yaml", "--overwrite")
+    assert "width: 8" in mine.read_text()
+    assert_refused(i2i("archs", "pixpix"), "did you mean pix2pix")
+    assert_refused(i2i("archs", "-o", tmp_path / "other.yaml"), "name of a recipe")
+
+
+@pytest.mark.parametrize(
+    ("arch", "done"),
+    [
+        ("cyclegan-fast", ("measured AtoB", "translated 2 images BtoA")),
+        ("dcgan", ("measured", "generated 8 images")),
+        ("unrolled", ("points are neither evaluated nor written",)),
+    ],
+)
+def test_a_smoke_test_tries_everything_and_keeps_nothing(
+    tmp_path: Path,
+    data_for: Callable[[str], Path],
+    i2i: Run,
+    monkeypatch: pytest.MonkeyPatch,
+    arch: str,
+    done: tuple[str, ...],
+) -> None:
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(scratch))
+    monkeypatch.chdir(tmp_path)
+    data: Path | str = "ring2d" if arch == "unrolled" else data_for(arch)
+    settings = (*small_settings(arch), "training.batch_size=2", "training.precision=fp32") if data != "ring2d" else ()
+    assignments = (part for setting in settings for part in ("--set", setting))
+    size = () if data == "ring2d" else ("--image-size", 16)
+    result = i2i("train", "--arch", arch, "--data", data, *size, *assignments, "--smoke")
+    assert result.code == 0
+    for part in ("trained 5 steps", *done, "nothing was kept"):
+        assert part in result.out
+    assert [path.name for path in tmp_path.iterdir()] == ["scratch"]
+    assert not list(scratch.glob("i2i-*"))
+
+
+def test_a_smoke_test_fails_as_the_run_would(tmp_path: Path, i2i: Run) -> None:
+    (tmp_path / "trainA").mkdir()
+    assert_refused(i2i("train", "--arch", "cyclegan-fast", "--data", tmp_path, "--smoke"), "trainA")
+    assert_refused(i2i("train", "--arch", "unrolled", "--smoke", "--run", tmp_path / "run"), "--smoke keeps nothing")
 
 
 def test_info_tells_versions_devices_and_the_run(tmp_path: Path, toy_set: Path, i2i: Run) -> None:

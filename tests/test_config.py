@@ -9,7 +9,7 @@ import yaml
 
 from i2i.config import yaml_text
 from i2i.config.explain import differing_keys
-from i2i.config.resolve import changed, parse_config, resolve_config
+from i2i.config.resolve import changed, parse_config, read_recipe, recipe_names, resolve_config
 from i2i.config.schema import to_yaml
 from i2i.errors import ConfigError
 
@@ -32,6 +32,10 @@ def test_the_recipe_is_the_paper() -> None:
         "cycle_weight": 10.0,
         "identity_weight": 0.5,
         "history": 50,
+        "r1": 0.0,
+        "r2": 0.0,
+        "mixed_penalty": 0.0,
+        "penalty_every": 1,
     }
     assert config.networks["generator"]["blocks"] == 9
     assert config.optimizers["generator"].lr == 2e-4
@@ -56,6 +60,19 @@ def test_image_size_brings_its_load_size_and_blocks() -> None:
         "cyclegan", options={"image_size": 64}, assignments=["data.load_size=100", "networks.generator.blocks=3"]
     )
     assert (kept.data.load_size, kept.networks["generator"]["blocks"]) == (100, 3)
+
+
+def test_a_file_that_states_an_image_size_is_a_recipe_of_its_own() -> None:
+    for name in recipe_names():
+        copied = read_recipe(name)
+        assert resolve_config(None, file=copied) == resolve_config(name)
+        size = 2 * resolve_config(name).image_size
+        options = {"image_size": size, "training.steps": 5}
+        assert resolve_config(None, file=copied, options=options) == resolve_config(name, options=options)
+    written = {"image_size": 64, "networks": {"generator": {"width": 8, "blocks": 2}}, "data": {"load_size": 80}}
+    config = resolve_config("cyclegan", file=written, options={"image_size": 128})
+    assert (config.data.load_size, config.networks["generator"]["width"]) == (160, 8)
+    assert resolve_config("cyclegan", file=written).networks["generator"]["blocks"] == 2
 
 
 def test_another_network_brings_its_own_settings() -> None:
@@ -124,8 +141,8 @@ def test_wrong_values_name_key_value_and_what_is_allowed() -> None:
     text = message(assignments=["training.batch_size=four"])
     assert "training.batch_size: 'four'" in text
     assert "integer" in text
-    assert "greater than or equal to 1" in message(assignments=["training.batch_size=0"])
-    assert "'lsgan', 'hinge' or 'wasserstein'" in message(assignments=["method.objective=lsgam"])
+    assert "0 is not allowed: set it to 1 or more" in message(assignments=["training.batch_size=0"])
+    assert "'hinge', 'wasserstein' or 'relativistic'" in message(assignments=["method.objective=lsgam"])
     assert "load_size 100 is smaller than image_size 256" in message(assignments=["data.load_size=100"])
     assert "known: resnet, unet" in message(assignments=["networks.generator.name=vit"])
     assert "and 1 more" in message(assignments=["training.batch_size=0", "training.seed=-1"])

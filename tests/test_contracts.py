@@ -17,7 +17,7 @@ from i2i.data.images import Pixels
 from i2i.inference.load import load
 from i2i.inference.sampler import Sampler
 from i2i.inference.translator import Translator
-from i2i.methods.base import Progress
+from i2i.methods.base import Method, Progress
 from i2i.storage.weights import load_tree, save_tree
 from i2i.training.callbacks import Callback, every
 from i2i.training.engine import Engine
@@ -91,6 +91,8 @@ def test_a_player_changes_only_itself(arch: str, data_for: DataFor) -> None:
 def test_whatever_a_discriminator_scores_was_augmented(arch: str, data_for: DataFor) -> None:
     penalties = ["method.gradient_penalty=10", "method.clip=0", "networks.discriminator.norm=none"]
     extra = penalties if arch == "dualgan" else ["method.r1=1", "method.dragan=1"] if arch == "wgan-gp" else []
+    if "mixed_penalty" in Method.named(read_recipe(arch)["method"]["name"]).schema().model_fields:
+        extra = ["method.r1=1", "method.r2=1", "method.mixed_penalty=1", "networks.discriminator.norm=instance"]
     config, data = prepare(arch, data_for(arch), *extra)
     engine = Engine(config, CPU)
     engine.method.augmentation = lambda images: images * float("nan")  # whatever bypasses it stays finite
@@ -98,7 +100,7 @@ def test_whatever_a_discriminator_scores_was_augmented(arch: str, data_for: Data
         judged = {
             name: value
             for name, value in (update.losses | dict(update.scores)).items()
-            if name.startswith(("gan", "real", "fake", "r1", "dragan", "gradient_penalty"))
+            if name.startswith(("gan", "real", "fake", "r1", "r2", "mixed", "dragan", "gradient_penalty"))
         }
         assert judged
         assert all(value.isnan() for value in judged.values()), judged

@@ -147,6 +147,27 @@ def test_pairs_share_geometry_and_photometry_touches_the_input_only(tmp_path: Pa
     assert torch.equal(changed, 255 - target)
 
 
+@pytest.mark.parametrize("flip", [False, True])
+@pytest.mark.parametrize("shape", [(20, 20), (20, 33), (16, 16)])
+def test_crops_and_flips_are_those_of_albumentations(shape: tuple[int, int], flip: bool) -> None:
+    import albumentations as A
+
+    transforms = [A.RandomCrop(16, 16), *([A.HorizontalFlip(p=0.5)] if flip else [])]
+    usual, extra = A.Compose(transforms, additional_targets={"other": "image"}), [{"name": "VerticalFlip"}]
+    ours = [Augmenter(16, flip=flip), Augmenter(16, flip=flip, extra=extra)]
+    rng = np.random.default_rng(0)
+    one, two = (rng.integers(0, 256, (*shape, 3), np.uint8) for _ in range(2))
+    for seed in range(2**40, 2**40 + 20):
+        usual.set_random_seed(seed % 2**32)
+        expected = usual(image=one, other=two)
+        np.testing.assert_array_equal(ours[0].single(one, seed), expected["image"])
+        for image, name in zip(ours[0].pair(one, two, seed), ("image", "other"), strict=True):
+            np.testing.assert_array_equal(image, expected[name])
+        vertical = A.Compose([*transforms, A.VerticalFlip()])
+        vertical.set_random_seed(seed % 2**32)
+        np.testing.assert_array_equal(ours[1].single(one, seed), vertical(image=one)["image"])
+
+
 def test_augmentations_that_do_not_exist_are_named() -> None:
     with pytest.raises(ConfigError, match="no transform 'ColourJitter'; did you mean ColorJitter"):
         Augmenter(16, flip=False, extra=[{"name": "ColourJitter"}])

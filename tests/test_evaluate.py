@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from torch import Tensor
 
 import i2i as package
 from i2i.batch import Needs
@@ -18,11 +25,14 @@ from i2i.errors import DataError
 from i2i.evaluation.compare import compare
 from i2i.evaluation.evaluate import Request, evaluate
 from i2i.evaluation.evaluated import Evaluated, Figure, mean_of
-from i2i.evaluation.held_out import HeldOut, Wanted, read_held_out
+from i2i.evaluation.features.base import FeatureNetwork
+from i2i.evaluation.held_out import HeldOut, PartName, Wanted, read_held_out
+from i2i.evaluation.images import ImageSet
 from i2i.evaluation.metrics.base import Metric
 
 from .conftest import Run, draw, make_set, small_config
-from .toys import assert_refused
+from .test_identity import nobody, shared_folder  # noqa: F401 (a fixture)
+from .toys import CPU, assert_refused
 
 IMAGES = ImageConfig(channels_a=3, channels_b=3)
 
@@ -129,6 +139,29 @@ def test_an_evaluation_repeats_its_figures(runs: list[Path]) -> None:
             assert figure.value == right.models[0].figures[name].value
 
 
+def test_two_processes_find_what_one_finds(tmp_path: Path, i2i: Run) -> None:
+    """Of translations and samples, each in several batches; the second process says nothing."""
+    data = make_set(tmp_path / "pairs", trainA=2, trainB=2, testA=40, testB=40)
+    drawings = make_set(tmp_path / "drawings", train=2, test=70)
+    translates = trained("cyclegan", data, tmp_path / "translates", "training.steps=1")
+    samples = trained("dcgan", drawings, tmp_path / "samples", "training.steps=1")
+    command = ["evaluate", "--device", "cpu", "--metrics", "l1,swd,memorisation"]
+    command += [part for model in (translates, samples) for part in ("--model", str(model))]
+    alone = i2i(*command, "--json", tmp_path / "one.json")
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "--", "i2i"]
+    both = subprocess.run([*launch, *command, "--json", str(tmp_path / "two.json")], capture_output=True, text=True)
+    assert both.returncode == alone.code == 1, both.stderr  # samples have no l1
+    assert both.stdout.count("memorisation") == alone.out.count("memorisation")
+    assert both.stderr.count("left out: ") == alone.err.count("left out: ") == 1
+    one, two = (report_of(tmp_path / f"{name}.json")["directions"] for name in ("one", "two"))
+    assert len(one[0]["models"][0]["figures"]["l1"]["per_image"]) == 40
+    assert one[2]["n"]["outputs"] == 70
+    for part in (*one, *two):
+        for model in part["models"]:
+            del model["cost"]
+    assert two == one
+
+
 @pytest.mark.parametrize("arch", ["dcgan", "cgan"])
 def test_samples_are_held_against_held_out_images(arch: str, labelled_set: Path, tmp_path: Path, i2i: Run) -> None:
     for number in range(9):  # two of each label at least
@@ -176,6 +209,65 @@ def held_out(data: Path, needs: Needs = "unpaired", **wanted: Any) -> HeldOut:
     return read_held_out(Wanted(DataConfig(path=str(data)), IMAGES, 16, needs, **given))
 
 
+class Means(FeatureNetwork, name="means"):
+    """Knows how many images it has seen."""
+
+    label, sha256, seen = "means", "1", 0
+
+    def compute(self, images: Sequence[Pixels]) -> Tensor:
+        Means.seen += len(images)
+        return torch.from_numpy(np.stack([pixels.mean((0, 1), np.float32) for pixels in images]))
+
+
+def test_features_of_real_images_are_computed_once(
+    runs: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In one evaluation of four outputs of two models in two directions, and never again."""
+    monkeypatch.setenv("I2I_CACHE", str(tmp_path))
+    request = Request(features="means", metrics=["kid", "precision"], device="cpu")
+    outputs, held_out, training = 2 * 2 * 4, 2 * 4, 2 * 4
+    reports = []
+    for seen in (outputs + held_out + training, outputs):
+        Means.seen = 0
+        reports.append(evaluate(runs, request))
+        assert Means.seen == seen
+    one, two = (report.parts[1] for report in reports)
+    assert one.real["kid_means"].value == two.real["kid_means"].value
+    assert one.copy["precision_means"].value == two.copy["precision_means"].value
+
+
+def test_kept_features_are_those_of_these_images_by_this_network(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("I2I_CACHE", str(tmp_path))
+    pixels = [np.full((4, 4, 3), 50 * number, np.uint8) for number in range(4)]
+    other = [*pixels[:3], np.full((4, 4, 3), 151, np.uint8)]
+
+    def computed(images: Sequence[Pixels], *, real: bool = True, weights: str = "1") -> int:
+        network, asked = Means(CPU), ImageSet(images, real=real)
+        network.sha256, Means.seen = weights, 0
+        found = Evaluated(asked, asked, network=network).features(asked)
+        assert found.tolist() == [image[0, 0].tolist() for image in images]
+        return Means.seen
+
+    assert [computed(pixels), computed(pixels)] == [4, 0]
+    [kept] = (tmp_path / "features").iterdir()
+    assert [computed(other), computed(other[::-1]), computed(pixels, weights="2")] == [4, 4, 4]
+    assert [computed(pixels, real=False), computed(pixels)] == [4, 0]
+    content = kept.read_bytes()
+    for damaged in (content[:-9], content[:-1] + bytes([content[-1] ^ 1]), b""):
+        kept.write_bytes(damaged)
+        assert [computed(pixels), computed(pixels)] == [4, 0]
+    monkeypatch.setattr("i2i.evaluation.features.kept.MOST_BYTES", 2 * len(content))
+    os.utime(kept, (0, 0))
+    assert computed(pixels, weights="3") == 4
+    assert len(list((tmp_path / "features").iterdir())) == 2
+    assert not kept.exists()
+    monkeypatch.setenv("I2I_CACHE", str(kept.with_suffix("") / "none"))
+    kept.with_suffix("").write_bytes(b"")  # the folder cannot be made
+    assert computed(pixels) == 4
+
+
 def test_partners_are_found_by_name(named_set: Path, toy_set: Path, tmp_path: Path) -> None:
     found = held_out(named_set)
     assert (found.paired, found.trains_in_pairs) == (True, True)
@@ -214,6 +306,54 @@ def test_the_validation_part(named_set: Path, tmp_path: Path) -> None:
         held_out(data)
     with pytest.raises(DataError, match="no held-out images"):
         held_out(named_set, split="val")
+
+
+@pytest.mark.parametrize("split", ["test", "val"])
+def test_images_that_are_too_large_or_closed_are_named_in_every_part(
+    split: PartName,
+    shared_folder: Path,  # noqa: F811
+) -> None:
+    data = make_set(shared_folder / "data", trainA=2, trainB=2, **{f"{split}A": 3, f"{split}B": 3})
+    wide = draw(data / f"{split}A" / "wide.png", 0, (40, 30))
+    closed = draw(data / f"{split}B" / "closed" / "image.png", 0).parent
+    closed.chmod(0)
+    small, large = (DataConfig(path=str(data), max_pixels=most) for most in (1000, 2000))
+    wanted = Wanted(small, IMAGES, 16, "unpaired", split, 10, pairs=False)
+    try:
+        with nobody(shared_folder):
+            found, all_of_it = read_held_out(wanted), read_held_out(replace(wanted, data=large))
+    finally:
+        closed.chmod(0o700)
+    assert found.skipped == [
+        f"{closed}: Permission denied",
+        f"{wide}: 40x30 = 1,200 pixels are more than the 1,000 that are read: --max-pixels allows more",
+    ]
+    assert all_of_it.skipped == [f"{closed}: Permission denied"]
+    assert "wide.png" in all_of_it.sides["A"].names
+
+
+def test_the_largest_image_is_that_of_the_run_unless_another_is_asked_for(tmp_path: Path, i2i: Run) -> None:
+    data = make_set(tmp_path / "data", trainA=2, trainB=2, testA=3, testB=3)
+    wide = draw(data / "testA" / "image01.png", 0, (40, 30))
+    run = trained("cyclegan", data, tmp_path / "run", "training.steps=1", "data.max_pixels=1000")
+    evaluate, compare = ("evaluate", "--metrics", "swd", "--model", run), ("compare", run, "-o", tmp_path / "page.html")
+    for command in (evaluate, (*compare, "--overwrite")):
+        result = i2i(*command)
+        assert (result.code, result.err.count(f"left out: {wide}")) == (1, 1), result.err
+        assert "--max-pixels allows more" in result.err
+        result = i2i(*command, "--max-pixels", 2000)
+        assert result.code == 0, result.err
+
+
+def test_a_name_with_control_characters_stays_one_name(tmp_path: Path, named_set: Path, i2i: Run) -> None:
+    data, run = tmp_path / "a\nset", tmp_path / "red\x1b[31m\nrun"
+    data.symlink_to(named_set)
+    trained("cyclegan", data, run, "training.steps=1")
+    result = i2i("evaluate", "--model", run, "--metrics", "l1")
+    assert result.code == 0, result.err
+    assert "\x1b" not in result.out
+    assert "red\\x1b[31m\\nrun (1 steps)" in result.out
+    assert "/a\\nset (test)" in result.out
 
 
 def test_classes_in_sub_folders(runs: list[Path], tmp_path: Path, i2i: Run) -> None:

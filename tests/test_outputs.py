@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from i2i.data.images import Pixels, encode_image
 from i2i.inference.outputs import LOCK
 from i2i.storage.lock import locked
 from i2i.training.start import train
@@ -109,6 +110,28 @@ def test_an_image_put_among_outputs_is_not_replaced(tmp_path: Path, run: Path, i
     assert i2i("translate", tmp_path / "in", "-o", out, "--model", run).code == 0
 
 
+def test_an_image_that_comes_during_a_translation_is_not_replaced(
+    tmp_path: Path, run: Path, i2i: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, out = photos(tmp_path / "in", 3), tmp_path / "out"
+    command = ("translate", source, "-o", out, "--model", run)
+
+    def meanwhile(target: Path, pixels: Pixels) -> bytes:
+        if target.name == "001.png":
+            draw(target, 70)
+        return encode_image(target, pixels)
+
+    monkeypatch.setattr("i2i.inference.translate.encode_image", meanwhile)
+    result = i2i(*command)
+    assert (result.code, result.err.count("skipped: ")) == (1, 1), result.err
+    assert f"{out / '001.png'} exists and was not written by a translation" in result.err
+    assert "translated 2 of 3" in result.out
+    assert (out / "001.png").read_bytes() == draw(tmp_path / "same.png", 70).read_bytes()
+    assert_refused(i2i(*command), "001.png exists and was not written by a translation")
+    assert i2i(*command, "--overwrite").code == 0
+    assert_clean(out)
+
+
 def test_outputs_stay_known_after_other_translations_into_their_folder(tmp_path: Path, run: Path, i2i: Run) -> None:
     out = tmp_path / "out"
     photos(tmp_path / "one", 2)
@@ -173,7 +196,7 @@ def test_an_interrupted_translation_goes_on(tmp_path: Path, run: Path, i2i: Run,
             image.load()
     if number != signal.SIGKILL:
         assert code == 128 + number
-        assert said == "error: interrupted: repeat the command to continue\n"
+        assert said.splitlines()[-1] == "error: interrupted: repeat the command to continue"
         report = report_of(out)
         assert (report["translated"], report["complete"]) == (len(there), False)
         assert report["translated"] + report["skipped"] + report["pending"] == count
@@ -204,7 +227,6 @@ def test_the_report_is_written_while_the_translation_goes_on(
             seen.append((report_of(new.parent)["translated"], len(list(new.parent.glob("*.png")))))
 
     monkeypatch.setattr("i2i.inference.outputs.SECONDS", 0.0)
-    monkeypatch.setattr("i2i.inference.translate.BATCH_PIXELS", 1)
     monkeypatch.setattr("os.replace", look)
     assert i2i("translate", photos(tmp_path / "in", 60), "-o", tmp_path / "out", "--model", run).code == 0
     assert seen[0] == (0, 0)

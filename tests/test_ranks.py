@@ -1,4 +1,4 @@
-"""Two processes train every recipe as one process does: draws, history, batch statistics, penalties and gradients."""
+"""Two processes train every recipe as one process does: draws, history, statistics, penalties, augmentation and all."""
 
 from __future__ import annotations
 

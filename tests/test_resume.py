@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -22,7 +23,7 @@ from i2i.training.start import resume, train
 from i2i.training.trainer import Outcome
 
 from .conftest import Run, make_set, needs_of, small_arguments, small_config
-from .toys import assert_same
+from .toys import assert_refused, assert_same
 
 STEPS = 30
 # A short history, so that fakes are exchanged on both sides of every stop.
@@ -189,6 +190,32 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(toy_set: Path, tmp_pat
     newest.with_name("step-old.safetensors").write_text("a stray file")
     assert resume(tmp_path / "run").step == 6
     assert_equal_runs(tmp_path / "straight", tmp_path / "run")
+
+
+def test_a_checkpoint_that_no_run_wrote_is_refused_in_a_line(toy_set: Path, tmp_path: Path, i2i: Run) -> None:
+    """Its digest is right; what it says is not."""
+    run = train(small_config("cyclegan", toy_set, "training.steps=2"), tmp_path / "run").run
+    [path] = run.checkpoints()[-1:]
+    tree, header = load_tree(path, kind="checkpoint")
+    method = dict(tree["engine"]["method"])
+    name = next(key for key, value in method.items() if isinstance(value, torch.Tensor) and value.is_floating_point())
+    method[name] = torch.full_like(method[name], float("nan"))
+    forged: list[tuple[Any, Any, str]] = [
+        (tree | {"engine": tree["engine"] | {"method": method}}, header, "holds values that are no numbers"),
+        (tree | {"engine": 3}, header, "does not fit"),
+        (tree | {"batches": "many"}, header, "does not fit"),
+        (tree | {"seconds": "long"}, header, "does not fit"),
+        ({}, header, "does not fit"),
+        (tree, [], "does not fit"),
+        (tree, {}, "does not fit"),
+        (tree, header | {"config": {"training": 3}}, "does not fit"),
+        (tree, header | {"unreadable": [3]}, "does not fit"),
+    ]
+    for other_tree, other_header, line in forged:
+        save_tree(path, other_tree, other_header, kind="checkpoint")
+        assert_refused(i2i("train", "--resume", run.root, "--steps", 4), str(path), line)
+    save_tree(path, tree, header, kind="checkpoint")
+    assert resume(run.root, 4).step == 4
 
 
 def test_a_run_without_its_checkpoints_is_not_trained_over(toy_set: Path, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from i2i.batch import Batch
-from i2i.config.resolve import recipe_names
+from i2i.config.resolve import read_recipe, recipe_names
 from i2i.config.schema import Config
 from i2i.data.batches import NumberedBatches, batches_from
 from i2i.data.load import load_training_set
@@ -45,6 +45,12 @@ def stream_of(config: Config, data: TrainingData, start: int = 0) -> Iterator[Ba
 def dataset_of(config: Config, data: TrainingData, rank: int = 0, world_size: int = 1) -> NumberedBatches:
     training = config.training
     return data.dataset(batch_size=training.batch_size, seed=training.seed, rank=rank, world_size=world_size)
+
+
+def augmented(arch: str) -> str:
+    """An assignment that augments what a recipe's discriminators see, adaptively where their scores have a sign."""
+    adapts = read_recipe(arch)["method"].get("objective") not in (None, "wasserstein")
+    return f"discriminator_augmentation={{mode: {'adaptive' if adapts else 'fixed'}, strength: 0.5}}"
 
 
 def flat(tree: Any, path: str = "") -> dict[str, Any]:

@@ -94,6 +94,12 @@ max_pixels_option = click.option(
     show_default=True,
     help="Largest image that is read, in pixels.",
 )
+run_max_pixels_option = click.option(
+    "--max-pixels",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Largest image that is read, in pixels.  [default: the run's data.max_pixels]",
+)
 model_option = click.option("--model", type=FileName(), help="Run folder or weight file.  [default: the newest run]")
 
 

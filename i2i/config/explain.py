@@ -20,6 +20,15 @@ def shown(value: Any) -> str:
     return _SHORT.repr(value)
 
 
+WAYS_OUT = {
+    "ge": "set it to {} or more",
+    "gt": "set it to more than {}",
+    "le": "set it to {} or less",
+    "lt": "set it to less than {}",
+}
+"""What to do about a number that is out of bounds."""
+
+
 def explain(error: ValidationError, prefix: str, schema: type[BaseModel]) -> str:
     """The first problem of a validation in one line."""
     problems = error.errors()
@@ -35,7 +44,10 @@ def explain(error: ValidationError, prefix: str, schema: type[BaseModel]) -> str
     elif first["type"] == "value_error":
         message = first["msg"].removeprefix("Value error, ")[:400]
     else:
-        message = f"{path}: {shown(first['input'])} is not allowed: {first['msg'][0].lower()}{first['msg'][1:]}"
+        bounds = {key: value for key, value in first.get("ctx", {}).items() if key in WAYS_OUT}
+        ways_out = [WAYS_OUT[key].format(value) for key, value in bounds.items()]
+        why = ways_out[0] if ways_out else f"{first['msg'][0].lower()}{first['msg'][1:]}"
+        message = f"{path}: {shown(first['input'])} is not allowed: {why}"
     return message + (f" (and {len(problems) - 1} more)" if len(problems) > 1 else "")
 
 

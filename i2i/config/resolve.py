@@ -1,7 +1,8 @@
 """Resolves a recipe to a complete configuration: one YAML file per recipe, overrides by name, one-line errors.
 
 Precedence, lowest first: the recipe of ``--arch``, settings that follow from the image size, ``--config``, named
-options, ``--set``.
+options, ``--set``. A ``--config`` file that states an image size is a recipe of its own: what depends on the image
+size follows once more where an option asks for another.
 """
 
 from __future__ import annotations
@@ -38,10 +39,7 @@ def read_recipe(arch: str) -> dict[str, Any]:
     Raises:
         ConfigError: there is no such recipe.
     """
-    recipes = shipped("configs")
-    if arch not in recipes:
-        raise ConfigError(f"unknown arch {arch!r}{did_you_mean(arch, list(recipes))}; known: {', '.join(recipes)}")
-    return _parse_yaml(recipes[arch].read_text(encoding="utf-8"), f"{arch}.yaml")
+    return _parse_yaml(recipe_text(arch), f"{arch}.yaml")
 
 
 def read_config(path: Path) -> dict[str, Any]:
@@ -78,21 +76,47 @@ def resolve_config(
     Raises:
         ConfigError: names the key path, the value, what is allowed and the nearest valid key.
     """
-    overrides = dict(file or {})
+    given: dict[str, Any] = {}
     for path, value in (options or {}).items():
         if value is not None:
-            overrides = _merge(overrides, _nested(path, value))
+            given = _merge(given, _nested(path, value))
     for assignment in assignments:
-        overrides = _merge(overrides, _nested(*assigned(assignment)))
-    recipe = _recipe_of(arch, overrides.pop("arch", None)) if run is None else _as_recipe(run)
+        given = _merge(given, _nested(*assigned(assignment)))
+    written = dict(file or {})
+    named = given.pop("arch", written.pop("arch", None))
+    recipe = _recipe_of(arch, named) if run is None else _as_recipe(run)
+    if "image_size" in written:
+        recipe = parse_config(_overridden(recipe, written)).model_dump(mode="json")
+    else:
+        given = _merge(written, given)
+    config = parse_config(_overridden(recipe, given, networks_follow=run is None))
+    _refuse_idle(config)
+    return config
+
+
+def recipe_text(arch: str) -> str:
+    """The shipped YAML file of ``arch``, with its comments.
+
+    Raises:
+        ConfigError: there is no such recipe.
+    """
+    recipes = shipped("configs")
+    if arch not in recipes:
+        raise ConfigError(f"unknown arch {arch!r}{did_you_mean(arch, list(recipes))}; known: {', '.join(recipes)}")
+    return recipes[arch].read_text(encoding="utf-8")
+
+
+def _overridden(
+    recipe: Mapping[str, Any], overrides: Mapping[str, Any], *, networks_follow: bool = True
+) -> dict[str, Any]:
+    """``recipe`` with other settings, and with what follows from these."""
+    recipe = dict(recipe)
     _drop_length(recipe, overrides)
     _drop_path(recipe, overrides)
     follows = _settings_that_follow(recipe, _merge(recipe, overrides))
-    if run is not None:
+    if not networks_follow:
         follows.pop("networks", None)
-    config = parse_config(_merge(_merge(recipe, follows), overrides))
-    _refuse_idle(config)
-    return config
+    return _merge(_merge(recipe, follows), overrides)
 
 
 def _recipe_of(arch: str | None, named: Any) -> dict[str, Any]:
@@ -109,7 +133,11 @@ def _as_recipe(run: Config) -> dict[str, Any]:
     """The settings of a run without what it found out about its machine, its data's labels and its own start."""
     tree = run.model_dump(mode="json")
     found = ("device", "precision", "threads", "start_from", "start_weights")
-    return tree | {"data": without(tree["data"], "labels"), "training": without(tree["training"], *found)}
+    return tree | {
+        "data": without(tree["data"], "labels"),
+        "training": without(tree["training"], *found),
+        "discriminator_augmentation": {"mode": "auto"},
+    }
 
 
 def assigned(assignment: str) -> tuple[str, Any]:

@@ -173,12 +173,24 @@ class OptimizerConfig(Section):
 class ScheduleConfig(Section):
     """The learning rate over the run: constant for a fraction ``constant`` of it, then linear to zero.
 
+    For a fraction ``warmup`` it first rises, from a twentieth.
+
     ``over``: "steps" measures the run in steps; "budget" in whichever of steps and ``training.max_time`` is further
     advanced, so that a run cut by the clock ends with its rate at zero all the same.
     """
 
     constant: Fraction = 0.5
+    warmup: Fraction = 0.0
     over: Literal["steps", "budget"] = "steps"
+
+    @model_validator(mode="after")
+    def _rises_before_it_falls(self) -> Self:
+        if self.warmup > self.constant:
+            raise ValueError(
+                f"training.schedule.warmup {self.warmup} is longer than training.schedule.constant {self.constant}, "
+                "after which the rate falls: set a shorter one"
+            )
+        return self
 
 
 class AverageConfig(Section):
@@ -280,6 +292,30 @@ class EvaluationConfig(Section):
         return self
 
 
+class DiscriminatorAugmentation(Section):
+    """Augmentation of what discriminators see, for small sets; ``data.augment`` is of the images that all networks see.
+
+    ``mode``: "adaptive" follows the discriminator, "fixed" keeps ``strength``, and "auto" is adaptive where a set has
+    few images for its method and scores have a sign, else "none". ``strength``: the probability of each transform, in
+    the first step. ``target``: the mean sign of scores of real images that is held. ``rise``: in so many images the
+    strength goes from 0 to 1, or in a tenth of the run where that is less.
+    """
+
+    mode: Literal["auto", "adaptive", "fixed", "none"] = "none"
+    strength: Annotated[float, Field(ge=0, le=0.8)] = 0.0
+    target: Annotated[float, Field(gt=-1, lt=1)] = 0.6
+    rise: Annotated[float, Field(gt=0, le=1e12)] = 500_000
+
+    @model_validator(mode="after")
+    def _has_effect(self) -> Self:
+        changed = {key for key in type(self).model_fields if getattr(self, key) != type(self).model_fields[key].default}
+        if self.mode == "none" and changed:
+            raise ValueError(f"discriminator_augmentation.{min(changed)} would have no effect; set its mode")
+        if self.mode == "fixed" and not self.strength:
+            raise ValueError("discriminator_augmentation.mode fixed does nothing at strength 0; give a strength")
+        return self
+
+
 class InferenceConfig(Section):
     """What layers that are random or see a batch do at inference; the weight file carries it.
 
@@ -322,6 +358,7 @@ class Config(Section):
     networks: dict[str, dict[str, Any]]
     optimizers: dict[str, OptimizerConfig]
     training: TrainingConfig
+    discriminator_augmentation: DiscriminatorAugmentation = DiscriminatorAugmentation()
     health: HealthConfig = HealthConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     inference: InferenceConfig = InferenceConfig()

@@ -9,7 +9,6 @@ to the test split. The digits are scikit-learn's: 1,797 handwritten ones of 8x8 
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
@@ -23,6 +22,7 @@ from i2i.display import tracked
 from i2i.errors import DataError
 from i2i.needs import require_data
 from i2i.storage.bounds import MAX_PIXELS
+from i2i.storage.cache import cache_folder
 
 BUILTIN = ("openmoji",)
 BUILTIN_DRAWINGS = ("digits", "openmoji")
@@ -51,19 +51,6 @@ def load_layout(data: str, *, size: int, paired: bool, max_pixels: int = MAX_PIX
     return find_layout(Path(data), paired=paired, max_pixels=max_pixels)
 
 
-def cache_folder() -> Path:
-    """The user's cache folder for i2i, by the platform's custom; ``I2I_CACHE`` overrides it."""
-    if own := os.environ.get("I2I_CACHE"):
-        return Path(own)
-    from platformdirs import user_cache_path
-
-    try:
-        Path.home()
-    except RuntimeError:  # a user without a home
-        return Path(tempfile.gettempdir()) / "i2i"
-    return user_cache_path("i2i", appauthor=False, opinion=False)
-
-
 def openmoji(size: int) -> Path:
     """The folder of the rendered set, with trainA, trainB, testA and testB; rendered on first use.
 
@@ -83,6 +70,8 @@ def openmoji(size: int) -> Path:
             _render_all(drawings, Path(scratch, "done"), size)
             Path(scratch, "done").rename(target)
     except OSError as error:
+        if target.is_dir():  # another process was faster
+            return target
         raise DataError(f"cannot write the cache {target.parent}: {error.strerror or error}; set I2I_CACHE") from None
     return target
 

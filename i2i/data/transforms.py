@@ -10,6 +10,7 @@ import copy
 import inspect
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from random import Random
 from typing import TYPE_CHECKING, Any, TypeGuard
 
 import numpy as np
@@ -39,16 +40,13 @@ class Augmenter:
     def __init__(self, image_size: int, *, flip: bool, extra: Sequence[Mapping[str, Any]] = ()) -> None:
         import albumentations as A
 
-        geometry: list[Any] = [A.RandomCrop(image_size, image_size)]
-        if flip:
-            geometry.append(A.HorizontalFlip(p=0.5))
+        self._size, self._flip = image_size, flip
+        geometry: list[Any] = []
         photometry: list[Any] = []
         self._extra = [_named_transform(settings) for settings in extra]
         for transform in self._extra:
             (photometry if isinstance(transform, A.ImageOnlyTransform) else geometry).append(transform)
-        # An image that already has the size is its only crop.
-        self._size_alone = (image_size, image_size) if len(geometry) == 1 else None
-        self._geometry = A.Compose(geometry, additional_targets={"other": "image"})
+        self._geometry = A.Compose(geometry, additional_targets={"other": "image"}) if geometry else None
         self._photometry = A.Compose(photometry) if photometry else None
 
     def check(self, channels: Iterable[int], load_size: int) -> None:
@@ -73,20 +71,36 @@ class Augmenter:
                     raise ConfigError(f"data.augment: {name} cannot be used on {count} channels: {problem}")
 
     def single(self, pixels: Pixels, seed: int) -> Pixels:
-        """Augments one image (H, W, C) to (image_size, image_size, C)."""
-        if pixels.shape[:2] != self._size_alone:
-            pixels = self._at(self._geometry, seed)(image=pixels)["image"]
+        """Augments one image (H, W, C) to (image_size, image_size, C), which may be a view of it."""
+        pixels = self._cropped(pixels, seed)
+        if self._geometry is not None:
+            pixels = self._at(self._geometry, seed)(image=np.ascontiguousarray(pixels))["image"]
         return self._photometric(pixels, seed)
 
     def pair(self, source: Pixels, target: Pixels, seed: int) -> tuple[Pixels, Pixels]:
         """Augments both sides of a pair, which have the same height and width, with the same geometry."""
-        both = self._at(self._geometry, seed)(image=source, other=target)
-        return self._photometric(both["image"], seed), both["other"]
+        source, target = self._cropped(source, seed), self._cropped(target, seed)
+        if self._geometry is not None:
+            images = {"image": np.ascontiguousarray(source), "other": np.ascontiguousarray(target)}
+            both = self._at(self._geometry, seed)(**images)
+            source, target = both["image"], both["other"]
+        return self._photometric(source, seed), target
+
+    def _cropped(self, pixels: Pixels, seed: int) -> Pixels:
+        """The crop and the flip of albumentations' RandomCrop and HorizontalFlip with this seed, without their cost."""
+        down, across = (side - self._size for side in pixels.shape[:2])
+        if not (down or across or self._flip):
+            return pixels
+        draws = Random(seed % 2**32)
+        first, second = draws.random(), draws.random()
+        top, left = int((down + 1) * first), int((across + 1) * second)
+        crop = pixels[top : top + self._size, left : left + self._size]
+        return crop[:, ::-1] if self._flip and first < 0.5 else crop
 
     def _photometric(self, pixels: Pixels, seed: int) -> Pixels:
         if self._photometry is None:
             return pixels
-        changed: Pixels = self._at(self._photometry, seed)(image=pixels)["image"]
+        changed: Pixels = self._at(self._photometry, seed)(image=np.ascontiguousarray(pixels))["image"]
         return changed
 
     @staticmethod
@@ -95,9 +109,19 @@ class Augmenter:
         return pipeline
 
 
+def require_transforms(extra: Sequence[Mapping[str, Any]]) -> None:
+    """Refuses transforms that albumentations does not have; errors as ``Augmenter``."""
+    for settings in extra:
+        _named_transform(settings)
+
+
 def stack(images: Sequence[Pixels]) -> Pixels:
     """Stacks (H, W, C) images to (N, C, H, W)."""
-    return np.ascontiguousarray(np.stack(images).transpose(0, 3, 1, 2))
+    height, width, channels = images[0].shape
+    stacked = np.empty((len(images), channels, height, width), images[0].dtype)
+    for place, image in zip(stacked, images, strict=True):
+        place[...] = image.transpose(2, 0, 1)
+    return stacked
 
 
 def _always(transform: A.BasicTransform) -> A.BasicTransform:

@@ -31,7 +31,7 @@ SIGN_OF_REAL = Sign(
     "the discriminator knows every training image for real",
     "above",
     0.98,
-    "gather more images or augment them (data.augment, data.load_size), or take a smaller discriminator",
+    "gather more images, set discriminator_augmentation.mode=adaptive, or take a smaller discriminator",
     beside=("held_out_gap", 0.25),
 )
 HELD_OUT_GAP = Sign(
@@ -39,7 +39,7 @@ HELD_OUT_GAP = Sign(
     "the discriminator learns the training images by heart: held-out ones look generated to it",
     "above",
     0.5,
-    "gather more images or augment them (data.augment, data.load_size), take a smaller discriminator, or stop earlier",
+    "gather more images, set discriminator_augmentation.mode=adaptive, take a smaller discriminator, or stop earlier",
 )
 DIVERSITY = Sign(
     "diversity",

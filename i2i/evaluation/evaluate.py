@@ -27,6 +27,7 @@ from i2i.evaluation.outputs import directions_of, held_against, outputs_of
 from i2i.evaluation.report import Evaluation, Figures, Part, Range, Report
 from i2i.inference.load import load
 from i2i.inference.sampler import Sampler
+from i2i.inference.together import Together
 from i2i.inference.translator import Translator
 from i2i.methods.base import Method
 from i2i.storage.runs import RunFolder, weight_file
@@ -53,6 +54,7 @@ class Request:
         pairs: whether partners are looked for by name.
         half: the half of the held-out images; weights that were chosen on one are reported on the other.
         seed: decides samples, patches, shuffles, resampling and the networks that are trained on the spot.
+        max_pixels: the limit for images that are read; None: that of each run.
         device: where to compute.
     """
 
@@ -65,6 +67,7 @@ class Request:
     pairs: bool = True
     half: Half = "all"
     seed: int = 0
+    max_pixels: int | None = None
     device: Device = "auto"
 
 
@@ -101,27 +104,56 @@ class Subject:
         return directions_of(self.model)
 
 
-def evaluate(models: Sequence[str | Path | None], request: Request) -> Report:
+@dataclass(frozen=True)
+class Task:
+    """One model in one direction, and where it is held against others."""
+
+    subject: Subject
+    bench: Bench
+
+
+def evaluate(models: Sequence[str | Path | None], request: Request, processes: Together | None = None) -> Report:
     """Evaluates models, each in all its directions.
 
     Args:
         models: run folders or weight files; None for the newest run.
         request: how.
+        processes: share the making of outputs; the first measures them.
+
+    Returns:
+        What was found; in processes other than the first, a report of nothing.
 
     Raises:
         WeightsError: no such file, or not one of i2i.
         DataError: there are no held-out images, or weights of the feature network.
         ConfigError: no such metric, task, network or device; or a model that cannot be evaluated.
     """
+    processes = processes or Together()
+    tasks, network = processes.each(lambda: _prepared(models, request, measures=processes.is_first))
+    for task in tasks:
+        task.bench.add(task.subject, network, processes)
+    if not processes.is_first:
+        return Report([], None, request.seed, [])
+    benches = list(dict.fromkeys(task.bench for task in tasks))
+    skipped = list(dict.fromkeys(line for bench in benches for line in bench.finish()))
+    about = None if network is None else (network.label, network.sha256)
+    return Report([bench.part for bench in benches], about, request.seed, skipped)
+
+
+def _prepared(
+    models: Sequence[str | Path | None], request: Request, *, measures: bool
+) -> tuple[list[Task], FeatureNetwork | None]:
+    """What is to be done, and the feature network in the process that ``measures``; errors as ``evaluate``."""
     metrics = choose(request.metrics, request.task)
     subjects = [subject for model in models for subject in _best_and_last(model, request.device)]
     request = on_unseen_images(request, subjects)
-    network = _network(metrics, request)
+    network = _network(metrics, request) if measures else None
     if network is not None:
         for subject in subjects:
             require_impartial(network, subject.model.config)
     sets: dict[Wanted, HeldOut] = {}
     benches: dict[tuple[int, str], Bench] = {}
+    tasks = []
     for subject in subjects:
         wanted = wanted_by(subject, request)
         if wanted not in sets:
@@ -129,10 +161,8 @@ def evaluate(models: Sequence[str | Path | None], request: Request) -> Report:
         held_out = sets[wanted]
         for direction in subject.directions:
             bench = benches.setdefault((id(held_out), direction), Bench(held_out, wanted, direction, metrics, request))
-            bench.add(subject, network)
-    skipped = list(dict.fromkeys(line for bench in benches.values() for line in bench.finish()))
-    about = None if network is None else (network.label, network.sha256)
-    return Report([bench.part for bench in benches.values()], about, request.seed, skipped)
+            tasks.append(Task(subject, bench))
+    return tasks, network
 
 
 def _known(wanted: Wanted, found: HeldOut, sets: Mapping[Wanted, HeldOut]) -> HeldOut:
@@ -155,10 +185,14 @@ class Bench:
         self._last: Evaluated | None = None
         self.part = Part(direction, wanted.image_size, held_out, {})
 
-    def add(self, subject: Subject, network: FeatureNetwork | None) -> None:
-        """Makes the outputs of a model and measures them."""
+    def add(self, subject: Subject, network: FeatureNetwork | None, processes: Together) -> None:
+        """Makes the outputs of a model, and measures them in the first process."""
         model, part, seed = subject.model, self.part, self._request.seed
-        outputs, cost = made(model, part.direction, lambda: outputs_of(model, part.direction, part.held_out, seed))
+        outputs, cost = made(
+            model, part.direction, lambda: outputs_of(model, part.direction, part.held_out, seed, processes)
+        )
+        if not processes.is_first:
+            return
         images = held_against(outputs, part.direction, part.held_out, network, seed)
         figures = measured(self._metrics, images, named=self._named, unavailable=part.unavailable)
         run = subject.run
@@ -256,12 +290,15 @@ def wanted_by(subject: Subject, request: Request) -> Wanted:
     """The held-out images that a model is evaluated on; errors as ``evaluate``."""
     config = subject.model.config
     if request.data is not None:
-        data = DataConfig(path=request.data)
+        most = {} if subject.run is None else {"max_pixels": subject.run.data.max_pixels}
+        data = DataConfig(path=request.data, **most)
     elif subject.run is not None:
         subject.run.data.require_there()
         data = subject.run.data
     else:
         raise ConfigError(f"{subject.file} does not say where its data lies: add --data FOLDER")
+    if request.max_pixels is not None:
+        data = data.model_copy(update={"max_pixels": request.max_pixels})
     return Wanted(
         data=whereabouts(data, config.image_size),
         images=config.images,

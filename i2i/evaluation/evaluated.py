@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from i2i.evaluation.features.kept import kept_features
 from i2i.evaluation.images import ImageSet, RealImages, Values
 
 if TYPE_CHECKING:
@@ -57,7 +58,13 @@ class Evaluated:
         """The features (N, D) of a set."""
         if self.network is None:
             raise ValueError("this metric compares features, and no network was given")
-        return images.once(self.network.label, self.network.features)
+        if images.whole is not None:
+            whole, numbers = images.whole
+            return self.features(whole)[numbers]
+        network = self.network
+        return images.once(
+            network.label, lambda own: kept_features(network, own) if own.real else network.features(own)
+        )
 
 
 @dataclass(frozen=True)

@@ -129,6 +129,8 @@ def _translations(
 def _wanted_by_all(subjects: Sequence[Subject], request: Request) -> list[Wanted]:
     """What each model is shown: the same images for all, each at its own size; pairs alone where one needs them."""
     wanted = [wanted_by(subject, request) for subject in subjects]
+    most = max(each.data.max_pixels for each in wanted)
+    wanted = [replace(each, data=each.data.model_copy(update={"max_pixels": most})) for each in wanted]
     places = [each.data.model_copy(update={"load_size": wanted[0].data.load_size}) for each in wanted]
     for subject, place in zip(subjects, places, strict=True):
         if place != places[0]:

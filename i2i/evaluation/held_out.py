@@ -29,7 +29,8 @@ from i2i.evaluation.images import BUDGET, ImageSet, RealImages
 PartName = Literal["test", "val"]
 Half = Literal["all", "choosing", "reporting"]
 """The held-out images that weights are chosen on, and those that a run with chosen weights is reported on."""
-PLACE = {"path", "a", "b", "test_a", "test_b", "held_out"}
+HALVES: tuple[Literal["left"], Literal["right"]] = ("left", "right")
+PLACE = {"path", "a", "b", "test_a", "test_b", "held_out", "max_pixels"}
 
 
 @dataclass(frozen=True)
@@ -130,7 +131,7 @@ def read_held_out(wanted: Wanted) -> HeldOut:
 
 
 def _one_domain(wanted: Wanted) -> HeldOut:
-    collection = find_collection(wanted.data.path, size=wanted.data.load_size)
+    collection = find_collection(wanted.data.path, size=wanted.data.load_size, max_pixels=wanted.data.max_pixels)
     if wanted.split != "test":
         raise DataError(f"{collection.root}: sets of one domain have no part {wanted.split}; leave out --split")
     labels, notes = collection.labels, list[str]()
@@ -150,7 +151,7 @@ def _one_domain(wanted: Wanted) -> HeldOut:
     store = _read(part.images, loading)
     names = list(relative_names(collection.root, store.images))
     training = RealImages(trained.images, loading, trained.labels if labels else ())
-    images = ImageSet(store, [part.labels[i] for i in store.numbers] if labels else ())
+    images = ImageSet(store, [part.labels[i] for i in store.numbers] if labels else (), real=True)
     side = Side(images, names, None if held_out is trained else training, len(available))
     return HeldOut(
         title=str(collection.root),
@@ -167,7 +168,8 @@ def _one_domain(wanted: Wanted) -> HeldOut:
 
 def _two_domains(wanted: Wanted) -> HeldOut:
     layout = layout_of(wanted.data, paired=False)
-    split, roots = _part(layout, wanted.split)
+    skipped = list(layout.denied)
+    split, roots = _part(layout, wanted, skipped)
     split = _half_of(split, roots, wanted.half)
     if not (split.a and split.b):
         what = f"{wanted.split}A/ and {wanted.split}B/, or a folder"
@@ -177,7 +179,7 @@ def _two_domains(wanted: Wanted) -> HeldOut:
     pairs, notes = _pairs(split, roots, strict=strict) if wanted.pairs or strict else ([], [])
     train_roots = layout.folders["train"]
     train_pairs = _pairs(layout.train, train_roots, strict=strict)[0] if pairs else []
-    partners, skipped = list(pairs), list(layout.denied)
+    partners = list(pairs)
     if strict and not pairs:
         raise DataError(f"{wanted.data.title}: no held-out file has a partner of the same name")
     if strict:
@@ -203,7 +205,8 @@ def _two_domains(wanted: Wanted) -> HeldOut:
     for place, domain in enumerate(domains):
         own = [files[place][number] for number in kept[place]]
         listed[domain] = (list(relative_names(roots[place], own)), own)
-        images = ImageSet(list(kept[place].values()), [numbers[place][i] for i in kept[place]] if labels else ())
+        own_labels = [numbers[place][i] for i in kept[place]] if labels else ()
+        images = ImageSet(list(kept[place].values()), own_labels, real=True)
         training = RealImages(trained[place], loadings[place], numbers[2 + place])
         available = len(partners) if partners else len((split.a, split.b)[place])
         sides[domain] = _require(Side(images, listed[domain][0], training, available), roots[place])
@@ -220,16 +223,17 @@ def _two_domains(wanted: Wanted) -> HeldOut:
     )
 
 
-def _part(layout: Layout, split: PartName) -> tuple[Split, tuple[Path, Path]]:
-    """The images of a part, and the folders of both domains."""
-    if split == "test":
+def _part(layout: Layout, wanted: Wanted, denied: list[str]) -> tuple[Split, tuple[Path, Path]]:
+    """The images of a part, and the folders of both domains; ``denied`` as in ``list_images``."""
+    if wanted.split == "test":
         return layout.test, layout.folders["test"]
+    most = wanted.data.max_pixels
     if layout.kind == "two folders":
         roots = layout.root / "valA", layout.root / "valB"
-        a, b = ([ImageFile(path) for path in list_images(root)] for root in roots)
+        a, b = ([ImageFile(path, max_pixels=most) for path in list_images(root, denied)] for root in roots)
         return Split(a, b, paired=False), roots
-    files = list_images(layout.root / "val") if layout.kind == "side by side" else []
-    left, right = [ImageFile(path, "left") for path in files], [ImageFile(path, "right") for path in files]
+    files = list_images(layout.root / "val", denied) if layout.kind == "side by side" else []
+    left, right = ([ImageFile(path, half, most) for path in files] for half in HALVES)
     return Split(left, right, paired=True), (layout.root / "val", layout.root / "val")
 
 

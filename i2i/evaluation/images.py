@@ -28,12 +28,22 @@ class ImageSet(Sequence[Pixels]):
         images: (H, W, C), uint8.
         labels: the number of each one's label, where there are labels.
         numbers: the place of each in what they were read from; by default they are all of it.
+        real: whether they are images of a data set, and no model's: others will ask for their features.
+
+    Attributes:
+        whole: the set that this one is a part of, and the numbers of its images there.
     """
 
     def __init__(
-        self, images: Sequence[Pixels] | ImageStore, labels: Sequence[int] = (), numbers: Sequence[int] | None = None
+        self,
+        images: Sequence[Pixels] | ImageStore,
+        labels: Sequence[int] = (),
+        numbers: Sequence[int] | None = None,
+        *,
+        real: bool = False,
     ) -> None:
-        self._images, self.labels = images, tuple(labels)
+        self._images, self.labels, self.real = images, tuple(labels), real
+        self.whole: tuple[ImageSet, list[int]] | None = None
         self.numbers = tuple(range(len(images)) if numbers is None else numbers)
         self._computed: dict[Hashable, object] = {}
 
@@ -60,7 +70,10 @@ class ImageSet(Sequence[Pixels]):
     def part(self, numbers: Iterable[int]) -> ImageSet:
         """The images of these numbers, as a set of their own."""
         chosen = list(numbers)
-        return ImageSet([self[i] for i in chosen], [self.labels[i] for i in chosen] if self.labels else ())
+        labels = [self.labels[i] for i in chosen] if self.labels else ()
+        part = ImageSet([self[i] for i in chosen], labels, real=self.real)
+        part.whole = self, chosen
+        return part
 
 
 class RealImages:
@@ -95,7 +108,8 @@ class RealImages:
         )
         self.skipped += [str(error) for error in store.skipped if str(error) not in self.skipped]
         places = [numbers[place] for place in store.numbers]
-        return ImageSet(store, [self._labels[place] for place in places] if self._labels else (), places)
+        labels = [self._labels[place] for place in places] if self._labels else ()
+        return ImageSet(store, labels, places, real=True)
 
 
 def with_channels(pixels: Pixels, channels: int) -> Pixels:

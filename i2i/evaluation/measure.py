@@ -81,8 +81,11 @@ def real_in_place_of_outputs(metric: Metric, images: Evaluated) -> Evaluated | N
     few = None if images.training is None else images.training.few(count)
     if few is not None and len(few) == count:
         return images.with_outputs(few)
-    halves = [images.target.part(range(start, len(images.target), 2)) for start in (0, 1)]
-    return Evaluated(halves[0], halves[1], network=images.network, seed=images.seed)
+    return Evaluated(_half(images.target, 0), _half(images.target, 1), network=images.network, seed=images.seed)
+
+
+def _half(images: ImageSet, start: int) -> ImageSet:
+    return images.once(("half", start), lambda own: own.part(range(start, len(own), 2)))
 
 
 def inputs_in_place_of_outputs(images: Evaluated) -> Evaluated | None:
@@ -90,7 +93,11 @@ def inputs_in_place_of_outputs(images: Evaluated) -> Evaluated | None:
     if images.sources is None:
         return None
     channels = images.target[0].shape[2]
-    copies = images.sources.once(
-        ("channels", channels), lambda own: ImageSet([with_channels(pixels, channels) for pixels in own], own.labels)
-    )
+    if images.sources[0].shape[2] == channels:
+        return images.with_outputs(images.sources)
+    copies = images.sources.once(("channels", channels), lambda own: _with_channels(own, channels))
     return images.with_outputs(copies)
+
+
+def _with_channels(images: ImageSet, channels: int) -> ImageSet:
+    return ImageSet([with_channels(pixels, channels) for pixels in images], images.labels, real=True)

@@ -12,12 +12,15 @@ from i2i.errors import DataError
 from i2i.evaluation.evaluated import Evaluated
 from i2i.evaluation.features.base import FeatureNetwork
 from i2i.evaluation.held_out import HeldOut
-from i2i.evaluation.images import ImageSet
-from i2i.inference.sampler import Sampler
+from i2i.evaluation.images import ImageSet, in_chunks
+from i2i.inference.sampler import BATCH, Sampler
+from i2i.inference.together import Together
 from i2i.inference.translate import BATCH_PIXELS
 from i2i.inference.translator import Translator
 from i2i.methods.translation import B_TO_A
 
+BATCH_IMAGES = 32
+"""The most of a batch: processes share batches, so that a figure does not depend on their number."""
 SAMPLES = "samples"
 """What the direction of images from noise is called."""
 
@@ -53,8 +56,12 @@ def held_against(
     )
 
 
-def outputs_of(model: Translator | Sampler, direction: str, held_out: HeldOut, seed: int) -> ImageSet:
+def outputs_of(
+    model: Translator | Sampler, direction: str, held_out: HeldOut, seed: int, processes: Together | None = None
+) -> ImageSet:
     """The translations of all held-out images, or as many samples as there are held-out images.
+
+    ``processes`` share the work; the first of them gets all outputs, and the others none.
 
     Raises:
         DataError: not enough memory.
@@ -62,33 +69,45 @@ def outputs_of(model: Translator | Sampler, direction: str, held_out: HeldOut, s
     source, target = domains_of(direction, held_out)
     if isinstance(model, Translator):
         images = held_out.sides[source or target].images
-        return ImageSet(translated(model, images, direction), images.labels)
+        return ImageSet(translated(model, images, direction, processes), images.labels)
     count = len(held_out.sides[target].images)
     labels = model.labels_for(range(count)) if held_out.labels else None
-    drawn = tracked("sampling", count)(model.sample(count, seed=seed))
-    return ImageSet(list(drawn), () if labels is None else labels.tolist())
+
+    def sampled(chunks: Sequence[Sequence[int]]) -> list[list[Pixels]]:
+        return [list(model.sample_numbers(numbers, seed=seed)) for numbers in tracked("sampling", len(chunks))(chunks)]
+
+    chunks = list(in_chunks(range(count), BATCH))
+    drawn = (processes or Together()).collected(chunks, sampled)
+    return ImageSet([pixels for chunk in drawn for pixels in chunk], () if labels is None else labels.tolist())
 
 
-def translated(model: Translator, images: Sequence[Pixels], direction: str | None) -> list[Pixels]:
+def translated(
+    model: Translator, images: Sequence[Pixels], direction: str | None, processes: Together | None = None
+) -> list[Pixels]:
     """The translations of images (H, W, C); neighbours of equal shape go through the network together.
 
-    Raises:
-        DataError: not enough memory.
+    ``processes`` and errors as ``outputs_of``.
     """
     batches: list[list[Pixels]] = []
     for pixels in images:
         last = batches[-1] if batches else []
         area = pixels.shape[0] * pixels.shape[1]
-        if not last or last[0].shape != pixels.shape or (len(last) + 1) * area > BATCH_PIXELS:
+        full = len(last) == BATCH_IMAGES or (len(last) + 1) * area > BATCH_PIXELS
+        if not last or full or last[0].shape != pixels.shape:
             batches.append(last := [])
         last.append(pixels)
-    outputs: list[Pixels] = []
-    for batch in tracked("translating", len(batches))(batches):
-        try:
-            outputs += model.translate_pixels(batch, direction)
-        except RuntimeError as error:
-            if not is_out_of_memory(error):
-                raise
-            height, width = batch[0].shape[:2]
-            raise DataError(f"not enough memory for images of {width}x{height} on {model.device.type}") from None
-    return outputs
+
+    def made(own: Sequence[list[Pixels]]) -> list[list[Pixels]]:
+        return [_translated(model, batch, direction) for batch in tracked("translating", len(own))(own)]
+
+    return [pixels for batch in (processes or Together()).collected(batches, made) for pixels in batch]
+
+
+def _translated(model: Translator, batch: list[Pixels], direction: str | None) -> list[Pixels]:
+    try:
+        return model.translate_pixels(batch, direction)
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
+        height, width = batch[0].shape[:2]
+        raise DataError(f"not enough memory for images of {width}x{height} on {model.device.type}") from None

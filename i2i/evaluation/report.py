@@ -17,6 +17,8 @@ from i2i.evaluation.compare import Comparison
 from i2i.evaluation.cost import Cost
 from i2i.evaluation.evaluated import Figure
 from i2i.evaluation.held_out import HeldOut
+from i2i.launched import launched
+from i2i.needs import version
 from i2i.storage.files import write_atomically
 
 FORMAT = "i2i evaluation 1"
@@ -134,9 +136,10 @@ def machine() -> dict[str, Any]:
     """What figures of speed, and the last digits of others, depend on."""
     return {
         "environment": environment(),
-        "packages": {name: version for name in PACKAGES if (version := _version(name))},
+        "packages": {name: found for name in PACKAGES if (found := version(name))},
         "cpu": cpu(),
         "threads": torch.get_num_threads(),
+        "processes": launched().size,
     }
 
 
@@ -149,15 +152,6 @@ def cpu() -> dict[str, Any]:
         "used": torch.backends.cpu.get_cpu_capability(),
         "features": sorted(name for name, there in known.items() if there is True),
     }
-
-
-def _version(package: str) -> str | None:
-    from importlib import metadata
-
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return None
 
 
 def _part(part: Part) -> dict[str, Any]:

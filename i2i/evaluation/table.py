@@ -5,9 +5,10 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Sequence
 
-from rich.console import Console, RenderableType
+from rich.console import Console
 from rich.table import Table
 
+from i2i.display import one_line
 from i2i.evaluation.compare import Comparison
 from i2i.evaluation.evaluated import Figure
 from i2i.evaluation.report import Evaluation, Part, Report
@@ -24,15 +25,16 @@ def print_report(report: Report) -> None:
     if not sys.stdout.isatty():
         console.width = WIDTH
     for part in report.parts:
+        console.print()
         for shown in _part(part, report):
-            console.print(shown)
+            console.print(one_line(shown) if isinstance(shown, str) else shown)
 
 
-def _part(part: Part, report: Report) -> Iterator[RenderableType]:
+def _part(part: Part, report: Report) -> Iterator[str | Table]:
     held = part.held_out
     n = part.n
     against = f"{n['outputs']:,} outputs against {n['real']:,} real images"
-    yield f"\n{part.direction}: {held.title} ({held.split}), {against} at {part.image_size} px"
+    yield f"{part.direction}: {held.title} ({held.split}), {against} at {part.image_size} px"
     yield from held.notes
     yield _figures(part)
     yield _costs(part.models)
@@ -52,11 +54,17 @@ def _part(part: Part, report: Report) -> Iterator[RenderableType]:
         yield f"features: {report.network[0]} (weights {report.network[1][:8]}); figures of other networks differ"
 
 
+def _title(model: Evaluation) -> str:
+    """The name of a model, in which a folder's name may hold anything."""
+    return one_line(model.title)
+
+
 def _figures(part: Part) -> Table:
     table = Table(box=None, pad_edge=False)
     table.add_column("")
     for model in part.models:
-        table.add_column(f"{model.title} ({model.step:,} steps)" if model.step else model.title, justify="right")
+        title = _title(model)
+        table.add_column(f"{title} ({model.step:,} steps)" if model.step else title, justify="right")
     table.add_column("real", justify="right")
     if part.copy:
         table.add_column("copy", justify="right")
@@ -77,7 +85,7 @@ def _costs(models: Sequence[Evaluation]) -> Table:
     for model in models:
         cost = model.cost
         table.add_row(
-            model.title,
+            _title(model),
             f"{cost.parameters / 1e6:.3f} M",
             f"{cost.macs / 1e9:.3f} G",
             f"{cost.images_per_second:.1f}",
@@ -89,7 +97,7 @@ def _costs(models: Sequence[Evaluation]) -> Table:
 def _comparisons(part: Part) -> Table:
     pairs = list(dict.fromkeys((c.a, c.b) for c in part.comparisons))
     shown = pairs if len(pairs) <= MOST_PAIRS else [pair for pair in pairs if pair[0] == 0]
-    titles = [model.title for model in part.models]
+    titles = [_title(model) for model in part.models]
     table = Table(box=None, pad_edge=False)
     table.add_column("which is better")
     for a, b in shown:

@@ -20,7 +20,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from i2i.build import build_method
+from i2i.build import build_method, without_memory
 from i2i.config.explain import shown
 from i2i.config.resolve import parse_model
 from i2i.config.schema import ModelConfig
@@ -93,7 +93,7 @@ def import_state(
         state = plain(read_state(source))
         found = recognize(state, wanted)
         config = _configure(found, source, statistics, dropout)
-        with torch.device("meta"):
+        with without_memory():
             method = build_method(config)
         assert isinstance(method, Imported)
         weights = take_over(state, method.generator, describe(found.settings))
@@ -128,7 +128,7 @@ def export_state(model: Path | None, output: Path, direction: str | None = None)
     path = weight_file(model)
     say_if_best(model, path)
     config, _, weights = load_weights(path)
-    with torch.device("meta"):
+    with without_memory():
         method = build_method(config)
     if not isinstance(method, TranslationMethod):
         raise ConfigError(f"{config.arch} draws images from noise, and only translators can be exported")

@@ -106,12 +106,7 @@ class Outputs:
     def _finished(self, job: Job, known: Sequence[FileResult], request: str) -> FileResult | None:
         if not os.path.lexists(job.target):
             return None
-        size, digest = digest_of_file(job.target) if job.target.is_file() else (0, "")
-        own = [result for result in known if result.output_sha256 == digest]
-        # An empty file was renamed into place before a power cut, and its content never reached the disk.
-        if not own and not (known and not size) and not self._overwrite:
-            raise self._refusal(job.target)
-        for result in own:
+        for result in self._own(job.target, known):
             if result.request == request and Path(result.input).name == job.source.name:
                 try:
                     same = (result.input_bytes, result.input_sha256) == digest_of_file(job.source)
@@ -119,6 +114,27 @@ class Outputs:
                     return None
                 return replace(result, input=str(job.source)) if same else None
         return None
+
+    def is_replaced(self, target: Path) -> bool:
+        """Whether an output replaces a file, one of an earlier call.
+
+        Raises:
+            DataError: that file is nobody's output, and has perhaps come there since this call began.
+        """
+        if self._overwrite or not os.path.lexists(target):
+            return self._overwrite
+        name = self.name(target)
+        self._own(target, [result for result in self._known if result.output == name])
+        return True
+
+    def _own(self, target: Path, known: Sequence[FileResult]) -> list[FileResult]:
+        """Those of the ``known`` results that the file ``target`` is of; errors as ``is_replaced``."""
+        size, digest = digest_of_file(target) if target.is_file() else (0, "")
+        own = [result for result in known if result.output_sha256 == digest]
+        # An empty file was renamed into place before a power cut, and its content never reached the disk.
+        if not own and not (known and not size) and not self._overwrite:
+            raise self._refusal(target)
+        return own
 
     def _refusal(self, target: Path) -> DataError:
         return DataError(
@@ -210,6 +226,15 @@ def digest_of_file(path: Path) -> tuple[int, str]:
     with open_regular(path) as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
         return file.tell(), digest
+
+
+def reported(folder: Path) -> Mapping[str, Any]:
+    """What an earlier translation into ``folder`` has reported, or nothing."""
+    try:
+        content = json.loads((folder / REPORT).read_bytes())
+        return content if content["format"] == FORMAT else {}
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+        return {}
 
 
 def _lines(part: Path) -> list[FileResult]:

@@ -1,6 +1,6 @@
-"""Lets several processes share the files of one command: ``torchrun --nproc-per-node 2 -m -- i2i translate ...``.
+"""Lets several processes share the work of one command: ``torchrun --nproc-per-node 2 -m -- i2i translate ...``.
 
-The first process plans the work and sends the plan to the others; each handles every world-size-th file; the first
+The first process plans the work and sends the plan to the others; each handles every world-size-th item; the first
 waits for the others and reports.
 """
 
@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import TypeVar
+from typing import NoReturn, TypeVar
 
 from torch import distributed
 
@@ -19,6 +19,7 @@ from i2i.launched import World, launched
 
 Told = TypeVar("Told")
 Item = TypeVar("Item")
+Made = TypeVar("Made")
 
 PATIENCE = timedelta(hours=1)
 """How long a process waits for another one before it counts that one as lost."""
@@ -64,6 +65,51 @@ class Together:
                 raise answer
             sys.exit(0)
         return answer  # type: ignore[return-value]
+
+    def each(self, work: Callable[[], Made]) -> Made:
+        """The result of ``work``, which every process does; a UserError of any is raised in the first, and ends all.
+
+        Raises:
+            DataError: in the first process: another one has ended. The others end silently with the first.
+        """
+        if self.world.size == 1:
+            return work()
+        made: list[Made] = []
+        own: UserError | None = None
+        try:
+            made.append(work())
+        except UserError as error:
+            own = error
+        errors: list[UserError | None] = [None] * self.world.size
+        try:
+            distributed.all_gather_object(errors, own)
+        except RuntimeError:
+            self._end(DataError(ENDED))
+        for one in errors:
+            if one is not None:
+                self._end(one)
+        return made[0]
+
+    def collected(self, items: Sequence[Item], work: Callable[[Sequence[Item]], Sequence[Made]]) -> Sequence[Made]:
+        """``work`` of all items, in their order, each done by one process; errors as ``each``.
+
+        Returns:
+            In the first process, what was made of each item; nothing in the others.
+        """
+        own = self.each(lambda: work(self.share(items)))
+        if self.world.size == 1:
+            return own
+        parts: list[Sequence[Made]] | None = [()] * self.world.size if self.is_first else None
+        try:
+            distributed.gather_object(own, parts)
+        except RuntimeError:
+            self._end(DataError(ENDED))
+        return [parts[n % self.world.size][n // self.world.size] for n in range(len(items))] if parts else []
+
+    def _end(self, error: UserError) -> NoReturn:
+        if self.is_first:
+            raise error
+        sys.exit(0)
 
     def wait(self) -> bool:
         """Waits for all processes to arrive here; whether all did so within ``PATIENCE``."""

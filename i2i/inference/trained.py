@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from i2i.build import build_method
+from i2i.build import build_method, without_memory
 from i2i.config.schema import ModelConfig
 from i2i.errors import WeightsError
 from i2i.methods.base import Method
@@ -20,7 +20,7 @@ def build_trained(config: ModelConfig, weights: dict[str, Tensor], device: torch
     Raises:
         WeightsError: weights that do not fit the configuration.
     """
-    with torch.device("meta"):  # no memory and no random draws for modules that inference does not use
+    with without_memory():  # no memory and no random draws for modules that inference does not use
         method = build_method(config)
     kept = set(method.inference_state())
     if kept != set(weights):

@@ -13,16 +13,18 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from i2i.config.schema import Precision
 from i2i.data.images import SUFFIXES, Pixels, encode_image, is_image, list_images, read_image
-from i2i.device import is_out_of_memory
+from i2i.device import capabilities, is_out_of_memory
 from i2i.display import say, tracked, warn
 from i2i.errors import ConfigError, DataError
-from i2i.inference.outputs import LOCK, FileResult, Job, Outputs, Part, Report, digest_of_file
+from i2i.inference.outputs import LOCK, FileResult, Job, Outputs, Part, Report, digest_of_file, reported
+from i2i.inference.precision import Choice, Distance, choose, kept
 from i2i.inference.together import ENDED, Together
 from i2i.inference.translator import Translator
 from i2i.needs import require_path
@@ -35,7 +37,7 @@ Format = Literal["png", "jpg", "webp", "bmp", "tiff"]
 AHEAD = 16
 """Number of files decoded in advance."""
 BATCH_PIXELS = 1 << 20
-"""Images of equal size are batched up to this many pixels."""
+"""Images of equal size are batched up to this many pixels; on a CPU, where batches gain nothing, they are not."""
 
 
 class Plan(NamedTuple):
@@ -132,6 +134,7 @@ def translate_files(
     direction: str | None,
     *,
     seed: int | None = None,
+    precision: Precision = "auto",
     max_pixels: int = MAX_PIXELS,
     overwrite: bool = False,
     processes: Together | None = None,
@@ -146,6 +149,7 @@ def translate_files(
         planned: what to translate, from ``plan``; no other process may write to its folder in the meantime.
         direction: one of the translator's directions; the first by default.
         seed: seed of the noise of a translator with noise, instead of the seed in its file.
+        precision: "auto" takes the fast one of the device where it is close to fp32 on the first images.
         max_pixels: the limit for images that are read.
         overwrite: whether files that are not outputs may be replaced.
         processes: the processes that share the jobs.
@@ -154,7 +158,7 @@ def translate_files(
         The result of every job; in processes other than the first, of their own jobs.
 
     Raises:
-        ConfigError: a direction that the model does not have, or a format that cannot hold its channels.
+        ConfigError: a direction or a precision that is not possible, or a format that cannot hold the channels.
         DataError: an output would replace a file that is not an output, another process writes to the folder, or the
             report cannot be written.
     """
@@ -165,22 +169,25 @@ def translate_files(
     own = translator.config.inference.seed
     drawn = (own if seed is None else seed) if translator.has_noise else None
     decisive = {"weights": _digest(translator), "direction": direction, "seed": drawn}
-    # In a folder, what may be replaced follows from its report.
-    work = Work(translator, direction, seed, max_pixels, decisive, overwrite=overwrite or folder is not None)
     processes = processes or Together()
+    work = Work(translator, direction, seed, max_pixels, decisive, overwrite=overwrite)
+    choice = processes.told(lambda: _choose(work, planned, precision))
+    fast = translator.faster(direction, choice.precision)
+    work = replace(work, translator=fast, decisive={**decisive, "precision": choice.precision})
     if folder is None:
         results: dict[Path, FileResult] = {}
         if processes.is_first:
             _translate(work, jobs, results, None, lambda: None)
         return list(results.values())
-    return _translate_folder(work, jobs, folder, denied, overwrite, processes)
+    return _translate_folder(work, jobs, folder, denied, choice.distance, overwrite, processes)
 
 
 @dataclass(frozen=True)
 class Work:
     """How files are translated; ``decisive`` is what makes two translations of one file differ.
 
-    ``overwrite``: whether a file that has come to an output's place since it was found to be free may be replaced.
+    ``overwrite``: whether a file that has come to an output's place since it was found to be free may be replaced; in a
+    folder, that follows from its report.
     """
 
     translator: Translator
@@ -200,6 +207,23 @@ class Work:
         return FileResult(str(job.source), output, error, request=self.request)
 
 
+def _choose(work: Work, planned: Plan, wanted: Precision) -> Choice:
+    """The precision: that of an earlier translation into the folder, or by the first images that can be read."""
+    if wanted == "auto" and planned.folder is not None and (choice := kept(reported(planned.folder), work.decisive)):
+        return choice
+    images = (item.pixels for job in planned.jobs if (item := _decoded_or_none(job, work)) is not None)
+    choice = choose(work.translator, work.direction, wanted, images, len(planned.jobs), work.seed)
+    if choice.distance is not None:
+        say(str(choice))
+    return choice
+
+
+def _decoded_or_none(job: Job, work: Work) -> Decoded | None:
+    with suppress(DataError):
+        return _decode(job, work)
+    return None
+
+
 def _digest(translator: Translator) -> str:
     """The digest of the model: of its weights, and the configuration that builds it."""
     weights = {name: tensor.detach().cpu() for name, tensor in translator.method.inference_state().items()}
@@ -207,10 +231,17 @@ def _digest(translator: Translator) -> str:
 
 
 def _translate_folder(
-    work: Work, jobs: list[Job], folder: Path, denied: Sequence[str], overwrite: bool, processes: Together
+    work: Work,
+    jobs: list[Job],
+    folder: Path,
+    denied: Sequence[str],
+    distance: Distance | None,
+    overwrite: bool,
+    processes: Together,
 ) -> list[FileResult]:
     """The first process locks the folder and writes its report; every process translates its part of the rest."""
-    about = {"arch": work.translator.config.arch, "step": work.translator.step, **work.decisive, "denied": denied}
+    model = {"arch": work.translator.config.arch, "step": work.translator.step}
+    about = {**model, **work.decisive, "distance": distance and asdict(distance), "denied": denied}
     with ExitStack() as held:
 
         def begin() -> tuple[Outputs, dict[Path, FileResult]]:
@@ -272,7 +303,8 @@ def _translate(
     try:
         with _threads() as readers, _threads() as writers:
             items = tracked("translating", len(jobs))(_decoded(jobs, work, readers, results, record))
-            for batch in _equal_sized(items):
+            most = BATCH_PIXELS if capabilities(work.translator.device).asynchronous else 0
+            for batch in _equal_sized(items, most):
                 try:
                     pixels = [item.pixels for item in batch]
                     outputs = work.translator.translate_pixels(pixels, work.direction, seed=work.seed)
@@ -320,9 +352,10 @@ def _write(work: Work, item: Decoded, output: Pixels, record: Record | None) -> 
             input_sha256=item.digest,
             output_sha256=sha256(content).hexdigest(),
         )
+        overwrite = work.overwrite if record is None else record.outputs.is_replaced(target)
         if record is not None:
             record.part.add(result)
-        write_atomically(target, content, flush=False, overwrite=work.overwrite)
+        write_atomically(target, content, flush=False, overwrite=overwrite)
         return result
     except (OSError, DataError) as error:
         reason = str(error) if isinstance(error, DataError) else f"cannot write {target}: {error.strerror or error}"
@@ -385,14 +418,14 @@ def _decoded(
             yield None
 
 
-def _equal_sized(items: Iterator[Decoded | None]) -> Iterator[list[Decoded]]:
-    """Groups consecutive images of equal size into batches."""
+def _equal_sized(items: Iterator[Decoded | None], most: int) -> Iterator[list[Decoded]]:
+    """Groups consecutive images of equal size into batches of up to ``most`` pixels, and of one image at least."""
     batch: list[Decoded] = []
     for item in items:
         if item is None:
             continue
         area = item.pixels.shape[0] * item.pixels.shape[1]
-        if batch and (batch[0].pixels.shape != item.pixels.shape or (len(batch) + 1) * area > BATCH_PIXELS):
+        if batch and (batch[0].pixels.shape != item.pixels.shape or (len(batch) + 1) * area > most):
             yield batch
             batch = []
         batch.append(item)

@@ -4,6 +4,9 @@
 - ``lsgan``: Mao et al. 2017, equation 9 with a = 0, b = c = 1
 - ``hinge``: Lim and Ye 2017; Miyato et al. 2018, equations 16 and 17
 - ``wasserstein``: Arjovsky et al. 2017, equation 2
+- ``relativistic``: the pairing loss of R3GAN (Huang et al. 2024, arXiv:2501.05441, equation 2, after
+  Jolicoeur-Martineau 2018): a real and a generated image are compared, patch by patch, in the updates of both players.
+  Its authors use it with zero-centred penalties at both (r1 and r2).
 
 Every function takes scores of any shape (patch maps included) and returns a mean loss, a scalar to be minimised.
 Constant factors belong to the methods: the 1/2 of LSGAN's equation is left out, and CycleGAN, pix2pix and CUT halve
@@ -12,12 +15,14 @@ their discriminators' losses themselves, for every objective.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal, assert_never
 
+import torch
 from torch import Tensor
 from torch.nn.functional import relu, softplus
 
-Objective = Literal["non_saturating", "minimax", "lsgan", "hinge", "wasserstein"]
+Objective = Literal["non_saturating", "minimax", "lsgan", "hinge", "wasserstein", "relativistic"]
 
 SATURATED = 5.0
 """Logits from here on leave 0.7 % to doubt."""
@@ -38,12 +43,25 @@ def discriminator_loss(real: Tensor, fake: Tensor, objective: Objective) -> Tens
             return relu(1 - real).mean() + relu(1 + fake).mean()
         case "wasserstein":
             return fake.mean() - real.mean()
+        case "relativistic":  # -log sigmoid(D(x) - D(G(z)))
+            return softplus(fake - real).mean()
         case _:
             assert_never(objective)
 
 
-def generator_loss(fake: Tensor, objective: Objective) -> Tensor:
-    """What the generator minimises, given the discriminator's scores of generated images."""
+def compares(objective: Objective) -> bool:
+    """Whether generated images are scored against real ones, so that the generator's loss depends on both."""
+    return objective == "relativistic"
+
+
+def generator_loss(fake: Tensor, objective: Objective, real: Tensor | None = None) -> Tensor:
+    """What the generator minimises, given the discriminator's scores of generated images.
+
+    Args:
+        fake: these scores.
+        objective: the objective.
+        real: the scores of as many real images, where the objective ``compares``; not used by others.
+    """
     fake = fake.float()
     match objective:
         case "non_saturating":  # -log D(G(z))
@@ -54,8 +72,21 @@ def generator_loss(fake: Tensor, objective: Objective) -> Tensor:
             return (fake - 1).square().mean()
         case "hinge" | "wasserstein":
             return -fake.mean()
+        case "relativistic":
+            if real is None:
+                raise ValueError("this objective compares generated images with real ones, and there are no scores")
+            return softplus(real.float() - fake).mean()
         case _:
             assert_never(objective)
+
+
+def fooling_loss(critic: Callable[[Tensor], Tensor], fake: Tensor, real: Tensor, objective: Objective) -> Tensor:
+    """What the generator minimises, given its images and as many real ones, which ``critic`` scores if need be."""
+    score_real = None
+    if compares(objective):
+        with torch.no_grad():
+            score_real = critic(real)
+    return generator_loss(critic(fake), objective, score_real)
 
 
 def boundary(objective: Objective) -> float | None:
@@ -65,10 +96,21 @@ def boundary(objective: Objective) -> float | None:
             return 0.0
         case "lsgan":
             return 0.5
-        case "wasserstein":
+        case "wasserstein" | "relativistic":
             return None
         case _:
             assert_never(objective)
+
+
+def sign_of_real(real: Tensor, fake: Tensor, objective: Objective) -> Tensor | None:
+    """The mean sign of the scores of real images, a scalar in [-1, 1]; None where scores have no sign.
+
+    It is r_t of ADA (Karras et al. 2020, equation 1); of a relativistic discriminator the sign of the differences.
+    """
+    margin = fake if compares(objective) else boundary(objective)
+    if margin is None:
+        return None
+    return torch.where(real > margin, 1.0, -1.0).mean()  # finite, whatever the scores are
 
 
 def saturated(real: Tensor, fake: Tensor, objective: Objective) -> Tensor:
@@ -85,6 +127,8 @@ def saturated(real: Tensor, fake: Tensor, objective: Objective) -> Tensor:
             done = (real - 1).abs() <= NEAR, fake.abs() <= NEAR
         case "hinge":
             done = real >= 1, fake <= -1
+        case "relativistic":
+            return (real - fake >= SATURATED).float().mean()
         case "wasserstein":
             return real.new_zeros(())
         case _:

@@ -16,11 +16,13 @@ from torch import Tensor, nn
 
 from i2i.batch import Batch, Domain, Labels, Needs
 from i2i.config.components import Component
-from i2i.losses.adversarial import Objective
+from i2i.losses.adversarial import Objective, sign_of_real
 from i2i.networks.base import Network
 from i2i.networks.recompute import recomputed
 
 Output = TypeVar("Output")
+SIGN_OF_REAL = "sign_of_real"
+"""The name, or its beginning, of a mean sign among the scores of an update."""
 
 
 def as_they_are(images: Tensor) -> Tensor:
@@ -84,6 +86,10 @@ class Method(Component, nn.Module, family="method"):
         batches_per_step: number of batches that one call of ``updates`` uses.
         recomputes: whether ``recomputable`` saves memory; set by the engine while it accumulates gradients.
         progress: the position of the run; set by the engine before each step.
+        follows_signs: whether ``mean_scores`` has the mean sign of real images too; set by the engine where
+            augmentation adapts to it.
+        judged_channels: how many of the last channels of what a discriminator sees are the image that is real or
+            generated; None: all.
         augmentation: applied to all images (N, C, H, W) before a discriminator sees them: a function of the images and
             of torch's global generator, differentiable in the images.
     """
@@ -93,6 +99,8 @@ class Method(Component, nn.Module, family="method"):
     batches_per_step: int = 1
     recomputes: bool = False
     progress: Progress = Progress()
+    follows_signs: bool = False
+    judged_channels: int | None = None
     augmentation: Callable[[Tensor], Tensor] = staticmethod(as_they_are)
 
     @classmethod
@@ -134,6 +142,12 @@ class Method(Component, nn.Module, family="method"):
     def judge_together(self, discriminator: Callable[..., Tensor], *images: Tensor) -> tuple[Tensor, ...]:
         """The scores of several batches of images from one call; batch norm treats them as one batch."""
         return torch.split(self.judge(discriminator, torch.cat(images)), [len(each) for each in images])
+
+    def mean_scores(self, real: Tensor, fake: Tensor, objective: Objective, domain: str = "") -> dict[str, Tensor]:
+        """What is plotted of a discriminator's scores of any shape; ``domain`` tells several discriminators apart."""
+        scores = {f"real{domain}": mean_score(real), f"fake{domain}": mean_score(fake)}
+        sign = sign_of_real(real.detach(), fake.detach(), objective) if self.follows_signs else None
+        return scores if sign is None else scores | {f"{SIGN_OF_REAL}{domain}": sign}
 
     def recomputable(self, network: nn.Module, compute: Callable[[Tensor], Output], x: Tensor) -> Output:
         """``compute(x)``, a call of ``network`` whose activations need not be kept for the backward pass.

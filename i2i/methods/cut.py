@@ -16,6 +16,7 @@ instance norm the result is the same; batch norm and dropout would see other bat
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Annotated, Any
 
 import torch
@@ -24,13 +25,14 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from i2i.batch import Batch, DataSpec
-from i2i.config.components import Weight, Width
+from i2i.config.components import Count, Weight, Width
 from i2i.errors import ConfigError
-from i2i.losses.adversarial import Objective, discriminator_loss, generator_loss
+from i2i.losses.adversarial import Objective, discriminator_loss, fooling_loss
 from i2i.losses.contrastive import patch_nce
-from i2i.methods.base import Judge, Update, mean_score, side_by_side
+from i2i.methods.base import Judge, Update, side_by_side
 from i2i.methods.checks import require_lipschitz
 from i2i.methods.translation import A_TO_B, Direction, TranslationMethod
+from i2i.methods.zero_centred import ZeroCentred, idle_penalties
 from i2i.networks.base import PatchDiscriminator, Translator
 from i2i.networks.layers import initialize
 from i2i.networks.stages import recorded, stage_outputs
@@ -81,6 +83,10 @@ class CUT(TranslationMethod, name="cut"):
         patches: number of places compared in each stage.
         features: length of the projections.
         temperature: tau.
+        r1: weight of the zero-centred gradient penalty of the discriminator at real images.
+        r2: that at generated images.
+        mixed_penalty: that between both.
+        penalty_every: these are computed in every so many steps, with so many times the weight.
     """
 
     def __init__(
@@ -97,6 +103,10 @@ class CUT(TranslationMethod, name="cut"):
         patches: Patches = 256,
         features: Width = 256,
         temperature: Temperature = 0.07,
+        r1: Weight = 0.0,
+        r2: Weight = 0.0,
+        mixed_penalty: Weight = 0.0,
+        penalty_every: Count = 1,
     ) -> None:
         super().__init__()
         self.data = data
@@ -116,15 +126,18 @@ class CUT(TranslationMethod, name="cut"):
         with torch.no_grad():
             maps = self._encode(torch.zeros(1, data.channels_a, data.image_size, data.image_size))
         self.heads = ProjectionHeads({stage: x.shape[1] for stage, x in maps.items()}, features)
+        self.penalties = ZeroCentred(r1, r2, mixed_penalty, penalty_every)
+        self.penalties.require_fit([self.discriminator])
         self.objective: Objective = objective
         self.contrastive_weight, self.identity_weight = contrastive_weight, identity_weight
         self.flip_equivariance, self.patches, self.temperature = flip_equivariance, patches, temperature
 
     @classmethod
     def idle(cls, settings: Mapping[str, Any], method: Mapping[str, Any]) -> dict[str, str]:
+        idle = idle_penalties(settings["r1"], settings["r2"], settings["mixed_penalty"])
         if settings["contrastive_weight"] or settings["identity_weight"]:
-            return {}
-        return dict.fromkeys(("patches", "features", "temperature", "stages"), "set contrastive_weight above 0")
+            return idle
+        return idle | dict.fromkeys(("patches", "features", "temperature", "stages"), "set contrastive_weight above 0")
 
     def players(self) -> dict[str, list[nn.Module]]:
         return {"generator": [self.generator, self.heads], "discriminator": [self.discriminator]}
@@ -142,14 +155,16 @@ class CUT(TranslationMethod, name="cut"):
 
         score_real, score_fake = self.judge_together(self.discriminator, real_b, fake_b.detach())
         loss = 0.5 * discriminator_loss(score_real, score_fake, self.objective)
-        scores = {"real": mean_score(score_real), "fake": mean_score(score_fake)}
-        yield Update("discriminator", {"gan": loss}, scores)
+        critic = partial(self.judge, self.discriminator)
+        penalties = self.penalties.losses(critic, real_b, fake_b, self.progress.step)
+        scores = self.mean_scores(score_real, score_fake, self.objective)
+        yield Update("discriminator", {"gan": loss} | penalties, scores)
 
         query_maps = self._encode(outputs)
         if flipped:
             query_maps = {stage: maps.flip(3) for stage, maps in query_maps.items()}
         nce = [self._contrast(*term) for term in zip(self._project(query_maps, places), keys, strict=True)]
-        losses = {"gan": generator_loss(self.judge(self.discriminator, fake_b), self.objective)}
+        losses = {"gan": fooling_loss(critic, fake_b, real_b, self.objective)}
         if self.identity_weight:
             losses["nce"] = 0.5 * self.contrastive_weight * nce[0]
             losses["nce_identity"] = 0.5 * self.identity_weight * nce[1]

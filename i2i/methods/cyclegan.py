@@ -8,22 +8,24 @@ discriminator once on real and fake, which is the same under instance norm (not 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Annotated
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from typing import Annotated, Any
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
 from i2i.batch import Batch, DataSpec
-from i2i.config.components import Weight
+from i2i.config.components import Count, Weight
 from i2i.errors import ConfigError
-from i2i.losses.adversarial import Objective, discriminator_loss, generator_loss
+from i2i.losses.adversarial import Objective, discriminator_loss, fooling_loss
 from i2i.losses.consistency import cycle_consistency, identity
-from i2i.methods.base import Judge, Update, mean_score
+from i2i.methods.base import Judge, Update
 from i2i.methods.checks import require_lipschitz
 from i2i.methods.history import ImageHistory
 from i2i.methods.translation import TwoWayTranslation
+from i2i.methods.zero_centred import ZeroCentred, idle_penalties
 from i2i.networks.base import PatchDiscriminator, Translator
 
 Capacity = Annotated[int, Field(ge=0, le=100_000, strict=True)]
@@ -32,7 +34,18 @@ Capacity = Annotated[int, Field(ge=0, le=100_000, strict=True)]
 class CycleGAN(TwoWayTranslation, name="cyclegan"):
     """Two generators A -> B and B -> A, and a discriminator in each domain.
 
-    ``identity_weight`` is relative to ``cycle_weight``, as in the paper; it needs equal channels in A and B.
+    Args:
+        data: what the images are like.
+        generator: builds both generators.
+        discriminator: builds both discriminators.
+        objective: the adversarial part.
+        cycle_weight: weight of the cycle consistency.
+        identity_weight: relative to ``cycle_weight``, as in the paper; it needs equal channels in A and B.
+        history: how many generated images are kept for each discriminator.
+        r1: weight of the zero-centred gradient penalty of the discriminators at real images.
+        r2: that at generated images.
+        mixed_penalty: that between both.
+        penalty_every: these are computed in every so many steps, with so many times the weight.
     """
 
     def __init__(
@@ -45,6 +58,10 @@ class CycleGAN(TwoWayTranslation, name="cyclegan"):
         cycle_weight: Weight = 10.0,
         identity_weight: Weight = 0.5,
         history: Capacity = 50,
+        r1: Weight = 0.0,
+        r2: Weight = 0.0,
+        mixed_penalty: Weight = 0.0,
+        penalty_every: Count = 1,
     ) -> None:
         if identity_weight and data.channels_a != data.channels_b:
             raise ConfigError(
@@ -55,10 +72,16 @@ class CycleGAN(TwoWayTranslation, name="cyclegan"):
         self.discriminator_A = discriminator(data.channels_a)
         self.discriminator_B = discriminator(data.channels_b)
         require_lipschitz(objective, [self.discriminator_A, self.discriminator_B])
+        self.penalties = ZeroCentred(r1, r2, mixed_penalty, penalty_every)
+        self.penalties.require_fit([self.discriminator_A, self.discriminator_B])
         self.history_A = ImageHistory(history, data.channels_a, data.image_size)
         self.history_B = ImageHistory(history, data.channels_b, data.image_size)
         self.objective: Objective = objective
         self.cycle_weight, self.identity_weight = cycle_weight, identity_weight
+
+    @classmethod
+    def idle(cls, settings: Mapping[str, Any], method: Mapping[str, Any]) -> dict[str, str]:
+        return idle_penalties(settings["r1"], settings["r2"], settings["mixed_penalty"])
 
     def players(self) -> dict[str, list[nn.Module]]:
         return {
@@ -79,8 +102,8 @@ class CycleGAN(TwoWayTranslation, name="cyclegan"):
         fake_a, same_a = self._translate_and_keep(self.generator_BtoA, real_b, real_a)
         weight = self.cycle_weight
         losses = {
-            "gan_A": generator_loss(self.judge(self.discriminator_A, fake_a), self.objective),
-            "gan_B": generator_loss(self.judge(self.discriminator_B, fake_b), self.objective),
+            "gan_A": fooling_loss(partial(self.judge, self.discriminator_A), fake_a, real_a, self.objective),
+            "gan_B": fooling_loss(partial(self.judge, self.discriminator_B), fake_b, real_b, self.objective),
             "cycle_A": weight * cycle_consistency(self.generator_BtoA(fake_b), real_a),
             "cycle_B": weight * cycle_consistency(self.generator_AtoB(fake_a), real_b),
         }
@@ -97,7 +120,9 @@ class CycleGAN(TwoWayTranslation, name="cyclegan"):
         ):
             score_real, score_fake = self.judge_together(discriminator, real, fake)
             losses[f"gan_{domain}"] = 0.5 * discriminator_loss(score_real, score_fake, self.objective)
-            scores |= {f"real_{domain}": mean_score(score_real), f"fake_{domain}": mean_score(score_fake)}
+            critic = partial(self.judge, discriminator)
+            losses |= self.penalties.losses(critic, real, fake, self.progress.step, f"_{domain}")
+            scores |= self.mean_scores(score_real, score_fake, self.objective, f"_{domain}")
         yield Update("discriminator", losses, scores)
 
     def _translate_and_keep(self, generator: nn.Module, source: Tensor, target: Tensor) -> tuple[Tensor, Tensor | None]:

@@ -24,7 +24,7 @@ from i2i.errors import ConfigError
 from i2i.losses.adversarial import discriminator_loss, generator_loss
 from i2i.losses.consistency import cycle_consistency
 from i2i.losses.penalties import clip_weights, gradient_penalty
-from i2i.methods.base import Judge, Update, mean_score
+from i2i.methods.base import Judge, Update
 from i2i.methods.checks import refuse_batch_norm
 from i2i.methods.translation import TwoWayTranslation
 from i2i.networks.base import PatchDiscriminator, Translator
@@ -143,5 +143,5 @@ class DualGAN(TwoWayTranslation, name="dualgan"):
             if self.gradient_penalty:
                 penalty = gradient_penalty(judge, real, fake)
                 losses[f"gradient_penalty_{domain}"] = self.gradient_penalty * penalty
-            scores |= {f"real_{domain}": mean_score(score_real), f"fake_{domain}": mean_score(score_fake)}
+            scores |= self.mean_scores(score_real, score_fake, "wasserstein", f"_{domain}")
         return Update("discriminator", losses, scores)

@@ -22,11 +22,12 @@ from torch.nn.utils import parametrize
 from i2i.batch import Batch, DataSpec, Labels
 from i2i.config.components import Count, Weight, Width
 from i2i.errors import ConfigError
-from i2i.losses.adversarial import Objective, discriminator_loss, generator_loss
-from i2i.losses.penalties import clip_weights, dragan_penalty, gradient_penalty, orthogonal_penalty, r1_penalty
-from i2i.methods.base import Update, mean_score
+from i2i.losses.adversarial import Objective, compares, discriminator_loss, fooling_loss
+from i2i.losses.penalties import clip_weights, dragan_penalty, gradient_penalty, orthogonal_penalty
+from i2i.methods.base import Update
 from i2i.methods.checks import refuse_batch_norm, require_lipschitz
 from i2i.methods.generative import GenerativeMethod, Prior
+from i2i.methods.zero_centred import ZeroCentred, idle_penalties
 from i2i.networks.base import Discriminator, Generator
 from i2i.world import drawn_for_all
 
@@ -50,6 +51,8 @@ class GAN(GenerativeMethod, name="gan"):
         gradient_penalty: weight of the penalty between real and generated images (WGAN-GP).
         dragan: weight of the penalty around real images (DRAGAN).
         r1: weight of the penalty at real images, gamma / 2 in the paper's terms (R1).
+        r2: weight of the same at generated images (R2).
+        penalty_every: r1 and r2 are computed in every so many steps, with so many times the weight.
         orthogonal: weight of the orthogonal regularisation of the generator (BigGAN).
     """
 
@@ -69,6 +72,8 @@ class GAN(GenerativeMethod, name="gan"):
         gradient_penalty: Weight = 0.0,
         dragan: Weight = 0.0,
         r1: Weight = 0.0,
+        r2: Weight = 0.0,
+        penalty_every: Count = 1,
         orthogonal: Weight = 0.0,
     ) -> None:
         super().__init__(data, generator(data, latent), discriminator(data), latent, prior)
@@ -76,9 +81,11 @@ class GAN(GenerativeMethod, name="gan"):
         self.fake_labels = fake_labels
         self.batches_per_step = discriminator_steps
         self.clip, self.orthogonal = clip, orthogonal
-        self.gradient_penalty, self.dragan, self.r1 = gradient_penalty, dragan, r1
+        self.gradient_penalty, self.dragan = gradient_penalty, dragan
+        self.zero_centred = ZeroCentred(r1, r2, every=penalty_every)
+        self.zero_centred.require_fit([self.discriminator])
         require_lipschitz(objective, [self.discriminator], controlled=bool(clip or gradient_penalty))
-        for name, weight in (("gradient_penalty", gradient_penalty), ("dragan", dragan), ("r1", r1)):
+        for name, weight in (("gradient_penalty", gradient_penalty), ("dragan", dragan)):
             if weight:
                 refuse_batch_norm(self.discriminator, name)
         if gradient_penalty and fake_labels == "uniform":
@@ -86,10 +93,16 @@ class GAN(GenerativeMethod, name="gan"):
                 "method.gradient_penalty mixes real images with generated ones of the same label: "
                 "set method.fake_labels=batch"
             )
+        if (compares(objective) or r2) and fake_labels == "uniform":
+            raise ConfigError(
+                "method.objective relativistic and method.r2 take generated images with the labels of real ones: "
+                "set method.fake_labels=batch"
+            )
 
     @classmethod
     def idle(cls, settings: Mapping[str, Any], method: Mapping[str, Any]) -> dict[str, str]:
-        return {"fake_labels": "set method.labels=required"} if settings["labels"] == "ignored" else {}
+        ignored = {"fake_labels": "set method.labels=required"} if settings["labels"] == "ignored" else {}
+        return ignored | idle_penalties(settings["r1"], settings["r2"])
 
     @classmethod
     def uses_labels(cls, settings: Mapping[str, Any]) -> Labels:
@@ -110,8 +123,12 @@ class GAN(GenerativeMethod, name="gan"):
                 clip_weights([self.discriminator], self.clip)
 
         z, label = self.latents_for(batch), self._fake_labels_for(batch)
-        score_fake = self.judge(self.discriminator, self.generator(z, label), label)
-        losses = {"gan": generator_loss(score_fake, self.objective)}
+        fake = self.generator(z, label)
+
+        def critic(x: Tensor) -> Tensor:
+            return self.judge(self.discriminator, x, label)
+
+        losses = {"gan": fooling_loss(critic, fake, batch.a, self.objective)}
         if self.orthogonal:
             losses["orthogonal"] = self.orthogonal * orthogonal_penalty([self.generator])
         yield Update("generator", losses)
@@ -137,9 +154,8 @@ class GAN(GenerativeMethod, name="gan"):
             losses["gradient_penalty"] = self.gradient_penalty * gradient_penalty(critic, real, fake)
         if self.dragan:
             losses["dragan"] = self.dragan * dragan_penalty(critic, real)
-        if self.r1:
-            losses["r1"] = self.r1 * r1_penalty(critic, real)
-        scores = {"real": mean_score(score_real), "fake": mean_score(score_fake)}
+        losses |= self.zero_centred.losses(critic, real, fake, self.progress.step)
+        scores = self.mean_scores(score_real, score_fake, self.objective)
         if self.objective == "wasserstein":  # the distance times the critic's slope
             scores["wasserstein"] = scores["real"] - scores["fake"]
         return Update("discriminator", losses, scores)

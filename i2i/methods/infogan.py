@@ -25,14 +25,14 @@ from torch.nn.functional import one_hot
 
 from i2i.batch import Batch, DataSpec
 from i2i.config.components import Weight, Width
-from i2i.losses.adversarial import Objective, discriminator_loss, generator_loss
+from i2i.losses.adversarial import Objective, compares, discriminator_loss, generator_loss
 from i2i.losses.information import (
     categorical_entropy,
     categorical_information,
     gaussian_information,
     uniform_entropy,
 )
-from i2i.methods.base import Update, mean_score, side_by_side
+from i2i.methods.base import Update, side_by_side
 from i2i.methods.checks import require_lipschitz
 from i2i.methods.generative import PREVIEW_COLUMNS, PREVIEW_ROWS, GenerativeMethod, Prior
 from i2i.networks.base import Discriminator, Generator
@@ -174,14 +174,15 @@ class InfoGAN(GenerativeMethod, name="infogan"):
         score_real = self.judge(self.discriminator, batch.a)
         features = self.judge(self.discriminator.trunk, fake)
         score_fake = self.discriminator.score(features)
-        scores = {"real": mean_score(score_real), "fake": mean_score(score_fake)}
+        scores = self.mean_scores(score_real, score_fake, self.objective)
         unread = self._unread(features, z)
         losses = {"gan": discriminator_loss(score_real, score_fake, self.objective)} | self._weighted(unread)
         yield Update("discriminator", losses, scores | self._information(unread))
 
         z = self.latents_for(batch)
         features = self.judge(self.discriminator.trunk, self.generator(z))
-        losses = {"gan": generator_loss(self.discriminator.score(features), self.objective)}
+        against = self.judge(self.discriminator, batch.a) if compares(self.objective) else None
+        losses = {"gan": generator_loss(self.discriminator.score(features), self.objective, against)}
         if self.maximize_information:
             losses |= self._weighted(self._unread(features, z))
         yield Update("generator", losses)

@@ -8,19 +8,21 @@ at inference (sections 3.1 and 3.3; ``inference`` in the recipe).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
 from i2i.batch import Batch, DataSpec, Domain, Needs
-from i2i.config.components import Weight
+from i2i.config.components import Count, Weight
 from i2i.errors import ConfigError
-from i2i.losses.adversarial import Objective, discriminator_loss, generator_loss
+from i2i.losses.adversarial import Objective, discriminator_loss, fooling_loss
 from i2i.losses.consistency import reconstruction
-from i2i.methods.base import Judge, Update, mean_score, side_by_side
+from i2i.methods.base import Judge, Update, side_by_side
 from i2i.methods.checks import require_lipschitz
 from i2i.methods.translation import A_TO_B, Direction, TranslationMethod
+from i2i.methods.zero_centred import ZeroCentred, idle_penalties
 from i2i.networks.base import PatchDiscriminator, Translator
 
 
@@ -30,6 +32,10 @@ class Pix2Pix(TranslationMethod, name="pix2pix"):
     The rows of the paper's table 1: L1 is ``adversarial_weight=0`` (the discriminator still trains, without effect),
     cGAN is ``l1_weight=0``, GAN is ``l1_weight=0`` and ``conditional=false`` (the discriminator does not see the input,
     equation 2), L1+GAN is ``conditional=false``, and L1+cGAN is the default.
+
+    ``r1``, ``r2`` and ``mixed_penalty`` are weights of zero-centred gradient penalties of the discriminator at true
+    partners, at outputs, and between both, by the image alone that is judged; they are computed in every
+    ``penalty_every`` steps, with as many times the weight.
     """
 
     needs: ClassVar[Needs] = "paired"
@@ -46,6 +52,10 @@ class Pix2Pix(TranslationMethod, name="pix2pix"):
         conditional: bool = True,
         adversarial_weight: Weight = 1.0,
         l1_weight: Weight = 100.0,
+        r1: Weight = 0.0,
+        r2: Weight = 0.0,
+        mixed_penalty: Weight = 0.0,
+        penalty_every: Count = 1,
     ) -> None:
         super().__init__()
         if not (adversarial_weight or l1_weight):
@@ -55,14 +65,18 @@ class Pix2Pix(TranslationMethod, name="pix2pix"):
         self.channels = channels if direction == A_TO_B else channels[::-1]
         self.generator = generator(*self.channels)
         self.discriminator = discriminator(sum(self.channels) if conditional else self.channels[1])
+        self.judged_channels = self.channels[1]
         require_lipschitz(objective, [self.discriminator])
+        self.penalties = ZeroCentred(r1, r2, mixed_penalty, penalty_every)
+        self.penalties.require_fit([self.discriminator])
         self.objective: Objective = objective
         self.conditional = conditional
         self.adversarial_weight, self.l1_weight = adversarial_weight, l1_weight
 
     @classmethod
     def idle(cls, settings: Mapping[str, Any], method: Mapping[str, Any]) -> dict[str, str]:
-        return {} if settings["adversarial_weight"] else {"conditional": "set adversarial_weight above 0"}
+        idle = idle_penalties(settings["r1"], settings["r2"], settings["mixed_penalty"])
+        return idle if settings["adversarial_weight"] else idle | {"conditional": "set adversarial_weight above 0"}
 
     def players(self) -> dict[str, list[nn.Module]]:
         return {"generator": [self.generator], "discriminator": [self.discriminator]}
@@ -74,14 +88,16 @@ class Pix2Pix(TranslationMethod, name="pix2pix"):
     def updates(self, batches: Iterator[Batch]) -> Iterator[Update]:
         source, target = self._sides(next(batches))
         fake = self.recomputable(self.generator, self.generator, source)
-        score_real, score_fake = self._score(source, target), self._score(source, fake.detach())
+        critic = partial(self._score, source)
+        score_real, score_fake = critic(target), critic(fake.detach())
         loss = 0.5 * discriminator_loss(score_real, score_fake, self.objective)
-        scores = {"real": mean_score(score_real), "fake": mean_score(score_fake)}
-        yield Update("discriminator", {"gan": loss}, scores)
+        penalties = self.penalties.losses(critic, target, fake, self.progress.step)
+        scores = self.mean_scores(score_real, score_fake, self.objective)
+        yield Update("discriminator", {"gan": loss} | penalties, scores)
 
         losses = {}
         if self.adversarial_weight:
-            losses["gan"] = self.adversarial_weight * generator_loss(self._score(source, fake), self.objective)
+            losses["gan"] = self.adversarial_weight * fooling_loss(critic, fake, target, self.objective)
         if self.l1_weight:
             losses["l1"] = self.l1_weight * reconstruction(fake, target)
         yield Update("generator", losses)

@@ -6,7 +6,7 @@ dropout noise. Here both depend only on the image and a seed: images of one batc
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Literal
 
@@ -40,6 +40,7 @@ class SeededLayer(nn.Module):
 
     Attributes:
         seed: may be changed between two calls.
+        path: its place.
     """
 
     def __init__(self, seed: int, path: str) -> None:
@@ -50,6 +51,18 @@ class SeededLayer(nn.Module):
         """A new random generator for each call."""
         return torch.Generator().manual_seed(derive_seed(self.seed, "inference", self.path))
 
+    def draw(self, shape: Sequence[int]) -> Tensor:
+        """What is drawn for images of this shape (C, H, W), on the CPU."""
+        raise NotImplementedError
+
+    def use(self, x: Tensor, drawn: Tensor) -> Tensor:
+        """The output for x: (N, C, H, W) and what was drawn for it."""
+        raise NotImplementedError
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Draws, and uses it for x: (N, C, H, W)."""
+        return self.use(x, self.draw(x.shape[1:]).to(x.device, x.dtype))
+
 
 class SeededDropout(SeededLayer):
     """Dropout with the same mask for all images of a size."""
@@ -58,23 +71,25 @@ class SeededDropout(SeededLayer):
         super().__init__(seed, path)
         self.rate = rate
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Maps x: (N, C, H, W) to the same shape."""
-        kept = torch.rand(x.shape[1:], generator=self.random()) >= self.rate
-        return x * kept.to(x.device, x.dtype) / (1 - self.rate)
+    def draw(self, shape: Sequence[int]) -> Tensor:
+        return torch.rand(*shape, generator=self.random()) >= self.rate
+
+    def use(self, x: Tensor, drawn: Tensor) -> Tensor:
+        return x * drawn / (1 - self.rate)
 
 
 class SeededNoise(SeededLayer):
-    """Noise channels, the same for all images of a size."""
+    """Noise channels beside those of the input, the same for all images of a size."""
 
     def __init__(self, channels: int, seed: int, path: str) -> None:
         super().__init__(seed, path)
         self.channels = channels
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Maps x: (N, C, H, W) to (N, C + channels, H, W)."""
-        noise = torch.randn(self.channels, *x.shape[2:], generator=self.random())
-        return torch.cat([x, noise.to(x.device, x.dtype).expand(len(x), -1, -1, -1)], dim=1)
+    def draw(self, shape: Sequence[int]) -> Tensor:
+        return torch.randn(self.channels, *shape[1:], generator=self.random())
+
+    def use(self, x: Tensor, drawn: Tensor) -> Tensor:
+        return torch.cat([x, drawn.expand(x.shape[0], -1, -1, -1)], dim=1)
 
 
 @contextmanager

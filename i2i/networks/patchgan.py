@@ -13,7 +13,17 @@ from torch import nn
 
 from i2i.config.components import Width
 from i2i.networks.base import ChainNetwork, PatchDiscriminator
-from i2i.networks.layers import BlurDown, Downsampling, Gain, Init, Norm, initialize, needs_bias, normalization
+from i2i.networks.layers import (
+    BlurDown,
+    Downsampling,
+    Gain,
+    Init,
+    Norm,
+    add_spectral_norm,
+    initialize,
+    needs_bias,
+    normalization,
+)
 
 Layers = Annotated[int, Field(ge=0, le=8, strict=True)]
 
@@ -24,7 +34,8 @@ class PatchGAN(ChainNetwork, PatchDiscriminator, name="patchgan"):
     1, 2, 3 or 4 strided ``layers`` see patches of 16, 34, 70 or 142 pixels; 0 layers see single pixels.
     Stages: ``layer1`` (no norm), ``layer2`` and so on, each also as ``<stage>_conv``. With ``downsample="blurred"``, as
     in CUT's released networks, these convolutions have stride 1 and are blurred and halved after their activation;
-    three layers then see 84 pixels.
+    three layers then see 84 pixels. ``spectral``: spectral norm of every layer, as in UVCGAN v2 (Torbunov et al. 2023,
+    arXiv:2303.16280).
     """
 
     def __init__(
@@ -37,6 +48,7 @@ class PatchGAN(ChainNetwork, PatchDiscriminator, name="patchgan"):
         downsample: Downsampling = "strided",
         init: Init = "normal",
         init_gain: Gain | None = None,
+        spectral: bool = False,
     ) -> None:
         kernel, padding = (1, 0) if layers == 0 else (4, 1)
         blurred = downsample == "blurred"
@@ -63,3 +75,5 @@ class PatchGAN(ChainNetwork, PatchDiscriminator, name="patchgan"):
         # Two 4x4 layers with stride 1 and padding 1 each remove one pixel.
         self.minimum = 2 if layers == 0 else 3 * 2**layers
         initialize(self, init, init_gain)
+        if spectral:
+            add_spectral_norm(self)

@@ -18,7 +18,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim.swa_utils import update_bn
 
 from i2i.batch import Domain
-from i2i.build import build_method
+from i2i.build import build_method, without_memory
 from i2i.config.schema import Device, ModelConfig
 from i2i.data.store import Loading
 from i2i.errors import ConfigError, WeightsError
@@ -107,7 +107,7 @@ def load_discriminator(model: str | Path | None = None, *, name: str | None = No
     if isinstance(loaded, Sampler):
         return discriminator_of(loaded, name)
     config = loaded.config
-    with torch.device("meta"):  # no memory and no random draws for the other networks
+    with without_memory():  # no memory and no random draws for the other networks
         judges = build_method(config).judges()
     name, judge = _choose(judges, name, config.arch)
     if model is not None and not Path(model).is_dir():

@@ -27,7 +27,7 @@ from i2i.storage.files import replacing
 
 FORMAT = 2
 """The version of all these files."""
-LARGEST_HEADERS = {"weights": 2**23, "checkpoint": 2**26}
+LARGEST_HEADERS = {"weights": 2**23, "checkpoint": 2**26, "features": 2**16}
 """Bytes of the header of each kind, which is read whole before anything in it can be believed."""
 MOST_TENSORS = 100_000
 

@@ -22,9 +22,10 @@ from i2i.config.schema import Config
 from i2i.device import DTYPES, capabilities, raise_if_out_of_memory
 from i2i.doctor.curves import GRADIENT_NORM
 from i2i.errors import ConfigError, TrainingStopped
-from i2i.methods.base import Method, Progress, Update
+from i2i.methods.base import SIGN_OF_REAL, Method, Progress, Update
 from i2i.networks.at_inference import as_at_inference
 from i2i.seeding import derive_seed
+from i2i.training.augmenting import AdaptiveAugmentation
 from i2i.training.average import WeightAverage
 from i2i.training.schedule import make_optimizer, rate_factor
 from i2i.world import average_over_ranks
@@ -59,6 +60,7 @@ class Engine:
         images = training.batch_size * training.accumulate
         self.average = None if training.ema is None else WeightAverage(self.method.averaged(), training.ema, images)
         self.step_count = 0
+        self.augmentation = self._augmentation()
 
     def step(self, batches: Iterator[Batch], progress: float) -> dict[str, Tensor]:
         """Runs one training step; ``progress`` is the fraction of the run that is done.
@@ -84,6 +86,10 @@ class Engine:
         values = {tag: each[0] if len(each) == 1 else torch.stack(each).mean() for tag, each in recorded.items()}
         if self.average is not None:
             self.average.update(self.step_count)
+        if self.augmentation is not None:
+            values["augmentation/strength"] = self.augmentation.strength.clone()
+            signs = [value for tag, value in values.items() if tag.startswith(f"score/{SIGN_OF_REAL}")]
+            self.augmentation.adapt(signs, self.images_per_step, self.method.progress)
         self.step_count += 1
         return values
 
@@ -98,6 +104,7 @@ class Engine:
             "optimizers": {player: optimizer.state_dict() for player, optimizer in self.optimizers.items()},
             "scaler": self.scaler.state_dict(),
             "average": self.average.state_dict() if self.average else {},
+            "augmentation": self.augmentation.state_dict() if self.augmentation else {},
             "step": self.step_count,
         }
 
@@ -110,6 +117,8 @@ class Engine:
             self.scaler.load_state_dict(state["scaler"])
         if self.average is not None:
             self.average.load_state_dict(state["average"])
+        if self.augmentation is not None:
+            self.augmentation.load_state_dict(state["augmentation"])
         self.step_count = state["step"]
 
     def inference_weights(self) -> dict[str, Tensor]:
@@ -131,6 +140,16 @@ class Engine:
         """The method's preview as inference would draw it."""
         with self.at_inference() as method:
             return method.preview(batch)
+
+    def _augmentation(self) -> AdaptiveAugmentation | None:
+        """The augmentation of what the method's discriminators see; "auto" is for whoever knows the data."""
+        config = self.config.discriminator_augmentation
+        if config.mode in ("auto", "none"):
+            return None
+        made = AdaptiveAugmentation(config, self.method.judged_channels, self.device)
+        self.method.augmentation = made
+        self.method.follows_signs = config.mode == "adaptive"
+        return made
 
     def autocast(self) -> AbstractContextManager[None]:
         """Within the context networks compute in the precision of the training."""

@@ -1,7 +1,7 @@
 """Optimisers and their learning rates: Adam, RMSprop or SGD for each player, constant and then linear to zero.
 
 The shape is CycleGAN's (Zhu et al. 2017, section 4) and that of the authors' PyTorch training of pix2pix and CUT:
-constant for the first half, linear over the second.
+constant for the first half, linear over the second. A warm-up may come before, as in EnCo's.
 """
 
 from __future__ import annotations
@@ -13,6 +13,9 @@ import torch
 from torch.optim import Adam, Optimizer, RMSprop
 
 from i2i.config.schema import OptimizerConfig, ScheduleConfig
+
+WARMUP_START = 0.05
+"""What the rate rises from, as in 20 epochs that begin with a twentieth (EnCo's released code)."""
 
 
 def make_optimizer(
@@ -32,6 +35,8 @@ def make_optimizer(
 
 def rate_factor(progress: float, schedule: ScheduleConfig) -> float:
     """What the learning rate is multiplied by when a share ``progress`` of the run, in [0, 1), is done."""
+    if progress < schedule.warmup:
+        return WARMUP_START + (1 - WARMUP_START) * progress / schedule.warmup
     if progress <= schedule.constant:
         return 1.0
     return max(0.0, (1 - progress) / (1 - schedule.constant))
@@ -42,6 +47,7 @@ def describe(schedule: ScheduleConfig, steps: int, max_time: float | None) -> st
     length = f"{steps:,} steps"
     if schedule.over == "budget" and max_time is not None:
         length += f" or {max_time / 60:g} min, whichever is nearer"
+    rising = f"rising for {schedule.warmup:.0%}, " if schedule.warmup else ""
     if schedule.constant == 1:
-        return f"constant over {length}"
-    return f"constant for {schedule.constant:.0%} of {length}, then linear to 0"
+        return f"{rising}constant over {length}"
+    return f"{rising}constant for {schedule.constant:.0%} of {length}, then linear to 0"

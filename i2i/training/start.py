@@ -24,6 +24,7 @@ from i2i.launched import launch, launched, restarted
 from i2i.storage.files import write_atomically
 from i2i.storage.runs import RUNS, RunFolder, new_run
 from i2i.storage.weights import load_newest
+from i2i.training.augmenting import describe_augmentation
 from i2i.training.callbacks import Callback
 from i2i.training.processes import decided_by_first, join_processes
 from i2i.training.schedule import describe
@@ -202,6 +203,9 @@ def _fit(trainer: Trainer, run: RunFolder, callbacks: Sequence[Callback]) -> Out
         say(note)
     rates = ", ".join(f"{player} {opt.lr:g}" for player, opt in trainer.config.optimizers.items())
     say(f"learning rate ({rates}): {describe(training.schedule, trainer.total_steps, training.max_time)}")
+    augmentation = trainer.config.discriminator_augmentation
+    if augmentation.mode != "none":
+        say(describe_augmentation(augmentation, data.smallest()))
     if trainer.engine.step_count:
         say(f"continuing at step {trainer.engine.step_count:,}")
     try:

@@ -10,10 +10,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-import torch
 from torch import Tensor, nn
 
-from i2i.build import build_method
+from i2i.build import build_method, without_memory
 from i2i.config.schema import Config, ModelConfig
 from i2i.display import say
 from i2i.errors import WeightsError
@@ -84,7 +83,7 @@ def roles(method: Method) -> dict[str, str]:
 
 
 def _by_role(config: ModelConfig, weights: Mapping[str, Tensor]) -> Networks:
-    with torch.device("meta"):
+    with without_memory():
         method = build_method(config)
     found: Networks = {}
     for name, role in roles(method).items():

@@ -17,11 +17,12 @@ from i2i.batch import Batch
 from i2i.build import check_buildable
 from i2i.config.changes import MAY_CHANGE
 from i2i.config.explain import differing_keys
-from i2i.config.resolve import changed
+from i2i.config.resolve import changed, parse_config
 from i2i.config.schema import Config
 from i2i.data.batches import batches_from
 from i2i.data.identity import ImageList
 from i2i.data.load import load_training_set
+from i2i.data.transforms import require_transforms
 from i2i.device import (
     capabilities,
     determinism,
@@ -39,8 +40,10 @@ from i2i.methods.base import Method
 from i2i.methods.generative import GenerativeMethod
 from i2i.methods.translation import TranslationMethod
 from i2i.storage.runs import RunFolder
+from i2i.storage.weights import require_finite as require_finite_weights
 from i2i.storage.weights import save_tree, save_weights
 from i2i.training.agreement import Agreement, Told, require_same_start
+from i2i.training.augmenting import settled_augmentation
 from i2i.training.callbacks import Callback, EverySeconds, Position, always, every
 from i2i.training.engine import Engine, NotFinite, require_finite
 from i2i.training.evaluating import Evaluation, evaluation_callbacks
@@ -127,7 +130,9 @@ class Trainer:
                 f"training.batch_size {config.training.batch_size} is not a multiple of the "
                 f"{processes.num_processes} processes that share it"
             )
-        require_memory_for(config, check_buildable(config), self.device, processes.num_processes)
+        require_transforms([augmentation.model_dump() for augmentation in config.data.augment])  # before data is read
+        buildable = check_buildable(config)
+        require_memory_for(config, buildable, self.device, processes.num_processes)
         self.is_main = processes.is_main_process
         method = Method.named(config.method["name"])
         with processes.main_process_first():
@@ -138,7 +143,11 @@ class Trainer:
                 labels=method.uses_labels(config.method),
                 listed=listed,
             )
-        self.config = config = config.model_copy(update={"data": self.data.config.absolute()})
+        found = {
+            "data": self.data.config.absolute(),
+            "discriminator_augmentation": settled_augmentation(config, buildable, self.data.smallest()),
+        }
+        self.config = config = config.model_copy(update=found)
         with self._deterministic():  # set before the device starts
             self.engine = Engine(config, self.device)
             self.previews = self.data.preview(config.training.sample_count).to(self.device)
@@ -249,10 +258,24 @@ class Trainer:
 
         Raises:
             ConfigError: it was written with other settings.
-            WeightsError: it does not fit this configuration.
+            WeightsError: it does not fit this configuration, holds NaN, or is none that a run wrote.
             DataError: the images have changed since.
         """
-        before = Config.model_validate(header["config"])
+        try:
+            self._require_same_run(header)
+            method = state["engine"]["method"]
+            require_finite_weights({key: value for key, value in method.items() if isinstance(value, torch.Tensor)})
+            self._take_over(state, header)
+        except WeightsError as error:
+            raise WeightsError(f"{path}: {error}; remove it to go back to the checkpoint before it") from None
+        except (RuntimeError, LookupError, ValueError, TypeError, AttributeError) as error:
+            raise WeightsError(f"{path} does not fit its config.yaml: {' '.join(str(error).split())[:300]}") from None
+
+    def _require_same_run(self, header: Mapping[str, Any]) -> None:
+        try:
+            before = parse_config(header["config"])  # settings that are newer than the run have their defaults
+        except ConfigError as error:
+            raise ValueError(str(error)) from None
         changed = differing_keys(before, self.config, ignoring=MAY_CHANGE)
         if changed:
             raise ConfigError(f"config.yaml was changed after the run was started: set back {', '.join(changed)}")
@@ -265,13 +288,12 @@ class Trainer:
         if processes != world().size:
             warn(f"this run was made by {processes} processes, and goes on with {world().size}: not bit for bit")
         self._warn_of_other_machine(before, header["environment"])
-        try:
-            self.engine.load_state_dict(state["engine"])
-        except (RuntimeError, KeyError, ValueError) as error:
-            raise WeightsError(f"{path} does not fit its config.yaml: {' '.join(str(error).split())[:300]}") from None
+
+    def _take_over(self, state: Mapping[str, Any], header: Mapping[str, Any]) -> None:
+        self.engine.load_state_dict(state["engine"])
         self._meters.load_state_dict(state["meters"], self.device)
-        self._batches = CountedBatches(iter(()), state["batches"])
-        self._seconds_before = state["seconds"]
+        self._batches = CountedBatches(iter(()), int(state["batches"]))
+        self._seconds_before = float(state["seconds"])
         self.data.unreadable.load_state(header.get("unreadable", []))
         if "contents" in state:
             ended_for_them = len(header.get("unreadable", [])) > self.data.unreadable.limit

@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING
 import click
 
 from i2i.cli.ending import DONE, SKIPPED, tell
-from i2i.cli.options import SEED, FileName, FilledText, device_option, example, overwrite_option, require_model
+from i2i.cli.options import (
+    SEED,
+    FileName,
+    FilledText,
+    device_option,
+    example,
+    overwrite_option,
+    require_model,
+    run_max_pixels_option,
+)
 from i2i.display import warn
 from i2i.needs import require_data
 from i2i.storage.files import require_free, require_writable, write_atomically
@@ -30,6 +39,7 @@ if TYPE_CHECKING:
 )
 @click.option("--unpaired", is_flag=True, help="Do not treat equal file names in A and B as pairs.")
 @click.option("--seed", type=SEED, default=0, show_default=True, help="Random seed of samples.")
+@run_max_pixels_option
 @overwrite_option
 @device_option
 def compare(
@@ -40,6 +50,7 @@ def compare(
     images: int,
     unpaired: bool,
     seed: int,
+    max_pixels: int | None,
     overwrite: bool,
     device: Device,
 ) -> None:
@@ -61,7 +72,7 @@ def compare(
     from i2i.evaluation.gallery import compare_models
     from i2i.evaluation.page import render
 
-    request = Request(data=data, count=images, pairs=not unpaired, seed=seed, device=device)
+    request = Request(data=data, count=images, pairs=not unpaired, seed=seed, max_pixels=max_pixels, device=device)
     gallery = compare_models(models or [None], request, direction)
     content = render(gallery.page).encode()
     write_atomically(output, content)

@@ -9,9 +9,17 @@ from typing import TYPE_CHECKING
 import click
 
 from i2i.cli.ending import DONE, SKIPPED, tell
-from i2i.cli.options import SEED, FileName, FilledText, device_option, example, overwrite_option, require_model
+from i2i.cli.options import (
+    SEED,
+    FileName,
+    FilledText,
+    device_option,
+    example,
+    overwrite_option,
+    require_model,
+    run_max_pixels_option,
+)
 from i2i.display import warn
-from i2i.errors import ConfigError
 from i2i.launched import launched
 from i2i.needs import require_data
 from i2i.storage.files import require_free
@@ -51,6 +59,7 @@ if TYPE_CHECKING:
 @click.option("--count", type=click.IntRange(2), default=1000, show_default=True, help="Limit of held-out images.")
 @click.option("--unpaired", is_flag=True, help="Do not treat equal file names in A and B as pairs.")
 @click.option("--seed", type=SEED, default=0, show_default=True, help="Random seed of samples and patches.")
+@run_max_pixels_option
 @click.option("--json", "report_file", type=FileName(), help="Also write all figures to this JSON file.")
 @overwrite_option
 @device_option
@@ -64,6 +73,7 @@ def evaluate(
     count: int,
     unpaired: bool,
     seed: int,
+    max_pixels: int | None,
     report_file: Path | None,
     overwrite: bool,
     device: Device,
@@ -71,17 +81,21 @@ def evaluate(
     """Measure models on held-out images.
 
     Every figure is shown beside those of real images and of the unchanged inputs. docs/evaluation.md says what each
-    figure means, and what must not be compared.
+    figure means, and what must not be compared. Under torchrun, several processes share the making of outputs.
     """
-    if launched().size > 1:
-        raise ConfigError("i2i evaluate works in one process: call it without torchrun")
-    if data is not None:
-        require_data(data)
-    require_free(*([report_file] if report_file else []), overwrite=overwrite)
-    for model in models or (None,):
-        require_model(model)
+
+    def check() -> None:
+        if data is not None:
+            require_data(data)
+        require_free(*([report_file] if report_file else []), overwrite=overwrite)
+        for model in models or (None,):
+            require_model(model)
+
+    if launched().size == 1:
+        check()  # before torch is imported
     from i2i.evaluation.evaluate import Request, evaluate
     from i2i.evaluation.table import print_report
+    from i2i.inference.together import together
 
     request = Request(
         data=data,
@@ -92,9 +106,14 @@ def evaluate(
         count=count,
         pairs=not unpaired,
         seed=seed,
+        max_pixels=max_pixels,
         device=device,
     )
-    report = evaluate(models or [None], request)
+    with together() as processes:
+        processes.told(check)
+        report = evaluate(models or [None], request, processes)
+    if not processes.is_first:
+        sys.exit(DONE)
     print_report(report)
     if report_file is not None:
         report.write(report_file)

@@ -73,6 +73,9 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Show settings, data, schedule, memory and time without training; --device cuda then needs no GPU.",
 )
+@click.option(
+    "--smoke", is_flag=True, help="Try training, evaluation and use of these settings and data; nothing is kept."
+)
 @click.option("--memory", type=Bytes(), help="With --dry-run: what has to fit into so much memory, e.g. 8GB.")
 @pass_settings
 def train(
@@ -83,6 +86,7 @@ def train(
     run: Path | None,
     resume: Path | None,
     dry_run: bool,
+    smoke: bool,
     memory: int | None,
 ) -> None:
     """Train a translator, or continue a run."""
@@ -90,6 +94,8 @@ def train(
         raise click.UsageError("give --steps or --epochs, not both")
     if memory is not None and not dry_run:
         raise click.UsageError("--memory goes with --dry-run")
+    if smoke and (dry_run or resume is not None or run is not None):
+        raise click.UsageError("--smoke keeps nothing: leave out --run, --resume and --dry-run")
     source = settings["training.start_from"]
     if arch is None and config_file is None and resume is None and not (source is not None and source.is_dir()):
         raise click.UsageError("give --arch (see i2i archs), --from RUN, or --resume to continue a run")
@@ -103,6 +109,9 @@ def train(
             from i2i.planning.report import describe
 
             tell(*describe(resized, memory))
+            return
+        if smoke:
+            _try(resized(0))
             return
         from i2i.training.start import train as train_run
 
@@ -150,6 +159,15 @@ def _resume(root: Path, options: dict[str, Any], assignments: tuple[str, ...], d
     from i2i.training.start import resume
 
     return resume(root, settings=settings)
+
+
+def _try(config: Config) -> None:
+    from i2i.smoke import smoke
+    from i2i.training.start import leave_processes
+
+    lines = smoke(config)
+    leave_processes()
+    tell(*lines)
 
 
 def _finish(outcome: Outcome) -> NoReturn:

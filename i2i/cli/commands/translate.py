@@ -14,7 +14,7 @@ from i2i.display import warn
 from i2i.needs import require_path
 
 if TYPE_CHECKING:
-    from i2i.config.schema import Device
+    from i2i.config.schema import Device, Precision
     from i2i.inference.translate import Format
 
 
@@ -42,6 +42,14 @@ if TYPE_CHECKING:
     show_default=True,
     help="Format of the outputs.",
 )
+@click.option(
+    "--precision",
+    type=click.Choice(["auto", "fp32", "bf16"]),
+    default="auto",
+    show_default=True,
+    help="Precision of convolutions. auto: bf16 where the device computes in it and the first images of a folder show "
+    "that it is close to fp32.",
+)
 @max_pixels_option
 @click.option("--overwrite", is_flag=True, help="Replace existing files, even those that i2i did not write.")
 @device_option
@@ -52,6 +60,7 @@ def translate(
     direction: str | None,
     seed: int | None,
     image_format: Format,
+    precision: Precision,
     max_pixels: int,
     overwrite: bool,
     device: Device,
@@ -80,6 +89,7 @@ def translate(
                 planned,
                 direction,
                 seed=seed,
+                precision=precision,
                 max_pixels=max_pixels,
                 overwrite=overwrite,
                 processes=processes,

@@ -1,0 +1,278 @@
+"""Translates images with an exported ONNX file; needs onnxruntime, NumPy and Pillow, and no PyTorch.
+
+Images are read, padded, scaled and written as by ``i2i translate``, and random layers draw what PyTorch would draw.
+
+usage: python -m i2i.runtime MODEL.onnx INPUT [-o OUTPUT] [--seed N] [--max-pixels N] [--overwrite]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from i2i.data.images import Pixels, list_images, read_image, write_image
+from i2i.errors import DataError, UserError, WeightsError
+from i2i.seeding import derive_seed
+from i2i.storage.bounds import MAX_PIXELS, open_regular
+
+Values = NDArray[np.float32]
+IMAGES, TRANSLATED = "images", "translated"
+"""The names of a graph's first input and of its output, (N, C, H, W) in [-1, 1]."""
+KEY = "i2i"
+"""Under which a file says what it is."""
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Draw:
+    """A random input of a graph, for all images of a size: (channels, H / division, W / division).
+
+    Attributes:
+        name: of the input.
+        path: the place of its layer in the network, part of its seed.
+        kind: a mask of zeros and ones, or Gaussian noise.
+        channels: how many.
+        division: of the padded height and width.
+        rate: the share of zeros in a mask.
+    """
+
+    name: str
+    path: str
+    kind: Literal["dropout", "noise"]
+    channels: int
+    division: int
+    rate: float = 0.0
+
+    def drawn(self, seed: int, height: int, width: int) -> Values:
+        """What the layer draws with this seed for padded images of (height, width)."""
+        shape = (self.channels, height // self.division, width // self.division)
+        seed = derive_seed(seed, "inference", self.path)
+        count = int(np.prod(shape))
+        if self.kind == "noise":
+            return normal(seed, count).reshape(shape)
+        return (uniform(seed, count).reshape(shape) >= np.float32(self.rate)).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class About:
+    """What an exported file says of itself.
+
+    Attributes:
+        arch: the recipe.
+        direction: the translation.
+        step: how long it was trained.
+        weights: the SHA-256 of the weight file that it comes from.
+        channels: of inputs and outputs.
+        multiple: height and width are padded to a multiple of it,
+        minimum: and to at least this.
+        background: under transparent inputs.
+        seed: of random layers, unless another is given.
+        draws: the random inputs.
+        largest_difference: to the model that was exported, in [-1, 1], on as many
+        compared: real images.
+    """
+
+    arch: str
+    direction: str
+    step: int
+    weights: str
+    channels: tuple[int, int]
+    multiple: int
+    minimum: int
+    background: tuple[int, int, int]
+    seed: int
+    draws: tuple[Draw, ...] = ()
+    largest_difference: float = 0.0
+    compared: int = 0
+
+    def to_json(self) -> str:
+        """As text."""
+        return json.dumps({"format": FORMAT, **asdict(self)}, sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> About:
+        """Raises ValueError or TypeError for text that is something else."""
+        tree = json.loads(text)
+        if not isinstance(tree, dict) or tree.pop("format", None) != FORMAT:
+            raise ValueError("of another version of i2i")
+        pairs = {key: tuple(tree[key]) for key in ("channels", "background")}
+        about = cls(**tree | pairs | {"draws": tuple(Draw(**draw) for draw in tree["draws"])})
+        if min(about.multiple, about.minimum, *about.channels, *(draw.division for draw in about.draws)) < 1:
+            raise ValueError("impossible sizes")
+        return about
+
+
+class OnnxTranslator:
+    """Runs an exported graph: an image in, an image of the same height and width out.
+
+    Attributes:
+        about: what the file says of itself.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Reads the file.
+
+        Raises:
+            WeightsError: it is missing, damaged, or was not exported by i2i.
+            DataError: onnxruntime is not installed.
+        """
+        try:
+            import onnxruntime
+        except ImportError:
+            raise DataError("ONNX files need onnxruntime: pip install onnxruntime") from None
+        try:
+            with open_regular(path) as file:
+                content = file.read()
+            self._session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+            said = self._session.get_modelmeta().custom_metadata_map.get(KEY)
+        except OSError as error:
+            raise WeightsError(f"{path}: {error.strerror or error}") from None
+        except Exception as error:  # a damaged file can fail in any way
+            reason = " ".join(str(error).split())[:120]
+            raise WeightsError(f"{path}: damaged, or no ONNX file ({reason})") from None
+        if said is None:
+            raise WeightsError(f"{path}: not exported by i2i: export a run with i2i export")
+        try:
+            self.about = About.from_json(said)
+        except (ValueError, TypeError, KeyError) as error:
+            raise WeightsError(f"{path}: what it says of itself cannot be read ({error}): export it again") from None
+
+    def translate(self, images: Values, *, seed: int | None = None) -> Values:
+        """Translates images (N, C, H, W) in [-1, 1], any H and W from 1 up, to (N, C', H, W) in [-1, 1]."""
+        about = self.about
+        height, width = images.shape[2:]
+        padded = pad_to(images, about.multiple, about.minimum)
+        inputs = inputs_for(about, padded, about.seed if seed is None else seed)
+        (translated,) = self._session.run([TRANSLATED], inputs)
+        cropped: Values = translated[..., :height, :width]
+        return cropped
+
+    def __call__(self, pixels: Pixels, *, seed: int | None = None) -> Pixels:
+        """Translates an image (H, W, C), uint8."""
+        return to_pixels(self.translate(to_unit(pixels), seed=seed))
+
+
+def inputs_for(about: About, padded: Values, seed: int) -> dict[str, Values]:
+    """All inputs of a graph, by name: padded images (N, C, H, W) and what is drawn for them."""
+    return {IMAGES: padded} | {draw.name: draw.drawn(seed, *padded.shape[2:]) for draw in about.draws}
+
+
+def pad_to(images: Values, multiple: int, minimum: int) -> Values:
+    """Pads images (N, C, H, W) at the bottom and right to a multiple, as the model does."""
+    sides = images.shape[2:]
+    bottom, right = (max(-(side // -multiple) * multiple, minimum) - side for side in sides)
+    mode: Any = "reflect" if bottom < sides[0] and right < sides[1] else "edge"
+    return np.pad(images, ((0, 0), (0, 0), (0, bottom), (0, right)), mode=mode)
+
+
+def to_unit(pixels: Pixels) -> Values:
+    """An image (H, W, C), uint8, as (1, C, H, W) in [-1, 1]."""
+    return pixels.transpose(2, 0, 1)[None].astype(np.float32) / np.float32(127.5) - np.float32(1)
+
+
+def to_pixels(images: Values) -> Pixels:
+    """The first of images (N, C, H, W) in [-1, 1] as (H, W, C), uint8, rounded and clipped."""
+    scaled: Values = np.rint((images[0] + np.float32(1)) * np.float32(127.5)).clip(0, 255)
+    return scaled.astype(np.uint8).transpose(1, 2, 0)
+
+
+def uniform(seed: int, count: int) -> Values:
+    """The numbers that a CPU generator of PyTorch draws for ``rand``: 24 bits of a Mersenne Twister each."""
+    words = np.random.RandomState(seed & 0xFFFFFFFF).randint(0, 2**32, size=count, dtype=np.uint32)
+    return _fractions(words)
+
+
+def normal(seed: int, count: int) -> Values:
+    """The numbers that it draws for ``randn``, to rounding: Box and Muller's method on blocks of 16; 16 at least."""
+    random = np.random.RandomState(seed & 0xFFFFFFFF)
+    drawn = _fractions(random.randint(0, 2**32, size=count, dtype=np.uint32))
+    whole = count // 16 * 16
+    drawn[:whole] = _box_muller(drawn[:whole])
+    if count > whole:
+        drawn[-16:] = _box_muller(_fractions(random.randint(0, 2**32, size=16, dtype=np.uint32)))
+    return drawn
+
+
+def _fractions(words: NDArray[np.uint32]) -> Values:
+    return (words & np.uint32(2**24 - 1)).astype(np.float32) * np.float32(2**-24)
+
+
+def _box_muller(drawn: Values) -> Values:
+    first, second = drawn.reshape(-1, 2, 8).swapaxes(0, 1)
+    radius, angle = np.sqrt(-2 * np.log1p(-first)), np.float32(2 * np.pi) * second
+    return np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=1).reshape(-1)
+
+
+def run(translator: OnnxTranslator, jobs: Mapping[Path, Path], seed: int | None, max_pixels: int) -> list[str]:
+    """Translates files; returns a line for each that could not be."""
+    failed = []
+    for number, (source, target) in enumerate(jobs.items(), 1):
+        try:
+            pixels = read_image(source, translator.about.channels[0], translator.about.background, max_pixels)
+            write_image(target, translator(pixels, seed=seed), flush=False)
+        except DataError as error:
+            failed.append(str(error))
+        if sys.stderr.isatty():
+            print(f"\rtranslating {number:,}/{len(jobs):,}", end="\n" if number == len(jobs) else "", file=sys.stderr)
+    return failed
+
+
+def jobs_for(source: Path, output: Path | None, *, overwrite: bool) -> dict[Path, Path]:
+    """Input and output of every file.
+
+    Raises:
+        DataError: there is no image, two would get one name, or an output exists already.
+    """
+    if source.is_dir():
+        folder = output or source.parent / f"{source.resolve().name}-translated"
+        jobs = {path: (folder / path.relative_to(source)).with_suffix(".png") for path in list_images(source)}
+    else:
+        jobs = {source: output or source.with_name(f"{source.stem}-translated.png")}
+    if not jobs:
+        raise DataError(f"{source} contains no images")
+    names = Counter(jobs.values())
+    twice = next((target for target, count in names.items() if count > 1), None)
+    if twice is not None:
+        raise DataError(f"{twice} would be the output of several images: rename them")
+    there = next((target for target in names if target.exists()), None)
+    if there is not None and not overwrite:
+        raise DataError(f"{there} exists: choose another output with -o, or replace files with --overwrite")
+    return jobs
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command; returns its exit code, as ``i2i translate``."""
+    parser = argparse.ArgumentParser(prog="python -m i2i.runtime", description="Translate images with an ONNX file.")
+    parser.add_argument("model", type=Path, help="file that i2i export wrote")
+    parser.add_argument("source", type=Path, metavar="INPUT", help="image, or folder of images")
+    parser.add_argument("-o", "--output", type=Path, help="output image or folder; INPUT-translated by default")
+    parser.add_argument("--seed", type=int, help="seed of a model with noise")
+    parser.add_argument("--max-pixels", type=int, default=MAX_PIXELS, help="largest image that is read, in pixels")
+    parser.add_argument("--overwrite", action="store_true", help="replace existing files")
+    given = parser.parse_args(arguments)
+    try:
+        jobs = jobs_for(given.source, given.output, overwrite=given.overwrite)
+        failed = run(OnnxTranslator(given.model), jobs, given.seed, given.max_pixels)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    for line in failed:
+        print(f"warning: skipped: {line}", file=sys.stderr)
+    print(f"translated {len(jobs) - len(failed)} of {len(jobs)}")
+    return int(bool(failed))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

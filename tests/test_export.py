@@ -1,0 +1,175 @@
+"""Exported files: they translate like the model, at any size, and ONNX without PyTorch."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from zipfile import ZipFile
+
+import numpy as np
+import pytest
+import torch
+
+from i2i import runtime
+from i2i.data.images import list_images, read_image
+from i2i.errors import ConfigError
+from i2i.exchange import export as export_module
+from i2i.exchange.export import export_model
+from i2i.exchange.graphs import Format, read
+from i2i.inference.load import load_translator
+from i2i.training.start import train
+
+from .conftest import Run, draw, make_set, small_config
+from .toys import assert_refused
+
+SETTINGS = {
+    "cyclegan": ("networks.generator.upsample=blurred", "networks.generator.downsample=blurred"),
+    "dualgan": ("method.noise_channels=1",),  # a U-Net whose dropout stays on
+}
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A trained run of each."""
+    root = tmp_path_factory.mktemp("export")
+    data = make_set(root / "data", trainA=4, trainB=4, testA=5, testB=5)
+    return {
+        arch: train(small_config(arch, data, "training.steps=1", *settings), root / arch).run.root
+        for arch, settings in SETTINGS.items()
+    }
+
+
+@pytest.fixture(scope="module")
+def onnx(runs: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Each of them as ONNX."""
+    root = tmp_path_factory.mktemp("onnx")
+    images = [np.random.default_rng(0).integers(0, 256, (20, 24, 3), np.uint8)] * 4
+    return {arch: export_model(run, images, output=root / f"{arch}.onnx").path for arch, run in runs.items()}
+
+
+@pytest.mark.parametrize(
+    ("arch", "form"), [("cyclegan", "onnx"), ("dualgan", "onnx"), ("cyclegan", "torchscript"), ("dualgan", "pt2")]
+)
+def test_an_exported_file_translates_like_the_model_at_any_size(
+    runs: dict[str, Path], onnx: dict[str, Path], tmp_path: Path, arch: str, form: Format
+) -> None:
+    if form == "onnx":
+        file, about = onnx[arch], runtime.OnnxTranslator(onnx[arch]).about
+    else:
+        done = export_model(runs[arch], [draw_pixels(0, 16, 16)] * 4, form=form, output=tmp_path / "exported")
+        file, about = done.path, done.about
+    assert about.largest_difference < 1e-4
+    assert about.compared == 4
+    exported, model = read(file, form, about), load_translator(runs[arch])
+    for number, (height, width) in enumerate([(16, 16), (5, 7), (33, 70), (64, 16)]):
+        unit = runtime.to_unit(draw_pixels(number, height, width))
+        images = np.concatenate([unit, unit[..., ::-1]])
+        expected = model.translate(torch.from_numpy(images)).numpy()
+        np.testing.assert_allclose(exported(images), expected, atol=1e-4)
+
+
+def draw_pixels(seed: int, height: int, width: int) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
+
+
+def test_the_runtime_draws_what_pytorch_draws() -> None:
+    for seed in (0, 1, 2**40 + 17, 2**63 - 1):
+        for count in (16, 17, 48, 1000):
+            random = torch.Generator().manual_seed(seed)
+            np.testing.assert_array_equal(runtime.uniform(seed, count), torch.rand(count, generator=random))
+            random.manual_seed(seed)
+            np.testing.assert_allclose(runtime.normal(seed, count), torch.randn(count, generator=random), atol=2e-6)
+
+
+def test_onnx_files_need_no_other_package(
+    runs: dict[str, Path], onnx: dict[str, Path], tmp_path: Path, i2i: Run
+) -> None:
+    for number, size in enumerate([(24, 20), (7, 9), (40, 16)]):
+        draw(tmp_path / "in" / "sub" / f"{number}.png", number, size)
+    (tmp_path / "in" / "broken.jpg").write_bytes(b"\xff\xd8 no image")
+    others = ("torch", "torchvision", "pydantic", "yaml", "click", "rich", "albumentations", "cv2", "safetensors")
+    code = (
+        "import sys\n"
+        f"sys.modules.update(dict.fromkeys({(*others, 'accelerate', 'tensorboard', 'platformdirs', 'jinja2')!r}))\n"
+        "from i2i.runtime import main\n"
+        "sys.exit(main())"
+    )
+    command = [sys.executable, "-c", code, onnx["dualgan"], tmp_path / "in", "-o", tmp_path / "out", "--seed", "5"]
+    result = subprocess.run(list(map(str, command)), capture_output=True, text=True)
+    assert result.returncode == 1
+    assert result.stdout == "translated 3 of 4\n"
+    assert "broken.jpg" in result.stderr
+    assert "Traceback" not in result.stderr
+    assert i2i("translate", tmp_path / "in", "-o", tmp_path / "own", "--model", runs["dualgan"], "--seed", 5).code == 1
+    own = list_images(tmp_path / "own")
+    assert len(own) == 3
+    for path in own:
+        other = read_image(tmp_path / "out" / path.relative_to(tmp_path / "own"))
+        assert np.abs(other.astype(int) - read_image(path)).max() <= 1
+    again = subprocess.run(list(map(str, command)), capture_output=True, text=True)
+    assert (again.returncode, again.stderr.count("\n")) == (2, 1)
+    assert "--overwrite" in again.stderr
+
+
+def test_a_run_is_exported_beside_its_weights(runs: dict[str, Path], i2i: Run) -> None:
+    result = i2i("export", runs["cyclegan"], "--direction", "BtoA", "--format", "torchscript")
+    assert result.code == 0
+    assert "largest difference to the model on 5 images" in result.out
+    with ZipFile(runs["cyclegan"] / "BtoA.pt") as archive:
+        said = next(archive.read(name) for name in archive.namelist() if name.endswith("extra/i2i"))
+    assert json.loads(said)["direction"] == "BtoA"
+    again = i2i("export", runs["cyclegan"], "--direction", "BtoA", "--format", "torchscript")
+    assert_refused(again, "BtoA.pt", "--overwrite")
+
+
+def test_a_file_that_translates_otherwise_is_not_kept(
+    runs: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(export_module, "LARGEST_DIFFERENCE", -1.0)
+    images = [draw_pixels(0, 16, 16)]
+    with pytest.raises(ConfigError, match="translates otherwise than the model, by up to 0"):
+        export_model(runs["cyclegan"], images, form="torchscript", output=tmp_path / "exported")
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_cannot_be_exported_is_refused(
+    runs: dict[str, Path], tmp_path: Path, labelled_set: Path, i2i: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    noise = train(small_config("dcgan", labelled_set, "training.steps=1"), tmp_path / "dcgan").run.root
+    assert_refused(i2i("export", noise), "use i2i sample")
+    assert_refused(i2i("export", runs["cyclegan"], "--direction", "AtoC"), "this model has AtoB, BtoA")
+    assert_refused(i2i("export", runs["cyclegan"], "--images", tmp_path / "nowhere"), "nowhere")
+    alone = tmp_path / "alone.safetensors"
+    alone.write_bytes((runs["cyclegan"] / "model.safetensors").read_bytes())
+    assert_refused(i2i("export", alone), "--images")
+    monkeypatch.setitem(sys.modules, "onnxscript", None)
+    assert_refused(i2i("export", runs["cyclegan"]), "needs onnxscript: pip install 'i2i[export]'")
+
+
+def test_files_that_are_no_exports_are_named(
+    onnx: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    draw(tmp_path / "image.png", 0)
+    content = onnx["cyclegan"].read_bytes()
+    bad = {
+        "cut.onnx": (content[: len(content) // 2], "damaged, or no ONNX file"),
+        "text.onnx": (b"hello", "damaged, or no ONNX file"),
+        "foreign.onnx": (content.replace(b"i2i", b"xyz"), "not exported by i2i"),
+        "other.onnx": (
+            content.replace(b'"format": 1', b'"format": 9'),
+            "what it says of itself cannot be read (of another",
+        ),
+    }
+    for name, (changed, reason) in bad.items():
+        (tmp_path / name).write_bytes(changed)
+        assert runtime.main([str(tmp_path / name), str(tmp_path / "image.png")]) == 2
+        said = capsys.readouterr().err
+        assert said.startswith(f"error: {tmp_path / name}: {reason}"), said
+        assert said.count("\n") == 1
+    assert runtime.main([str(tmp_path / "nowhere.onnx"), str(tmp_path / "image.png")]) == 2
+    assert runtime.main([str(onnx["cyclegan"]), str(tmp_path)]) == 0
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    assert runtime.main([str(onnx["cyclegan"]), str(tmp_path / "image.png")]) == 2
+    assert "pip install onnxruntime" in capsys.readouterr().err
