@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -68,9 +69,9 @@ def test_a_killed_rank_and_a_stopped_one_end_in_the_same_weights(toy_set: Path, 
     run = RunFolder(tmp_path / "run")
     broken = launched(*small_arguments("cyclegan", toy_set, run.root, steps=STEPS), *named, restarts=1)
     started = wait_for_step(run, 3)
-    os.kill(rank_1(broken.pid), signal.SIGKILL)
+    os.kill(process_of(broken.pid, rank=1).pid, signal.SIGKILL)
     wait_for_step(run, started + 5)
-    os.kill(rank_1(broken.pid), signal.SIGTERM)
+    os.kill(process_of(broken.pid, rank=1).pid, signal.SIGTERM)
     said = broken.communicate(timeout=60)[0]
     assert "continuing at step" in said
     assert "stopped at step" in said
@@ -91,9 +92,24 @@ def wait_for_step(run: RunFolder, step: int) -> int:
     raise AssertionError(f"no checkpoint beyond step {step}")
 
 
-def rank_1(launcher: int) -> int:
-    """The process of rank 1."""
+def process_of(launcher: int, *, rank: int) -> psutil.Process:
+    """The process of a rank."""
     for child in psutil.Process(launcher).children(recursive=True):
-        if child.environ().get("RANK") == "1" and "train" in child.cmdline():
-            return int(child.pid)
-    raise AssertionError("no process of rank 1")
+        if child.environ().get("RANK") == str(rank) and "train" in child.cmdline():
+            return child
+    raise AssertionError(f"no process of rank {rank}")
+
+
+def test_a_rank_that_does_not_answer_ends_the_others(toy_set: Path, tmp_path: Path) -> None:
+    run = RunFolder(tmp_path / "run")
+    settings = ("--set", "training.checkpoint_seconds=0", "--set", "training.rank_timeout=2")
+    arguments = [*small_arguments("cyclegan", toy_set, run.root, steps=100_000), *settings]
+    command = [sys.executable, *LAUNCHER, "-m", "--", "i2i", *map(str, arguments)]
+    training = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    wait_for_step(run, 1)
+    first, other = (process_of(training.pid, rank=rank) for rank in (0, 1))
+    other.suspend()
+    psutil.wait_procs([first], timeout=30)
+    other.resume()
+    said = training.communicate(timeout=60)[0]
+    assert re.search(r"^error: another process .* does not answer; the last good state is \S+safetensors$", said, re.M)
