@@ -17,6 +17,7 @@ import numpy as np
 
 from i2i.data.images import Pixels
 from i2i.errors import ConfigError, did_you_mean
+from i2i.seeding import derive_seed
 
 if TYPE_CHECKING:
     import albumentations as A
@@ -87,15 +88,14 @@ class Augmenter:
         return self._photometric(source, seed), target
 
     def _cropped(self, pixels: Pixels, seed: int) -> Pixels:
-        """The crop and the flip of albumentations' RandomCrop and HorizontalFlip with this seed, without their cost."""
+        """A random crop, and a flip that is drawn apart from it; without the cost of a pipeline for each image."""
         down, across = (side - self._size for side in pixels.shape[:2])
         if not (down or across or self._flip):
             return pixels
         draws = Random(seed % 2**32)
-        first, second = draws.random(), draws.random()
-        top, left = int((down + 1) * first), int((across + 1) * second)
+        top, left = (int((free + 1) * draws.random()) for free in (down, across))
         crop = pixels[top : top + self._size, left : left + self._size]
-        return crop[:, ::-1] if self._flip and first < 0.5 else crop
+        return crop[:, ::-1] if self._flip and draws.random() < 0.5 else crop
 
     def _photometric(self, pixels: Pixels, seed: int) -> Pixels:
         if self._photometry is None:
@@ -106,6 +106,8 @@ class Augmenter:
     @staticmethod
     def _at(pipeline: A.Compose, seed: int) -> A.Compose:
         pipeline.set_random_seed(seed % 2**32)
+        for number, transform in enumerate(pipeline.transforms):  # which would all draw the same
+            transform.set_random_seed(derive_seed(seed, type(transform).__name__, number) % 2**32)
         return pipeline
 
 
