@@ -1,6 +1,6 @@
 """Every recipe on an accelerator: whether it runs, whether it repeats, and what was predicted beside what is measured.
 
-Each recipe has a process of its own and an equal share of the time that is left, and trains on noise of its own size
+Each recipe has processes of its own and an equal share of the time that is left, and trains on noise of its own size
 and batch, in its own precision and in the other of bf16 and fp32. What is looked at:
 
 - smoke: a few steps end with finite losses;
@@ -89,22 +89,25 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=10)
     parser.add_argument("--arch", action="append", choices=recipe_names())
     parser.add_argument("--set", dest="assignments", action="append", default=[])
-    parser.add_argument("--alone", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--look", choices=["steps", "plan"], help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.device == "auto" and available_devices() == ["cpu"]:
         print("skipped: torch finds no accelerator here")
         return
+    archs = arguments.arch or recipe_names()
     try:
         device = resolve_device(arguments.device)
+        for arch in archs:
+            resolve_config(arch, assignments=arguments.assignments)
     except UserError as error:
         parser.error(str(error))
-    if arguments.alone:
-        look_at(arguments.arch[0], device, arguments.assignments)
+    if arguments.look:
+        look_at(archs[0], arguments.look, device, arguments.assignments)
         return
     found: Figures = {}
     report = {"machine": machine(device), "settings": arguments.assignments, "recipes": found}
     arguments.output.mkdir(parents=True, exist_ok=True)
-    for arch, each in in_turn(arguments.arch or recipe_names(), device, arguments.minutes, arguments.assignments):
+    for arch, each in in_turn(archs, device, arguments.minutes, arguments.assignments):
         found[arch] = each
         (arguments.output / "gpu.json").write_text(json.dumps(report, indent=1) + "\n")
         (arguments.output / "gpu.md").write_text(table(report))
@@ -119,7 +122,7 @@ def machine(device: torch.device) -> Figures:
         "environment": environment(),
         "driver": collect_env.get_nvidia_driver_version(collect_env.run),  # type: ignore[no-untyped-call]
         "cuda": torch.version.cuda,
-        "cudnn": torch.backends.cudnn.version(),
+        "cudnn": torch.backends.cudnn.version(),  # type: ignore[no-untyped-call]
     }
 
 
@@ -149,44 +152,61 @@ def faults(found: Figures) -> list[str]:
 
 
 def apart(arch: str, device: torch.device, share: float, assignments: Sequence[str]) -> Figures:
-    """Looks at a recipe in a process of its own, which is ended when its share is over; what it told until then."""
+    """Looks at a recipe's steps and then at its plan, within a share of the time.
+
+    Each in a process of its own: planning registers another accelerator, which torch refuses once it took real steps.
+    """
+    end = time.monotonic() + share
+    found: Figures = {"parts": {}, "left_out": []}
+    for look in ("steps", "plan"):
+        told = told_by(arch, look, device, max(0.0, end - time.monotonic()), assignments)
+        if not told:
+            found["left_out"].append(f"the {look}")
+            continue
+        head, *parts = told
+        expected, named = head.pop("expected"), {part.pop("part"): part for part in parts}
+        found.update(head)
+        found["parts"].update(named)
+        found["left_out"] += [name for name in expected if name not in named]
+    return found
+
+
+def told_by(
+    arch: str, look: str, device: torch.device, seconds: float, assignments: Sequence[str]
+) -> list[dict[str, Any]]:
+    """What a process told that looks at a recipe, and that is ended after so many seconds."""
     given = [part for setting in assignments for part in ("--set", setting)]
-    command = ["-m", "benchmarks.gpu", "--alone", "--arch", arch, "--device", device.type, *given]
+    command = ["-m", "benchmarks.gpu", "--look", look, "--arch", arch, "--device", device.type, *given]
     try:
-        text = subprocess.run([sys.executable, *command], stdout=subprocess.PIPE, timeout=share).stdout
+        text = subprocess.run([sys.executable, *command], stdout=subprocess.PIPE, timeout=seconds).stdout
     except subprocess.TimeoutExpired as late:
         text = late.stdout or b""
-    told = [json.loads(line) for line in text.decode().splitlines(keepends=True) if line[0] == "{" and line[-1] == "\n"]
-    if not told:
-        return {"left_out": ["everything"], "parts": {}}
-    first, *parts = told
-    planned, found = first.pop("planned"), {part.pop("part"): part for part in parts}
-    return {**first, "parts": found, "left_out": [name for name in planned if name not in found]}
+    return [json.loads(line) for line in text.decode().splitlines(keepends=True) if line[0] == "{" and line[-1] == "\n"]
 
 
-def look_at(arch: str, device: torch.device, assignments: Sequence[str]) -> None:
-    """Prints a line of JSON with what is planned for a recipe, and then one for each part of it."""
+def look_at(arch: str, look: str, device: torch.device, assignments: Sequence[str]) -> None:
+    """Prints a line of JSON with what there is to look at, and then one for each part of it."""
     resized = with_known_data(lambda _: resolve_config(arch, assignments=assignments))
     config = resized(0)
-    configs = {each: settled(resized, each, 0) for each in precisions(config, device)}
-    looks = [smoke, exactness, *([kernels] if capabilities(device).asynchronous else []), measurement]
-    real, planned = (
-        {f"{look.__name__} {name}": partial(look, each, device) for name, each in configs.items() for look in chosen}
-        for chosen in (looks, [prediction])
-    )
     training = config.training
+    counted = [kernels] if capabilities(device).asynchronous else []
+    looks = [smoke, exactness, *counted, measurement] if look == "steps" else [prediction]
+    parts = {
+        f"{each.__name__} {precision}": partial(each, settled(resized, precision, 0), device)
+        for precision in precisions(config, device)
+        for each in looks
+    }
     head = {
         "image_size": config.image_size,
         "batch_size": training.batch_size,
         "only_deterministic": training.deterministic,
-        "precisions": [*configs],
+        "precisions": precisions(config, device),
+        "expected": list(parts),
     }
-    print(json.dumps({**head, "planned": [*real, *planned]}), flush=True)
-    with determinism(training.deterministic, device):
-        for name, look in real.items():
-            tell(name, look)
-    for name, look in planned.items():  # the last, because torch has another accelerator from then on
-        tell(name, look)
+    print(json.dumps(head), flush=True)
+    with determinism(training.deterministic and look == "steps", device):
+        for name, part in parts.items():
+            tell(name, part)
 
 
 def precisions(config: Config, device: torch.device) -> list[Precision]:
@@ -306,7 +326,7 @@ def kernels(config: Config, device: torch.device) -> Figures:
     engine, batches = Engine(config, device), Noise(config, device)
     take(engine, batches, WARM_UP)
     wait(device)
-    with profile(activities=supported_activities()) as seen:
+    with profile(activities=supported_activities()) as seen:  # type: ignore[no-untyped-call]
         take(engine, batches, 1)
         wait(device)
     with tempfile.TemporaryDirectory() as folder:
@@ -360,9 +380,8 @@ def prediction(config: Config, device: torch.device) -> Figures:
 
 def sheet_of(device: torch.device) -> GPU | None:
     """The GPU of the data sheets that this device is."""
-    if device.type == "cpu":
-        return None
-    name = machine(device)["device"]
+    describe = getattr(torch.get_device_module(device), "get_device_properties", None)
+    name = "" if describe is None else str(getattr(describe(device), "name", ""))
     return next((gpu for gpu in GPUS if re.search(SHEETS[gpu.name], name)), None)
 
 
