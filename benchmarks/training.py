@@ -60,7 +60,7 @@ class PlainCycleGAN:
         loss = loss + 10.0 * (l1_loss(again_a, a) + l1_loss(again_b, b))
         loss = loss + 5.0 * (l1_loss(self.to_a(a), a) + l1_loss(self.to_b(b), b))
         self.generator.zero_grad()
-        loss.backward()
+        torch.autograd.backward(loss)
         self.generator.step()
         for net in (self.judge_a, self.judge_b):
             net.requires_grad_(True)
@@ -68,7 +68,7 @@ class PlainCycleGAN:
         losses = [loss.item()]
         for judge, real, fake in ((self.judge_a, a, fake_a), (self.judge_b, b, fake_b)):
             half = 0.5 * (self._is(judge, real, 1.0) + self._is(judge, fake.detach(), 0.0))
-            half.backward()
+            torch.autograd.backward(half)
             losses.append(half.item())
         self.discriminator.step()
         return [losses[0], losses[1] + losses[2]]

@@ -22,7 +22,7 @@ from i2i.training.engine import Engine
 from i2i.training.start import resume, train
 
 from .accelerator import Event, Log, device, register
-from .conftest import small_config
+from .conftest import make_set, small_config
 from .toys import TRANSLATORS, augmented, prepare, stream_of
 
 DataFor = Callable[[str], Path]
@@ -176,6 +176,7 @@ PRODUCT = re.compile(r"aten\.(convolution|addmm|mm|bmm)\.")
 def run_of(arch: str, data: Path, root: Path) -> tuple[Log, Log, Log, list[Any]]:
     """Two steps, one more after a resume, and what the model then makes, with what each of the three does."""
     settings = ["data.workers=0", "training.sample_every=9", "training.ema.half_life=10", "health.enabled=true"]
+    settings += ["evaluation.every=2", "evaluation.images=2", "evaluation.metrics=[swd]"]
     config = small_config(arch, data, *settings, **{"training.device": NAME, "training.steps": 2})
     with device().recorded() as trained:
         train(config, root)
@@ -191,14 +192,18 @@ def run_of(arch: str, data: Path, root: Path) -> tuple[Log, Log, Log, list[Any]]
     return trained, resumed, used, outputs
 
 
-MAY_ASK = ("trainer._log", "trainer._save", "trainer.write_previews", "health.look")
+MAY_ASK = ("trainer._log", "trainer._save", "trainer.write_previews", "health.look", "evaluating.measure")
 
 
 @every_recipe
 def test_a_run_asks_the_device_once_for_each_logging_interval(
     arch: str, data_for: DataFor, tmp_path: Path, on_the_device: Callable[..., tuple[Log, Log, Log, list[Any]]]
 ) -> None:
-    trained, resumed, used, outputs = on_the_device(run_of, arch, data_for(arch), tmp_path / "run")
+    data = data_for(arch)
+    if arch in TRANSLATORS:  # with images on which weights are chosen
+        data = make_set(tmp_path / "data", trainA=3, trainB=3, testA=12, testB=12)
+    trained, resumed, used, outputs = on_the_device(run_of, arch, data, tmp_path / "run")
+    assert any(event.within("evaluating.measure") for event in trained.of("read"))
     for log in (trained, resumed):
         asked = log.of("read")
         assert all("float16[" not in line for line in log.operators)
@@ -207,8 +212,9 @@ def test_a_run_asks_the_device_once_for_each_logging_interval(
         assert not others, "\n".join(map(str, others))
         moved = [e for e in log.of("copy", "mixed") if e.within("engine.step") and not e.within("batches.batches_from")]
         assert not moved, "\n".join(map(str, moved))
-        # The mode is on before the device starts, and until it is done; a checkpoint is put back in between.
-        assert not [line for line in log.free if not line.startswith(("aten.copy_.", "aten._to_copy."))]
+        # The mode is on before the device starts, and until it is done; in between, checkpoint and model are copied.
+        copies = ("aten.copy_.", "aten._to_copy.", "aten.detach.", "aten.clone.")
+        assert not [line for line in log.free if not line.startswith(copies)]
     assert used.operators
     assert outputs == ([(17, 33, 3)] * len(outputs) if arch in TRANSLATORS else [(16, 16, 3)] * 3)
 
