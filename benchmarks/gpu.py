@@ -70,12 +70,11 @@ BATCHES = 4
 SMOKE, EXACT, WARM_UP, TIMED = 3, 2, 3, 10
 """Steps: of the smoke test, before and after a resume, before a measurement, and those that are timed."""
 SHEETS = {
-    "T4": r"\bT4\b",
     "RTX 4090": r"RTX 4090(?! D| Laptop)",
     "A100 80GB": r"A100-SXM.*80GB",
     "H100 SXM": r"H100 80GB HBM3",
 }
-"""How the driver names the GPUs whose data sheets are known."""
+"""How the driver names the GPUs whose data sheets are known, where that is not by the same word."""
 AROUND = 15
 """Seconds that are kept for what is around the recipes."""
 MIB = 2**20
@@ -382,7 +381,7 @@ def sheet_of(device: torch.device) -> GPU | None:
     """The GPU of the data sheets that this device is."""
     describe = getattr(torch.get_device_module(device), "get_device_properties", None)
     name = "" if describe is None else str(getattr(describe(device), "name", ""))
-    return next((gpu for gpu in GPUS if re.search(SHEETS[gpu.name], name)), None)
+    return next((gpu for gpu in GPUS if re.search(SHEETS.get(gpu.name, rf"\b{gpu.name}\b"), name)), None)
 
 
 def table(report: Figures) -> str:
