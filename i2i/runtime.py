@@ -19,10 +19,10 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from i2i.bounds import MAX_PIXELS, open_regular
 from i2i.data.images import Pixels, list_images, read_image, write_image
 from i2i.errors import DataError, UserError, WeightsError
 from i2i.seeding import derive_seed
-from i2i.storage.bounds import MAX_PIXELS, open_regular
 
 Values = NDArray[np.float32]
 IMAGES, TRANSLATED = "images", "translated"

@@ -19,9 +19,9 @@ import pytest
 import torch
 from PIL import Image, ImageOps
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from torch import Tensor, nn
+from torch import Tensor
 
-from i2i.batch import Batch, DataSpec
+from i2i.batch import Batch
 from i2i.config.resolve import changed, parse_config, recipe_names
 from i2i.config.schema import Config
 from i2i.device import capabilities
@@ -30,7 +30,7 @@ from i2i.doctor.curves import Curves
 from i2i.doctor.watch import Watch
 from i2i.errors import TrainingStopped
 from i2i.losses.adversarial import Objective, boundary, discriminator_loss, generator_loss, saturated
-from i2i.methods.base import Method, Update
+from i2i.methods.base import Update
 from i2i.storage.runs import RunFolder
 from i2i.storage.weights import load_tree, load_weights
 from i2i.training.callbacks import Callback, every
@@ -40,7 +40,7 @@ from i2i.training.start import resume, train
 from i2i.training.trainer import Trainer
 
 from .conftest import Run, draw, make_set, small_arguments, small_config
-from .toys import CPU, TRANSLATORS, assert_same
+from .toys import CPU, TRANSLATORS, TwoWeights, assert_same
 
 
 def discs(count: int, seed: int = 0, size: int = 32) -> Tensor:
@@ -356,34 +356,16 @@ def test_a_run_says_what_its_time_will_give(toy_set: Path, tmp_path: Path, i2i: 
 # What is not finite.
 
 
-class Diverging(Method, name="diverging"):
+class Diverging(TwoWeights, name="diverging"):
     """A critic and a generator of one weight each; the generator's third step has the loss that ``at_third`` makes."""
 
     at_third: Callable[[Tensor], Tensor] = staticmethod(lambda weight: weight * torch.nan)
-
-    def __init__(self, data: DataSpec) -> None:
-        super().__init__()
-        self.critic, self.generator = nn.Linear(1, 1, bias=False), nn.Linear(1, 1, bias=False)
-        nn.init.ones_(self.critic.weight)
-        nn.init.ones_(self.generator.weight)
-
-    def players(self) -> dict[str, list[nn.Module]]:
-        return {"critic": [self.critic], "generator": [self.generator]}
 
     def updates(self, batches: Iterator[Batch]) -> Iterator[Update]:
         yield Update("critic", {"slope": self.critic.weight.sum()})
         weight = self.generator.weight.sum()
         third = self.progress.step == 2
         yield Update("generator", {"slope": weight, "rest": type(self).at_third(weight) if third else 0 * weight})
-
-    def averaged(self) -> dict[str, nn.Module]:
-        return {"generator": self.generator}
-
-    def kept_for_inference(self) -> list[nn.Module]:
-        return [self.generator]
-
-    def preview(self, batch: Batch) -> dict[str, Tensor]:
-        return {}
 
 
 def diverging(optimizer: str = "adam") -> Engine:

@@ -9,10 +9,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from i2i.batch import Batch, DataSpec
+from i2i.batch import Batch
 from i2i.config.resolve import parse_config
 from i2i.config.schema import AverageConfig, Config
-from i2i.methods.base import Method, Update
+from i2i.methods.base import Update
 from i2i.networks.recompute import recomputed
 from i2i.training.average import WeightAverage, average_decay
 from i2i.training.engine import Engine
@@ -20,34 +20,16 @@ from i2i.training.logging import Meters
 
 from .conftest import make_set, small_config
 from .memory import TensorMemory
-from .toys import CPU, TRANSLATORS, prepare, stream_of
+from .toys import CPU, TRANSLATORS, TwoWeights, prepare, stream_of
 
 
-class Weighted(Method, name="weighted"):
+class Weighted(TwoWeights, name="weighted"):
     """Two players of one weight each: the critic steps on 1 w and then on 3 w, the generator on 5 w."""
-
-    def __init__(self, data: DataSpec) -> None:
-        super().__init__()
-        self.critic, self.generator = nn.Linear(1, 1, bias=False), nn.Linear(1, 1, bias=False)
-        nn.init.ones_(self.critic.weight)
-        nn.init.ones_(self.generator.weight)
-
-    def players(self) -> dict[str, list[nn.Module]]:
-        return {"critic": [self.critic], "generator": [self.generator]}
 
     def updates(self, batches: Iterator[Batch]) -> Iterator[Update]:
         for factor in (1.0, 3.0):
             yield Update("critic", {"slope": factor * self.critic.weight.sum()}, {"factor": torch.tensor(factor)})
         yield Update("generator", {"slope": 5 * self.generator.weight.sum()})
-
-    def averaged(self) -> dict[str, nn.Module]:
-        return {"generator": self.generator}
-
-    def kept_for_inference(self) -> list[nn.Module]:
-        return [self.generator]
-
-    def preview(self, batch: Batch) -> dict[str, Tensor]:
-        return {}
 
 
 class Undecided(Weighted, name="undecided"):

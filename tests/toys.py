@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from i2i.batch import Batch
+from i2i.batch import Batch, DataSpec
 from i2i.config.resolve import read_recipe, recipe_names
 from i2i.config.schema import Config
 from i2i.data.batches import NumberedBatches, batches_from
@@ -23,6 +23,28 @@ from .conftest import Result, needs_of, small_config
 CPU = torch.device("cpu")
 TRANSLATORS = [name for name in recipe_names() if needs_of(name) != "one domain"]
 SAMPLERS = [name for name in recipe_names() if needs_of(name) == "one domain"]
+
+
+class TwoWeights(Method):
+    """A critic and a generator of one weight each, which is 1."""
+
+    def __init__(self, data: DataSpec) -> None:
+        super().__init__()
+        self.critic, self.generator = nn.Linear(1, 1, bias=False), nn.Linear(1, 1, bias=False)
+        nn.init.ones_(self.critic.weight)
+        nn.init.ones_(self.generator.weight)
+
+    def players(self) -> dict[str, list[nn.Module]]:
+        return {"critic": [self.critic], "generator": [self.generator]}
+
+    def averaged(self) -> dict[str, nn.Module]:
+        return {"generator": self.generator}
+
+    def kept_for_inference(self) -> list[nn.Module]:
+        return [self.generator]
+
+    def preview(self, batch: Batch) -> dict[str, Tensor]:
+        return {}
 
 
 def prepare(arch: str, data: Path, *settings: str) -> tuple[Config, TrainingData]:

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import click
 
-from i2i.storage.bounds import MAX_PIXELS
+from i2i.bounds import MAX_PIXELS
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 

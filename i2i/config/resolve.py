@@ -13,13 +13,13 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from i2i.bounds import read_regular
 from i2i.config import yaml_text
 from i2i.config.components import Component, without
 from i2i.config.explain import explain, shown
 from i2i.config.schema import Config, DataConfig, ModelConfig, OptimizerConfig, Section
 from i2i.errors import ConfigError, did_you_mean
 from i2i.shipped import shipped
-from i2i.storage.bounds import read_regular
 
 LARGEST_FILE = 2**20
 """Bytes of a file of settings."""

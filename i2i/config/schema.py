@@ -10,12 +10,12 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+from i2i.bounds import MAX_PIXELS
 from i2i.config import yaml_text
 from i2i.config.components import Count, Weight
 from i2i.display import one_line
 from i2i.errors import ConfigError, DataError
 from i2i.needs import is_built_in
-from i2i.storage.bounds import MAX_PIXELS
 
 Channels = Literal[1, 2, 3, 4]
 Fraction = Annotated[float, Field(ge=0, le=1)]

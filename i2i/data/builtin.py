@@ -16,12 +16,12 @@ from importlib import metadata, resources
 from pathlib import Path
 from xml.etree import ElementTree
 
+from i2i.bounds import MAX_PIXELS
 from i2i.data.images import Pixels
 from i2i.data.layout import Layout, find_layout
 from i2i.display import tracked
 from i2i.errors import DataError
 from i2i.needs import require_data
-from i2i.storage.bounds import MAX_PIXELS
 from i2i.storage.cache import cache_folder
 
 BUILTIN = ("openmoji",)

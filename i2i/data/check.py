@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from i2i.bounds import MAX_PIXELS
 from i2i.config.schema import DataConfig
 from i2i.data.builtin import BUILTIN, load_layout
 from i2i.data.collection import ArrayImage, Collection, find_collection
@@ -20,7 +21,6 @@ from i2i.data.two_domains import layout_of
 from i2i.display import tracked
 from i2i.errors import DataError
 from i2i.needs import is_built_in
-from i2i.storage.bounds import MAX_PIXELS
 
 
 @dataclass

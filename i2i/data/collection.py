@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from i2i.bounds import MAX_PIXELS
 from i2i.data.builtin import BUILTIN_DRAWINGS, digits, openmoji, split_of
 from i2i.data.heads import GREY_MODES, Head, head_sample
 from i2i.data.identity import digest_of_bytes
@@ -15,7 +16,6 @@ from i2i.data.images import Pixels, from_pil, list_images, to_pil
 from i2i.data.layout import ImageFile
 from i2i.data.records import RecordFiles, find_records, read_names, read_records
 from i2i.errors import DataError
-from i2i.storage.bounds import MAX_PIXELS
 
 IDX_FILES = {
     "train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
+from i2i.bounds import MAX_PIXELS
 from i2i.data.images import opened
-from i2i.storage.bounds import MAX_PIXELS
 
 Item = TypeVar("Item")
 

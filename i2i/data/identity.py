@@ -19,9 +19,9 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from i2i.bounds import open_regular, size_of_regular
 from i2i.data.shared import shared_zeros
 from i2i.errors import DataError
-from i2i.storage.bounds import open_regular, size_of_regular
 
 GONE = -1
 """The size of a file that is not there, or was never readable: any contents may come in its place."""

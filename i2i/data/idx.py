@@ -15,9 +15,9 @@ from pathlib import Path
 
 import numpy as np
 
+from i2i.bounds import MAX_ARRAY_BYTES, open_regular
 from i2i.data.images import Pixels
 from i2i.errors import DataError
-from i2i.storage.bounds import MAX_ARRAY_BYTES, open_regular
 
 DIMENSIONS = 3
 """Images have three, labels one."""

@@ -30,8 +30,8 @@ from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
+from i2i.bounds import MAX_PIXELS, open_regular
 from i2i.errors import DataError
-from i2i.storage.bounds import MAX_PIXELS, open_regular
 from i2i.storage.files import write_atomically
 
 Pixels = NDArray[np.uint8]

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from i2i.bounds import MAX_PIXELS
 from i2i.data.heads import Head, read_head
 from i2i.data.identity import digest_of_file, size_of_file
 from i2i.data.images import Pixels, list_images, read_image
 from i2i.errors import DataError
-from i2i.storage.bounds import MAX_PIXELS
 
 Half = Literal["whole", "left", "right"]
 

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
+from i2i.bounds import MAX_ARRAY_BYTES, read_regular
 from i2i.data.images import Pixels
 from i2i.errors import DataError
-from i2i.storage.bounds import MAX_ARRAY_BYTES, read_regular
 
 SIDE = 32
 PIXELS = 3 * SIDE * SIDE

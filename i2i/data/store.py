@@ -14,13 +14,13 @@ import torch
 from PIL import Image
 
 from i2i.batch import Domain
+from i2i.bounds import MAX_PIXELS
 from i2i.config.schema import Fit, ImageConfig
 from i2i.data.heads import Head
 from i2i.data.identity import Contents, Identified, changed
 from i2i.data.images import MODES, Pixels, from_pil, to_pil
 from i2i.data.shared import shared_zeros
 from i2i.errors import ConfigError, DataError
-from i2i.storage.bounds import MAX_PIXELS
 
 Progress = Callable[[Iterable[Pixels | DataError]], Iterable[Pixels | DataError]]
 

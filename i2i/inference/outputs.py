@@ -19,8 +19,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from i2i.bounds import open_regular
 from i2i.errors import DataError
-from i2i.storage.bounds import open_regular
 from i2i.storage.files import append_line, write_atomically
 
 REPORT = "report.json"

@@ -18,6 +18,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from i2i.bounds import MAX_PIXELS
 from i2i.config.schema import Precision
 from i2i.data.images import SUFFIXES, Pixels, encode_image, is_image, list_images, read_image
 from i2i.device import capabilities, is_out_of_memory
@@ -28,7 +29,6 @@ from i2i.inference.precision import Choice, Distance, choose, kept
 from i2i.inference.together import ENDED, Together
 from i2i.inference.translator import Translator
 from i2i.needs import require_path
-from i2i.storage.bounds import MAX_PIXELS
 from i2i.storage.files import remove_temporaries, require_free, write_atomically
 from i2i.storage.lock import locked
 from i2i.storage.weights import digest_of

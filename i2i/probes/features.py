@@ -24,6 +24,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import adaptive_max_pool2d
 
+from i2i.bounds import MAX_PIXELS
 from i2i.data.collection import Collection, Part
 from i2i.errors import ConfigError, DataError
 from i2i.inference.sampler import Sampler
@@ -34,7 +35,6 @@ from i2i.probes.discriminators import discriminator_of, takes_labels, untrained,
 from i2i.probes.images import Images, collection_for
 from i2i.probes.linear import Labels, LinearSVM
 from i2i.seeding import numpy_rng
-from i2i.storage.bounds import MAX_PIXELS
 from i2i.storage.files import write_atomically
 
 GRID = 4

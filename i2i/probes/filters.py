@@ -24,6 +24,7 @@ from torch import Tensor
 from torch.nn.functional import leaky_relu, relu
 from torch.overrides import TorchFunctionMode
 
+from i2i.bounds import MAX_PIXELS
 from i2i.data.batches import to_pixels
 from i2i.data.images import SUFFIXES, Pixels, from_pil, is_image, to_pil, write_image
 from i2i.errors import ConfigError, DataError
@@ -31,7 +32,6 @@ from i2i.networks.base import Network
 from i2i.networks.stages import stage_outputs
 from i2i.probes.discriminators import Probed, takes_labels, untrained, with_statistics_of
 from i2i.probes.images import Images, Source, find_source
-from i2i.storage.bounds import MAX_PIXELS
 from i2i.storage.files import write_atomically
 from i2i.tiles import tile
 

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, TypeAdapter, ValidationError
 from torch import Tensor
 
+from i2i.bounds import read_regular
 from i2i.config import yaml_text
 from i2i.config.resolve import LARGEST_FILE
 from i2i.data.images import Pixels
@@ -33,7 +34,6 @@ from i2i.needs import require_packages
 from i2i.networks.stages import changed_stage, stage_outputs
 from i2i.probes.linear import MapWeights
 from i2i.seeding import numpy_rng
-from i2i.storage.bounds import read_regular
 
 Coordinate = Annotated[FiniteFloat, Field(strict=True)]
 Mask = NDArray[np.bool_]

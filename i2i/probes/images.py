@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from i2i.bounds import MAX_PIXELS
 from i2i.data.batches import to_unit
 from i2i.data.builtin import BUILTIN, load_layout
 from i2i.data.collection import Collection, find_collection
@@ -19,7 +20,6 @@ from i2i.data.transforms import stack
 from i2i.display import tracked
 from i2i.errors import ConfigError, DataError
 from i2i.probes.discriminators import Probed
-from i2i.storage.bounds import MAX_PIXELS
 
 BATCH = 128
 BUDGET = 2**31
