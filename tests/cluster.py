@@ -75,6 +75,7 @@ class Cluster:
             mock.patch.object(distributed, "new_group", _played_group),
             log.being_written(),
         ):
+            PartialState._reset_state()  # what an earlier training of this process has left
             distributed.init_process_group(
                 BACKEND, store=torch._C._distributed_c10d.HashStore(), rank=rank, world_size=self.size
             )

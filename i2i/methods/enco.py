@@ -164,15 +164,27 @@ class EnCo(TranslationMethod, name="enco"):
         real_a, real_b = batch.a, batch.other()
         keeping = bool(self.identity_weight) and self.progress.fraction <= self.identity_until
         sources = torch.cat([real_a, real_b]) if keeping else real_a
-        outputs, maps = self.recomputable(self.generator, self._translate_and_encode, sources)
+        # During accumulation the maps of every micro-batch would wait here for the discriminator: they come later.
+        with torch.set_grad_enabled(not self.recomputes):
+            outputs, maps = self._translate_and_encode(sources)
         fake_b = outputs[: len(real_a)]
 
         critic = partial(self.judge, self.discriminator)
         score_real, score_fake = self.judge_together(self.discriminator, real_b, fake_b.detach())
         losses = {"gan": 0.5 * discriminator_loss(score_real, score_fake, self.objective)}
         losses |= self.penalties.losses(critic, real_b, fake_b, self.progress.step)
+        made = None if self.recomputes else (outputs, maps)
+        del outputs, maps
         yield Update("discriminator", losses, self.mean_scores(score_real, score_fake, self.objective))
+        yield Update("generator", self._generator_losses(real_a, real_b, sources, made))
 
+    def _generator_losses(
+        self, real_a: Tensor, real_b: Tensor, sources: Tensor, made: tuple[Tensor, Features] | None
+    ) -> dict[str, Tensor]:
+        """The losses for ``made``, the translations of ``sources`` and the maps on the way, which are made if None."""
+        outputs, maps = self._translate_and_encode(sources) if made is None else made
+        fake_b, critic = outputs[: len(real_a)], partial(self.judge, self.discriminator)
+        keeping = len(sources) > len(real_a)
         with torch.no_grad():
             against = critic(real_b) if compares(self.objective) else None
         score_fake = critic(fake_b)
@@ -181,7 +193,7 @@ class EnCo(TranslationMethod, name="enco"):
         losses["content"] = (0.5 if keeping else 1.0) * self.content_weight * content
         if keeping:
             losses["identity"] = 0.5 * self.identity_weight * identity(outputs[len(real_a) :], real_b)
-        yield Update("generator", losses)
+        return losses
 
     def _content(self, maps: Features, scores: Tensor) -> Tensor:
         """The content loss of outputs whose stages are ``maps`` and whose patches have ``scores``: mean over pairs."""
