@@ -10,8 +10,8 @@ from i2i.config.resolve import changed
 from i2i.config.schema import Config
 from i2i.data.points import POINTS
 from i2i.errors import DataError
-from i2i.evaluation.evaluate import Request, evaluate, read_subject, wanted_by
-from i2i.evaluation.held_out import read_held_out
+from i2i.evaluation.evaluate import Request, evaluate
+from i2i.inference.load import load
 from i2i.inference.sampler import Sampler
 from i2i.inference.translate import plan, translate_files
 from i2i.inference.views import write_images
@@ -50,20 +50,18 @@ def _used(run: Path, scratch: Path, config: Config) -> list[str]:
     request = Request(count=IMAGES, seed=config.training.seed, device=config.training.device)
     parts = evaluate([run], request).parts
     done = [f"measured {', '.join(f'{part.direction} ({len(part.models[0].figures)} figures)' for part in parts)}"]
-    subject = read_subject(run, request.device)
-    if isinstance(subject.model, Sampler):
-        write_images(scratch, subject.model.sample_numbers(range(IMAGES)), range(IMAGES))
+    model = load(run, device=request.device)
+    if isinstance(model, Sampler):
+        write_images(scratch, model.sample_numbers(range(IMAGES)), range(IMAGES))
         return [*done, f"generated {IMAGES} images"]
-    held_out = read_held_out(wanted_by(subject, request))
-    for name, direction in subject.model.method.directions().items():
-        inputs = scratch / name
+    for part in parts:
+        images = part.held_out.sides[model.method.directions()[part.direction].source].images
+        inputs = scratch / part.direction
         inputs.mkdir()
-        write_images(
-            inputs, held_out.sides[direction.source].images, range(len(held_out.sides[direction.source].images))
-        )
-        results = translate_files(subject.model, plan(inputs, None, "png"), name)
+        write_images(inputs, images, range(len(images)))
+        results = translate_files(model, plan(inputs, None, "png"), part.direction)
         failed = [result.error for result in results if result.error is not None]
         if failed:
             raise DataError(failed[0])
-        done.append(f"translated {len(results)} images {name}")
+        done.append(f"translated {len(results)} images {part.direction}")
     return done

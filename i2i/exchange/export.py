@@ -6,7 +6,6 @@ would draw. A file is kept only if, read again, it translates real images as the
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,6 +19,7 @@ from i2i.display import say, tracked
 from i2i.errors import ConfigError
 from i2i.exchange.graphs import Format, Graph, read, traced
 from i2i.inference.load import load_translator
+from i2i.inference.outputs import digest_of_file
 from i2i.inference.translator import Translator
 from i2i.needs import require_packages
 from i2i.runtime import About, Values, to_unit
@@ -71,7 +71,7 @@ def export_model(
     output = output or weights.with_name(f"{direction}{SUFFIXES[form]}")
     require_free(output, overwrite=overwrite)
     graph = Graph(translator.method.directions()[direction])
-    about = describe(translator, direction, graph, hashlib.sha256(weights.read_bytes()).hexdigest())
+    about = describe(translator, direction, graph, digest_of_file(weights)[1])
     say(f"tracing {direction} of {translator.config.arch}")
     save = traced(graph, form, about)
     with TemporaryDirectory(prefix="i2i-export-") as folder:

@@ -1,4 +1,4 @@
-"""Combinations of objective, penalty and norm that cannot work, refused when a method is built."""
+"""Combinations of objective, penalty, norm and data that cannot work, refused when a method is built."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.parametrize import is_parametrized
 
+from i2i.batch import DataSpec
 from i2i.errors import ConfigError
 from i2i.losses.adversarial import Objective
 
@@ -44,4 +45,17 @@ def refuse_batch_norm(critic: nn.Module, penalty: str) -> None:
         raise ConfigError(
             f"method.{penalty} penalises each sample's own gradient, and batch norm makes a score depend on the whole "
             "batch: set networks.discriminator.norm to none, layer or instance"
+        )
+
+
+def require_equal_channels(data: DataSpec, identity_weight: float) -> None:
+    """Refuses an identity loss, which translates images of the target domain too, where channels differ.
+
+    Raises:
+        ConfigError: a weight above 0 for domains of other channels.
+    """
+    if identity_weight and data.channels_a != data.channels_b:
+        raise ConfigError(
+            f"method.identity_weight {identity_weight} needs equal channels in A and B, and they are "
+            f"{data.channels_a} and {data.channels_b}: set method.identity_weight=0"
         )

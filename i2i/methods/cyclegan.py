@@ -18,11 +18,10 @@ from torch import Tensor, nn
 
 from i2i.batch import Batch, DataSpec
 from i2i.config.components import Count, Weight
-from i2i.errors import ConfigError
 from i2i.losses.adversarial import Objective, discriminator_loss, fooling_loss
 from i2i.losses.consistency import cycle_consistency, identity
 from i2i.methods.base import Judge, Update
-from i2i.methods.checks import require_lipschitz
+from i2i.methods.checks import require_equal_channels, require_lipschitz
 from i2i.methods.history import ImageHistory
 from i2i.methods.translation import TwoWayTranslation
 from i2i.methods.zero_centred import ZeroCentred, idle_penalties
@@ -63,11 +62,7 @@ class CycleGAN(TwoWayTranslation, name="cyclegan"):
         mixed_penalty: Weight = 0.0,
         penalty_every: Count = 1,
     ) -> None:
-        if identity_weight and data.channels_a != data.channels_b:
-            raise ConfigError(
-                f"method.identity_weight {identity_weight} needs equal channels in A and B, and they are "
-                f"{data.channels_a} and {data.channels_b}: set method.identity_weight=0"
-            )
+        require_equal_channels(data, identity_weight)
         super().__init__(data, generator(data.channels_a, data.channels_b), generator(data.channels_b, data.channels_a))
         self.discriminator_A = discriminator(data.channels_a)
         self.discriminator_B = discriminator(data.channels_b)

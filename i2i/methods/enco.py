@@ -32,7 +32,7 @@ from i2i.losses.adversarial import Objective, compares, discriminator_loss, gene
 from i2i.losses.consistency import identity
 from i2i.losses.similarity import dissimilarity
 from i2i.methods.base import Judge, Update, side_by_side
-from i2i.methods.checks import require_lipschitz
+from i2i.methods.checks import require_equal_channels, require_lipschitz
 from i2i.methods.translation import A_TO_B, Direction, TranslationMethod
 from i2i.methods.zero_centred import ZeroCentred, idle_penalties
 from i2i.networks.base import PatchDiscriminator, Translator
@@ -127,11 +127,7 @@ class EnCo(TranslationMethod, name="enco"):
     ) -> None:
         super().__init__()
         self.data = data
-        if identity_weight and data.channels_a != data.channels_b:
-            raise ConfigError(
-                f"method.identity_weight {identity_weight} needs equal channels in A and B, and they are "
-                f"{data.channels_a} and {data.channels_b}: set method.identity_weight=0"
-            )
+        require_equal_channels(data, identity_weight)
         self.generator = generator(data.channels_a, data.channels_b)
         self.discriminator = discriminator(data.channels_b)
         require_lipschitz(objective, [self.discriminator])
