@@ -44,4 +44,5 @@ def test_runs_are_completed_and_other_files_too(
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_the_script_of_a_shell_asks_i2i(shell: str) -> None:
     result = CliRunner().invoke(cli, ["completion", shell])
-    assert result.exit_code == 0 and f"_I2I_COMPLETE={shell}_complete" in result.output
+    assert result.exit_code == 0
+    assert f"_I2I_COMPLETE={shell}_complete" in result.output
