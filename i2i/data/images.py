@@ -126,6 +126,12 @@ def read_image(
         return from_pil(file, channels, background)
 
 
+def is_large(path: Path, max_pixels: int = MAX_PIXELS) -> bool:
+    """Whether an image has so many pixels that few of them should be in memory; errors as ``opened``."""
+    with opened(path, max_pixels) as file:
+        return _is_large(file)
+
+
 @contextmanager
 def opened(path: Path, max_pixels: int = MAX_PIXELS) -> Iterator[ImageFile]:
     """The image at ``path``, whose header has been read; whatever is wrong with it becomes an error that names it.
@@ -209,7 +215,11 @@ if hasattr(os, "register_at_fork"):  # the lock of a thread that a forked proces
 
 
 def _turn(image: Image.Image) -> AbstractContextManager[Any]:
-    return _turns if image.width * image.height > LARGE_PIXELS else nullcontext()
+    return _turns if _is_large(image) else nullcontext()
+
+
+def _is_large(image: Image.Image) -> bool:
+    return image.width * image.height > LARGE_PIXELS
 
 
 def from_pil(image: Image.Image, channels: int = 3, background: tuple[int, int, int] = WHITE) -> Pixels:
