@@ -22,7 +22,7 @@ from i2i.planning.fitting import SIZES, largest, largest_batch, largest_size
 from i2i.planning.hardware import GPU, LAUNCH
 from i2i.planning.memory import Ledger
 from i2i.planning.rehearsal import Rehearsal
-from i2i.planning.report import plans_apart
+from i2i.planning.report import plans_apart, with_known_data
 from i2i.planning.roofline import bound
 from i2i.planning.stage import CPU
 from i2i.planning.work import Work
@@ -124,6 +124,12 @@ def test_planned_tensors_are_those_of_real_steps(arch: str, precision: str, toy_
         watched.ledger.restart()
         engine.step(noise(config), 0.0)
     assert planned == pytest.approx(watched.ledger.peak().total, rel=0.02)
+
+
+def test_augmentation_that_is_left_to_the_data_is_planned(toy_set: Path) -> None:
+    few = with_known_data(lambda _: small_config("pix2pix", toy_set, "discriminator_augmentation.mode=auto"))(0)
+    plain, augmented = (Rehearsal(config, Tensors()).peak() for config in (small_config("pix2pix", toy_set), few))
+    assert augmented.by_kind["activations"] > plain.by_kind["activations"]
 
 
 def noise(config: Config) -> Iterator[Batch]:

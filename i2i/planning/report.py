@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from multiprocessing import get_context
 
+from i2i.build import check_buildable
 from i2i.config.resolve import changed
 from i2i.config.schema import Config, Precision, to_yaml
 from i2i.data.load import load_training_set
@@ -25,6 +26,7 @@ from i2i.planning.roofline import bound
 from i2i.planning.stage import Stage, stage_for
 from i2i.planning.work import Work
 from i2i.storage.weights import parameter_count
+from i2i.training.augmenting import settled_augmentation
 from i2i.training.dry_run import describe_run
 
 ELSEWHERE = ("cuda",)
@@ -172,18 +174,23 @@ def settled(resized: Resized, precision: Precision, size: int) -> Config:
 
 
 def with_known_data(resized: Resized) -> Resized:
-    """The same with channels and labels that are left to the data, whose files are listed and not decoded."""
+    """The same with all that is left to the data, whose files are listed and not decoded.
+
+    That is channels and labels, and whether discriminators see their images augmented.
+    """
     config = resized(0)
     method = Method.named(config.method["name"])
-    if method.needs != "one domain":
+    if method.needs != "one domain" and config.discriminator_augmentation.mode != "auto":
         return resized
     labels = method.uses_labels(config.method)
-    data = load_training_set(config.data, method.needs, image_size=config.image_size, labels=labels).config
-    found = {"channels_a": data.channels_a, "labels": data.labels}
+    data = load_training_set(config.data, method.needs, image_size=config.image_size, labels=labels)
+    found = {"channels_a": data.config.channels_a, "labels": data.config.labels}
+    augmentation = settled_augmentation(config, check_buildable(config), data.smallest())
 
     def known(size: int) -> Config:
         other = resized(size)
-        return other.model_copy(update={"data": other.data.model_copy(update=found)})
+        settled = {"data": other.data.model_copy(update=found), "discriminator_augmentation": augmentation}
+        return other.model_copy(update=settled)
 
     return known
 
