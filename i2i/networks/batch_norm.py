@@ -82,8 +82,9 @@ class _Normalised(torch.autograd.Function):
         affine = weight is not None
         weight = weight if affine else torch.ones_like(mean)
         # With the moments as constants: the gradients of x, and of weight and bias, which are sums over this rank.
+        unused = mean.new_empty(0)  # CUDA's kernel wants tensors for what training mode would have kept
         of_x, of_weight, of_bias = torch.ops.aten.native_batch_norm_backward(
-            gradient, x, weight, mean, variance, None, None, False, ctx.eps, [True, True, True]
+            gradient, x, weight, mean, variance, unused, unused, False, ctx.eps, [True, True, True]
         )
         # Through the moments: the mean over all values of what each of them gets, as an affine function of x.
         means = mean_over_ranks(torch.stack([of_weight, of_bias])) * (variance + ctx.eps).rsqrt().mul_(weight)
