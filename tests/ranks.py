@@ -95,7 +95,7 @@ def threads_of_groups() -> list[str]:
 if __name__ == "__main__":
     torch.set_num_threads(1)
     PartialState(cpu=True)
-    norms = {precision: batch_norm(precision, offset) for precision, offset in NORMS.items()}
+    norms = {str(precision): batch_norm(precision, offset) for precision, offset in NORMS.items()}
     torch.set_default_dtype(torch.float64)
     torch.Tensor.float = torch.Tensor.double  # type: ignore[method-assign]
     path, steps = sys.argv[1], int(sys.argv[2])

@@ -47,7 +47,7 @@ def test_two_processes_train_as_one(results: tuple[Results, Results], arch: str,
 def test_batch_norm_and_its_gradients_are_those_of_the_whole_batch(
     results: tuple[Results, Results], precision: torch.dtype, close: float
 ) -> None:
-    one, two = (each["batch norm"][precision] for each in results)
+    one, two = (each["batch norm"][str(precision)] for each in results)
     for name in one:
         # Statistics are in float32 in all precisions, of means that are far from zero, too.
         bound = min(close, 1e-6) if name in ("mean", "variance") else close
