@@ -92,12 +92,14 @@ def test_auto_takes_fp32_where_the_images_say_so_or_are_few(
 ) -> None:
     translator = load_translator(run, device="cpu")
     images = [read_image(path) for path in sorted(pictures(tmp_path, FEW).iterdir())]
-    distance = measure(translator, "AtoB", "bf16", images[:3], None)
+    exact, half = (translator.faster("AtoB", precision) for precision in ("fp32", "bf16"))
+    distance = measure(exact, half, "AtoB", images[:3], None)
     assert distance.images == 3
     assert 0 < distance.mean <= distance.largest
 
     def chosen(wanted: Precision, count: int) -> tuple[str, bool]:
-        choice = choose(translator, "AtoB", wanted, iter(images), count, None)
+        choice, taken = choose(translator, "AtoB", wanted, iter(images), count, None)
+        assert taken.precision == choice.precision
         return choice.precision, choice.distance is not None
 
     assert chosen("fp32", FEW) == ("fp32", False)

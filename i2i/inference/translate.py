@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
@@ -31,7 +31,6 @@ from i2i.inference.translator import Translator
 from i2i.needs import require_path
 from i2i.storage.files import remove_temporaries, require_free, write_atomically
 from i2i.storage.lock import locked
-from i2i.storage.weights import digest_of
 
 Format = Literal["png", "jpg", "webp", "bmp", "tiff"]
 AHEAD = 16
@@ -135,6 +134,7 @@ def translate_files(
     *,
     seed: int | None = None,
     precision: Precision = "auto",
+    measured: Mapping[str, Choice] | None = None,
     max_pixels: int = MAX_PIXELS,
     overwrite: bool = False,
     processes: Together | None = None,
@@ -150,6 +150,7 @@ def translate_files(
         direction: one of the translator's directions; the first by default.
         seed: seed of the noise of a translator with noise, instead of the seed in its file.
         precision: "auto" takes the fast one of the device where it is close to fp32 on the first images.
+        measured: what "auto" takes instead, by direction.
         max_pixels: the limit for images that are read.
         overwrite: whether files that are not outputs may be replaced.
         processes: the processes that share the jobs.
@@ -168,12 +169,20 @@ def translate_files(
         raise ConfigError("this model writes four channels, and JPEG has no transparency: use --format png")
     own = translator.config.inference.seed
     drawn = (own if seed is None else seed) if translator.has_noise else None
-    decisive = {"weights": _digest(translator), "direction": direction, "seed": drawn}
+    decisive: dict[str, str | int | None] = {"weights": translator.digest, "direction": direction, "seed": drawn}
     processes = processes or Together()
     work = Work(translator, direction, seed, max_pixels, decisive, overwrite=overwrite)
-    choice = processes.told(lambda: _choose(work, planned, precision))
-    fast = translator.faster(direction, choice.precision)
-    work = replace(work, translator=fast, decisive={**decisive, "precision": choice.precision})
+    made: dict[Choice, Translator] = {}  # the first process has it already
+
+    def chosen() -> Choice:
+        choice, taken = _choose(work, planned, precision, measured)
+        made[choice] = taken
+        return choice
+
+    choice = processes.told(chosen)
+    fast = made.get(choice) or translator.faster(direction, choice.precision, choice.layers)
+    decisive = decisive | {"precision": choice.precision} | ({"layers": choice.layers} if choice.layers else {})
+    work = replace(work, translator=fast, decisive=decisive)
     if folder is None:
         results: dict[Path, FileResult] = {}
         if processes.is_first:
@@ -207,27 +216,26 @@ class Work:
         return FileResult(str(job.source), output, error, request=self.request)
 
 
-def _choose(work: Work, planned: Plan, wanted: Precision) -> Choice:
-    """The precision: that of an earlier translation into the folder, or by the first images that can be read."""
-    if wanted == "auto" and planned.folder is not None and (choice := kept(reported(planned.folder), work.decisive)):
-        return choice
+def _choose(
+    work: Work, planned: Plan, wanted: Precision, measured: Mapping[str, Choice] | None
+) -> tuple[Choice, Translator]:
+    """As an earlier translation into the folder, as ``measured``, or by the first images that can be read."""
+    translator, direction = work.translator, work.direction
+    earlier = None if planned.folder is None else kept(reported(planned.folder), work.decisive)
+    known = earlier or (measured or {}).get(direction)
+    if wanted == "auto" and known is not None:
+        return known, translator.faster(direction, known.precision, known.layers)
     images = (item.pixels for job in planned.jobs if (item := _decoded_or_none(job, work)) is not None)
-    choice = choose(work.translator, work.direction, wanted, images, len(planned.jobs), work.seed)
+    choice, taken = choose(translator, direction, wanted, images, len(planned.jobs), work.seed)
     if choice.distance is not None:
         say(str(choice))
-    return choice
+    return choice, taken
 
 
 def _decoded_or_none(job: Job, work: Work) -> Decoded | None:
     with suppress(DataError):
         return _decode(job, work)
     return None
-
-
-def _digest(translator: Translator) -> str:
-    """The digest of the model: of its weights, and the configuration that builds it."""
-    weights = {name: tensor.detach().cpu() for name, tensor in translator.method.inference_state().items()}
-    return digest_of({"model": translator.config.model_dump(mode="json"), "step": translator.step}, weights)
 
 
 def _translate_folder(
