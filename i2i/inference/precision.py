@@ -79,7 +79,8 @@ def choose(
     if fast == "fp32" or (wanted == "auto" and count < FEW):
         return Choice("fp32"), translator.faster(direction, "fp32")
     exact, other = (translator.faster(direction, each) for each in ("fp32", fast))
-    distance = measure(exact, other, direction, islice(images, PROBED), seed)
+    compared = PROBED if wanted == "auto" else 1  # where nothing depends on them, the user waits for fewer
+    distance = measure(exact, other, direction, islice(images, compared), seed)
     taken = other if wanted != "auto" or distance.is_small else exact
     return Choice(taken.precision, distance), taken
 

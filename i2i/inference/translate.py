@@ -224,6 +224,8 @@ def _choose(
     earlier = None if planned.folder is None else kept(reported(planned.folder), work.decisive)
     known = earlier or (measured or {}).get(direction)
     if wanted == "auto" and known is not None:
+        if known is not earlier:
+            say(f"{known.layers} layers in {known.precision}, which i2i bench found to be fastest")
         return known, translator.faster(direction, known.precision, known.layers)
     images = (item.pixels for job in planned.jobs if (item := _decoded_or_none(job, work)) is not None)
     choice, taken = choose(translator, direction, wanted, images, len(planned.jobs), work.seed)
