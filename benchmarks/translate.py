@@ -44,16 +44,16 @@ def plain_loop(folder: Path, model: Path, output: Path) -> None:
         Image.fromarray(pixels).save(output / f"{path.stem}.png")
 
 
-def untrained(path: Path) -> Path:
-    """A weight file of CycleGAN's generators at 256 pixels, as they are before training."""
+def untrained(path: Path, *, image_size: int = 256, width: int = 64) -> Path:
+    """A weight file of CycleGAN's generators, those of 256 pixels by default, as they are before training."""
     import torch
 
     from i2i import resolve_config
     from i2i.build import build_method
     from i2i.storage.weights import save_weights
 
-    channels = {"data.channels_a": 3, "data.channels_b": 3}
-    model = resolve_config("cyclegan", options={"image_size": 256, **channels}).model
+    options = {"image_size": image_size, "networks.generator.width": width}
+    model = resolve_config("cyclegan", options=options).model
     torch.manual_seed(0)
     save_weights(path, build_method(model).inference_state(), model, step=0)
     return path
