@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -50,11 +51,12 @@ def bench(
     if run is not None and (recipe or assignments):
         raise click.UsageError("RUN has its own settings: --image-size, --batch-size and --set go with --arch")
     require_free(*([report_file] if report_file else []), overwrite=overwrite)
-    with stoppable("nothing was kept"):
+    with stoppable("nothing was kept"), warnings.catch_warnings():
         if compiled:
             from i2i.needs import require_compiler
 
             require_compiler()
+            warnings.simplefilter("ignore")  # of the compiler about its own ways
         if run is not None:
             from i2i.bench.bench import bench_run
             from i2i.storage.runs import RunFolder
