@@ -51,12 +51,12 @@ def kill(run: Disturbed) -> None:
 def kill_in_write(run: Disturbed) -> str:
     """SIGKILL while a checkpoint or the weight file is written."""
     folder = run.chance.choice((run.run.root, run.run.checkpoint(0).parent))
-    run.wait_until(lambda: _writes(folder), "a write")
+    run.wait_until(lambda: bool(_writes(folder)), "a write")
     run.kill()
-    hit = _writes(folder)
-    run.resume()
-    require(not _writes(folder), "the temporary file of the killed process is still there")
-    return "cut in the write" if hit else "just after it"
+    cut = _writes(folder)
+    run.resume()  # which writes by now itself
+    require(not cut & _writes(folder), "the temporary file of the killed process is still there")
+    return "cut in the write" if cut else "just after it"
 
 
 def kill_in_start(run: Disturbed) -> None:
@@ -286,8 +286,8 @@ def possible_here(fault: Callable[[Disturbed], str | None]) -> bool:
     return fault is not full_disk or can_mount()
 
 
-def _writes(folder: Path) -> bool:
-    return any(name.endswith(".tmp") for name in os.listdir(folder))
+def _writes(folder: Path) -> set[str]:
+    return {name for name in os.listdir(folder) if name.endswith(".tmp")}
 
 
 def _size_of_checkpoint(run: Disturbed) -> int:

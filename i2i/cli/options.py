@@ -1,4 +1,4 @@
-"""Shared by several commands: value types, ``--model`` and ``--device``, options for settings, examples."""
+"""Shared by several commands: value types and their completions, ``--model``, options for settings, examples."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+from click.shell_completion import CompletionItem
 
 from i2i.bounds import MAX_PIXELS
 
@@ -38,6 +39,49 @@ class FileName(click.ParamType[Path]):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
         """The name as a ``Path``."""
         return Path(FilledText().convert(value, param, ctx))
+
+
+class Recipe(FilledText):
+    """The name of a recipe."""
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        """The recipes that begin so."""
+        from i2i.config.resolve import recipe_names
+
+        return _beginning(incomplete, recipe_names())
+
+
+class Run(FileName):
+    """A run folder, or another file."""
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        """The runs that begin so; files, if there are none."""
+        from i2i.storage.runs import RUNS
+
+        runs = _beginning(incomplete, sorted(str(config.parent) for config in RUNS.glob("*/config.yaml")))
+        return runs or [CompletionItem(incomplete, type="file")]
+
+
+class Assignment(click.ParamType[str]):
+    """A setting and its value, as KEY=VALUE."""
+
+    name = "text"
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        """The keys that begin so: those of every recipe, and those that the recipe of ``--arch`` sets."""
+        from i2i.config.explain import known_keys, leaves
+        from i2i.config.resolve import read_recipe, recipe_names
+        from i2i.config.schema import Config
+
+        arch = ctx.params.get("arch")
+        recipe = read_recipe(arch) if arch in recipe_names() else {}
+        keys = {*known_keys(Config), *(path for path, _ in leaves(recipe))}
+        sections = {key.rpartition(".")[0] for key in keys}
+        return [CompletionItem(f"{key}=") for key in sorted(keys - sections) if key.startswith(incomplete)]
+
+
+def _beginning(incomplete: str, values: list[str]) -> list[CompletionItem]:
+    return [CompletionItem(value) for value in values if value.startswith(incomplete)]
 
 
 class Duration(click.ParamType[float]):
@@ -100,7 +144,7 @@ run_max_pixels_option = click.option(
     metavar="N",
     help="Largest image that is read, in pixels.  [default: the run's data.max_pixels]",
 )
-model_option = click.option("--model", type=FileName(), help="Run folder or weight file.  [default: the newest run]")
+model_option = click.option("--model", type=Run(), help="Run folder or weight file.  [default: the newest run]")
 
 
 def require_model(model: Path | None) -> None:

@@ -37,7 +37,7 @@ def explain(error: ValidationError, prefix: str, schema: type[BaseModel]) -> str
     parts = [str(part)[:80] for part in first["loc"] if part not in ("constrained-int", "literal['auto']")]
     path = prefix + ".".join(parts) or "the configuration"
     if first["type"] == "extra_forbidden":
-        known = [prefix + key for key in _known_keys(schema)]
+        known = [prefix + key for key in known_keys(schema)]
         message = f"unknown key {path}{did_you_mean(path, known)}"
     elif first["type"] == "missing":
         message = f"{path} is missing"
@@ -51,11 +51,12 @@ def explain(error: ValidationError, prefix: str, schema: type[BaseModel]) -> str
     return message + (f" (and {len(problems) - 1} more)" if len(problems) > 1 else "")
 
 
-def _known_keys(schema: type[BaseModel], prefix: str = "") -> Iterator[str]:
+def known_keys(schema: type[BaseModel], prefix: str = "") -> Iterator[str]:
+    """The dotted path of every setting and section of ``schema``; components have more."""
     for key, field in schema.model_fields.items():
         yield prefix + key
         if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-            yield from _known_keys(field.annotation, f"{prefix}{key}.")
+            yield from known_keys(field.annotation, f"{prefix}{key}.")
 
 
 def leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -7,13 +7,17 @@ cannot be read is replaced by another of its stream, chosen only by seed and pos
 from __future__ import annotations
 
 import itertools
+import os
 import re
 import signal
+import sys
 import threading
+import warnings
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from functools import lru_cache
 from pathlib import Path
+from types import TracebackType
 from typing import Generic, NamedTuple, TypeVar
 
 import numpy as np
@@ -293,11 +297,13 @@ def batches_from(
 
 def _loaded(dataset: NumberedBatches, start: int, workers: int, device: torch.device) -> Generator[Raw]:
     """The batches as a loader gives them; a dead worker is noticed only here."""
+    warnings.filterwarnings("ignore", "This DataLoader will create", UserWarning)  # as many as were asked for
     loader: DataLoader[Raw] = DataLoader(
         dataset,
         batch_size=None,
         sampler=itertools.count(start),
         num_workers=workers,
+        worker_init_fn=_end_quietly_without_its_training if workers else None,
         pin_memory=capabilities(device).pins,
         # Its own generator: starting a loader draws a number, which must not come out of a step's seed.
         generator=torch.Generator(),
@@ -314,6 +320,17 @@ def _loaded(dataset: NumberedBatches, start: int, workers: int, device: torch.de
     finally:
         if workers:  # an error's traceback would keep them until it is collected
             batches._shutdown_workers()  # type: ignore[attr-defined]
+
+
+def _end_quietly_without_its_training(_: int) -> None:
+    """In a loader worker: once the training is killed, its threads print no tracebacks about a connection to it."""
+    training, before = os.getppid(), sys.excepthook
+
+    def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        if os.getppid() == training or not isinstance(error, (OSError, EOFError)):
+            before(kind, error, trace)
+
+    sys.excepthook = hook
 
 
 def to_unit(pixels: Tensor, device: torch.device) -> Tensor:

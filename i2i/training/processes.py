@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable
 from datetime import timedelta
 
+import torch.distributed.nn.functional  # noqa: F401  imported after a group is made, its defaults would keep it alive
 from accelerate import PartialState
 from accelerate.utils import broadcast_object_list
 from torch import distributed

@@ -7,11 +7,11 @@ from pathlib import Path
 import click
 
 from i2i.cli.ending import tell
-from i2i.cli.options import FileName, example, overwrite_option
+from i2i.cli.options import FileName, Recipe, example, overwrite_option
 
 
 @click.command(epilog=example("i2i archs", "i2i archs pix2pix", "i2i archs pix2pix -o mine.yaml"))
-@click.argument("name", required=False)
+@click.argument("name", type=Recipe(), required=False)
 @click.option("-o", "--output", type=FileName(), help="File to copy the recipe to, for i2i train --config.")
 @overwrite_option
 def archs(name: str | None, output: Path | None, overwrite: bool) -> None:

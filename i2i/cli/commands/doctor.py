@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from i2i.cli.ending import DONE, SKIPPED, tell
-from i2i.cli.options import FileName, device_option, example, overwrite_option
+from i2i.cli.options import FileName, Run, device_option, example, overwrite_option
 from i2i.storage.files import require_free
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @click.command(epilog=example("i2i doctor runs/NAME"))
-@click.argument("run", metavar="RUN", type=FileName())
+@click.argument("run", metavar="RUN", type=Run())
 @click.option("--json", "report_file", type=FileName(), help="Also write the findings to this JSON file.")
 @overwrite_option
 @device_option

@@ -13,6 +13,7 @@ from i2i.cli.options import (
     SEED,
     FileName,
     FilledText,
+    Run,
     device_option,
     example,
     overwrite_option,
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 @click.option(
     "--model",
     "models",
-    type=FileName(),
+    type=Run(),
     multiple=True,
     help="Run folder or weight file; repeat it to compare several.  [default: the newest run]",
 )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from i2i.cli.ending import stoppable, tell
-from i2i.cli.options import FileName, example, overwrite_option, require_model
+from i2i.cli.options import FileName, Run, example, overwrite_option, require_model
 
 if TYPE_CHECKING:
     from i2i.exchange.graphs import Format
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
         "python -m i2i.runtime runs/NAME/AtoB.onnx photos -o painted",
     )
 )
-@click.argument("model", type=FileName())
+@click.argument("model", type=Run())
 @click.option(
     "--format",
     "form",

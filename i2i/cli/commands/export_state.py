@@ -7,11 +7,11 @@ from pathlib import Path
 import click
 
 from i2i.cli.ending import tell
-from i2i.cli.options import FileName, example
+from i2i.cli.options import FileName, Run, example
 
 
 @click.command("export-state", epilog=example("i2i export-state runs/NAME -o latest_net_G.pth --direction BtoA"))
-@click.argument("model", type=FileName())
+@click.argument("model", type=Run())
 @click.option("-o", "--output", type=FileName(), required=True, help="File to write, ending in .pth.")
 @click.option("--direction", metavar="NAME", help="Generator to export.  [default: the model's first]")
 def export_state(model: Path, output: Path, direction: str | None) -> None:

@@ -11,7 +11,20 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from i2i.cli.ending import DONE, INTERRUPTED, SKIPPED, as_called, stoppable, tell
-from i2i.cli.options import DEVICE, DEVICE_HELP, Bytes, Duration, FileName, FilledText, example, pass_settings, setting
+from i2i.cli.options import (
+    DEVICE,
+    DEVICE_HELP,
+    Assignment,
+    Bytes,
+    Duration,
+    FileName,
+    FilledText,
+    Recipe,
+    Run,
+    example,
+    pass_settings,
+    setting,
+)
 from i2i.display import say
 from i2i.needs import is_built_in, require_data
 
@@ -27,7 +40,7 @@ if TYPE_CHECKING:
         "i2i train --resume runs/NAME",
     )
 )
-@click.option("--arch", help="Recipe to train; i2i archs lists them.")
+@click.option("--arch", type=Recipe(), help="Recipe to train; i2i archs lists them.")
 @setting(
     "--data", "data.path", type=FilledText(), help="Data folder or built-in set.  [default: the recipe's built-in set]"
 )
@@ -38,18 +51,23 @@ if TYPE_CHECKING:
 @setting("--max-pixels", "data.max_pixels", type=int, metavar="N", help="Largest image that is read, in pixels.")
 @click.option("--config", "config_file", type=FileName(), help="YAML file of settings.")
 @click.option(
-    "--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Any setting, e.g. training.log_every=10."
+    "--set",
+    "assignments",
+    type=Assignment(),
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Any setting, e.g. training.log_every=10.",
 )
 @setting(
     "--from",
     "training.start_from",
-    type=FileName(),
+    type=Run(),
     help="Start with the networks of this run or weight file; without --arch, also with the settings of the run.",
 )
 @click.option("--run", type=FileName(), help="Run folder to create.  [default: a new one in runs/]")
 @click.option(
     "--resume",
-    type=FileName(),
+    type=Run(),
     help="Run folder to continue; length, logging, device, threads and data location may change.",
 )
 @setting("--steps", "training.steps", type=click.IntRange(1), help="Number of training steps.")
