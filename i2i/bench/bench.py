@@ -134,7 +134,7 @@ def _translation(
         tables.append(table)
         if choice := choice_of(table, distances):
             choices[direction] = choice
-        ways = [row.way for row in table.rows if row is table.rows[0] or row.times > 1]
+        ways = [row.way for row in table.rows if row is table.rows[0] or (row.times > 1 and not row.way.compiled)]
     return tables, choices
 
 

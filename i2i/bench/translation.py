@@ -77,7 +77,7 @@ def time_translation(
 def choice_of(table: Table, distances: Mapping[Way, Distance]) -> Choice | None:
     """The fastest way; None where too few images were compared to know it."""
     way = table.fastest.way
-    if any(distances[row.way].images < PROBED for row in table.rows if row.times >= 1):
+    if any(distances[row.way].images < PROBED for row in table.rows if row.times >= 1 and not row.way.compiled):
         return None
     return Choice(way.precision, distances[way] if way.precision != "fp32" else None, way.layers)
 
