@@ -118,15 +118,17 @@ def draw(table: dict[str, Any], path: Path) -> None:
 
     figure = Figure(figsize=(12, 3), layout="constrained")
     for axes, (title, points) in zip(figure.subplots(1, len(table)), table.items(), strict=True):
-        values = [point["value"] for point in points]
-        axes.plot(values, [point["cpu_seconds"] for point in points], "o-", color="C0")
+        values, seconds, memories = ([point[key] for point in points] for key in ("value", "cpu_seconds", "peak_gib"))
+        axes.plot(values, seconds, "o-", color="C0")
         axes.set(xscale="log", yscale="log", xlabel=title)
+        axes.yaxis.set(major_locator=FixedLocator(seconds), minor_locator=NullLocator())
+        axes.yaxis.set_major_formatter(StrMethodFormatter("{x:.2g}"))
         axes.set_ylabel("CPU seconds", color="C0")
         axes.xaxis.set(major_locator=FixedLocator(values), minor_locator=NullLocator())
         axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
         memory = axes.twinx()
-        memory.plot(values, [point["peak_gib"] for point in points], "s--", color="C1")
-        memory.set_ylim(bottom=0)
+        memory.plot(values, memories, "s--", color="C1")
+        memory.set_ylim(0, 1.1 * max(memories))
         memory.set_ylabel("peak GiB", color="C1")
     figure.savefig(path, dpi=100)
 
