@@ -76,7 +76,7 @@ def bench_run(root: Path, device: Device, limit: float, *, compiled: bool) -> Re
     if isinstance(model, Translator):
         tables, notes, complete = _translated(run, config, model, TRANSLATION * limit, compiled=compiled)
     training = _training(config, model.device, _rest(limit, begin), compiled=compiled)
-    own = f"{config.training.precision} and {config.training.threads} threads"
+    own = f"precision {config.training.precision} and threads {config.training.threads}"
     notes += [f"training: the run keeps {own}, so that it goes on exactly", _advice(training)]
     return Report([*tables, training], notes, complete)
 
