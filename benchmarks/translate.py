@@ -45,8 +45,8 @@ def plain_loop(folder: Path, model: Path, output: Path) -> None:
         Image.fromarray(pixels).save(output / f"{path.stem}.png")
 
 
-def untrained(path: Path, arch: str = "cyclegan", settings: Sequence[str] = ()) -> Path:
-    """A weight file of the generators of ``arch`` at 256 pixels, with ``settings`` of them, as before training."""
+def untrained(path: Path, arch: str = "cyclegan", settings: Sequence[str] = (), *, image_size: int = 256) -> Path:
+    """A weight file of the generators of ``arch``, with ``settings`` of them, as before training."""
     import torch
 
     from i2i import resolve_config
@@ -55,7 +55,7 @@ def untrained(path: Path, arch: str = "cyclegan", settings: Sequence[str] = ()) 
 
     channels = {"data.channels_a": 3, "data.channels_b": 3}
     assignments = [f"networks.generator.{setting}" for setting in settings]
-    model = resolve_config(arch, options={"image_size": 256, **channels}, assignments=assignments).model
+    model = resolve_config(arch, options={"image_size": image_size, **channels}, assignments=assignments).model
     torch.manual_seed(0)
     save_weights(path, build_method(model).inference_state(), model, step=0)
     return path

@@ -114,15 +114,23 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 
 
 def read_image(
-    path: Path, channels: int = 3, background: tuple[int, int, int] = WHITE, max_pixels: int = MAX_PIXELS
+    path: Path,
+    channels: int = 3,
+    background: tuple[int, int, int] = WHITE,
+    max_pixels: int = MAX_PIXELS,
+    least: int | None = None,
 ) -> Pixels:
     """Decodes an image to (H, W, channels), uint8.
+
+    ``least``: a JPEG may be decoded at a half, a quarter or an eighth of its size, if no side gets shorter than that.
 
     Raises:
         DataError: the file is missing, truncated, not an image, in a mode without a known range, or too large.
     """
     with opened(path, max_pixels) as file, _turn(file):
         _require_few_scans(file)
+        if least is not None:
+            file.draft(None, (least, least))
         return from_pil(file, channels, background)
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
@@ -35,7 +35,6 @@ from i2i.inference.translator import AUTO_SIDE, Tile, Translator
 from i2i.needs import require_path
 from i2i.storage.files import remove_temporaries, require_free, write_atomically
 from i2i.storage.lock import locked
-from i2i.storage.weights import digest_of
 
 Format = Literal["png", "jpg", "webp", "bmp", "tiff"]
 AHEAD = 16
@@ -141,6 +140,7 @@ def translate_files(
     precision: Precision = "auto",
     tile: Tile = "auto",
     overlap: int | None = None,
+    measured: Mapping[str, Choice] | None = None,
     max_pixels: int = MAX_PIXELS,
     overwrite: bool = False,
     processes: Together | None = None,
@@ -158,6 +158,7 @@ def translate_files(
         precision: "auto" takes the fast one of the device where it is close to fp32 on the first images.
         tile: as in ``Translator.__call__``.
         overlap: as in ``Translator.translate_by_tiles``.
+        measured: what "auto" takes instead, by direction.
         max_pixels: the limit for images that are read.
         overwrite: whether files that are not outputs may be replaced.
         processes: the processes that share the jobs.
@@ -178,14 +179,22 @@ def translate_files(
     own = translator.config.inference.seed
     drawn = (own if seed is None else seed) if translator.has_noise else None
     translator.tile_side(1, 1, direction, tile=tile)  # refuses tiles that are not possible before anything is written
-    decisive = {"weights": _digest(translator), "direction": direction, "seed": drawn}
+    decisive: dict[str, str | int | None] = {"weights": translator.digest, "direction": direction, "seed": drawn}
     if overlap is not None:  # without one, tiles give what whole images give
         decisive["overlap"] = overlap
     processes = processes or Together()
     work = Work(translator, direction, seed, tile, overlap, max_pixels, decisive, overwrite=overwrite)
-    choice = processes.told(lambda: _choose(work, planned, precision))
-    fast = translator.faster(direction, choice.precision)
-    work = replace(work, translator=fast, decisive={**decisive, "precision": choice.precision})
+    made: dict[Choice, Translator] = {}  # the first process has it already
+
+    def chosen() -> Choice:
+        choice, taken = _choose(work, planned, precision, measured)
+        made[choice] = taken
+        return choice
+
+    choice = processes.told(chosen)
+    fast = made.get(choice) or translator.faster(direction, choice.precision, choice.layers)
+    decisive = decisive | {"precision": choice.precision} | ({"layers": choice.layers} if choice.layers else {})
+    work = replace(work, translator=fast, decisive=decisive)
     if folder is None:
         results: dict[Path, FileResult] = {}
         if processes.is_first:
@@ -221,27 +230,28 @@ class Work:
         return FileResult(str(job.source), output, error, request=self.request)
 
 
-def _choose(work: Work, planned: Plan, wanted: Precision) -> Choice:
-    """The precision: that of an earlier translation into the folder, or by the first images that can be read."""
-    if wanted == "auto" and planned.folder is not None and (choice := kept(reported(planned.folder), work.decisive)):
-        return choice
+def _choose(
+    work: Work, planned: Plan, wanted: Precision, measured: Mapping[str, Choice] | None
+) -> tuple[Choice, Translator]:
+    """As an earlier translation into the folder, as ``measured``, or by the first images that can be read."""
+    translator, direction = work.translator, work.direction
+    earlier = None if planned.folder is None else kept(reported(planned.folder), work.decisive)
+    known = earlier or (measured or {}).get(direction)
+    if wanted == "auto" and known is not None:
+        if known is not earlier:
+            say(f"{known.layers} layers in {known.precision}, which i2i bench found to be fastest")
+        return known, translator.faster(direction, known.precision, known.layers)
     images = (item.pixels for job in planned.jobs if (item := _decoded_or_none(job, work)) is not None)
-    choice = choose(work.translator, work.direction, wanted, images, len(planned.jobs), work.seed)
+    choice, taken = choose(translator, direction, wanted, images, len(planned.jobs), work.seed)
     if choice.distance is not None:
         say(str(choice))
-    return choice
+    return choice, taken
 
 
 def _decoded_or_none(job: Job, work: Work) -> Decoded | None:
     with suppress(DataError):
         return _decode(job, work)
     return None
-
-
-def _digest(translator: Translator) -> str:
-    """The digest of the model: of its weights, and the configuration that builds it."""
-    weights = {name: tensor.detach().cpu() for name, tensor in translator.method.inference_state().items()}
-    return digest_of({"model": translator.config.model_dump(mode="json"), "step": translator.step}, weights)
 
 
 def _translate_folder(

@@ -25,11 +25,14 @@ from i2i.inference.tiles import TiledImage
 from i2i.methods.base import Method
 from i2i.methods.translation import TranslationMethod
 from i2i.networks.at_inference import SeededLayer, drawn_from
+from i2i.storage.weights import digest_of
 
 Tile = int | Literal["auto"]
 """The side of tiles in pixels; "auto" translates only those images by tiles that do not fit into memory."""
 AUTO_SIDE = 512
 """The side that "auto" takes."""
+Layers = Literal["torch", "channels last", "fast"]
+"""A generator's layers: torch's, the same with channels last in memory, or those of ``fast_layers``."""
 AnyImage = TypeVar("AnyImage", Image.Image, Pixels, Tensor)
 
 
@@ -42,9 +45,11 @@ class Translator:
         step: number of training steps.
         device: where it computes.
         precision: of the products in its convolutions.
+        layers: of its generators.
     """
 
     precision: Precision = "fp32"
+    layers: Layers = "torch"
 
     def __init__(self, method: Method, config: ModelConfig, step: int, device: torch.device) -> None:
         """Raises ConfigError for a method that does not translate."""
@@ -53,24 +58,50 @@ class Translator:
         self.method, self.config, self.step, self.device = method, config, step, device
         self._memory = MemoryForImages(method, device)
 
-    def faster(self, direction: str, precision: Precision) -> Translator:
-        """A copy that translates in ``direction`` alone, as fast as this device can.
+    def faster(self, direction: str, precision: Precision, layers: Layers | None = None) -> Translator:
+        """A copy that translates in ``direction`` alone, in another way that differs by rounding, also in fp32.
 
-        On a CPU it differs from this translator by rounding, also in fp32.
+        Args:
+            direction: one of ``directions``.
+            precision: of the copy.
+            layers: of the copy; by default the fast ones on a CPU, and torch's elsewhere.
         """
         copied = copy.copy(self)
         copied.precision = precision
-        if self.device.type == "cpu":
-            shared = {id(tensor): tensor for tensor in (*self.method.parameters(), *self.method.buffers())}
-            copied.method = copy.deepcopy(self.method, shared)
-            speed_up(copied.method.directions()[direction].generator, DTYPES[precision])
+        copied.layers = layers or ("fast" if self.device.type == "cpu" else "torch")
+        if copied.layers == "torch":
+            return copied
+        copied.method = self._with_own_generator(direction, shares_weights=copied.layers == "fast")
+        generator = copied.method.directions()[direction].generator
+        if copied.layers == "fast":
+            speed_up(generator, DTYPES[precision])
+        else:
+            generator.to(memory_format=torch.channels_last)
         return copied
 
+    def _with_own_generator(self, direction: str, *, shares_weights: bool) -> TranslationMethod:
+        """The method with a copy of the generator of ``direction``; it shares the other networks."""
+        generator = self.method.directions()[direction].generator
+        shared: dict[int, Any] = {
+            id(network): network
+            for network in self.method.children()
+            if all(module is not generator for module in network.modules())
+        }
+        if shares_weights:
+            shared |= {id(tensor): tensor for tensor in (*generator.parameters(), *generator.buffers())}
+        return copy.deepcopy(self.method, shared)
+
     def _computing(self) -> AbstractContextManager[Any]:
-        """The context in which an accelerator computes in ``precision``; on a CPU the layers do."""
-        if self.device.type == "cpu" or self.precision == "fp32":
+        """The context in which torch's layers compute in ``precision``; fast ones do so by themselves."""
+        if self.layers == "fast" or self.precision == "fp32":
             return nullcontext()
         return torch.autocast(self.device.type, DTYPES[self.precision])
+
+    @property
+    def digest(self) -> str:
+        """The digest of the model: of its weights, and the configuration that builds it."""
+        weights = {name: tensor.detach().cpu() for name, tensor in self.method.inference_state().items()}
+        return digest_of({"model": self.config.model_dump(mode="json"), "step": self.step}, weights)
 
     @property
     def directions(self) -> tuple[str, ...]:

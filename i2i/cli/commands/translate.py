@@ -111,6 +111,8 @@ def translate(
     require_path(source)
     require_model(model)
     with stoppable("repeat the command to continue"):
+        from i2i.device import use_kept_threads
+        from i2i.inference.fastest import kept_fastest
         from i2i.inference.load import load_translator
         from i2i.inference.together import together
         from i2i.inference.translate import plan, translate_files
@@ -120,6 +122,9 @@ def translate(
             translator = load_translator(model, device=device)
             if seed is not None and not translator.has_noise:
                 warn(f"--seed changes nothing: {translator.config.arch} draws no noise at translation")
+            fastest = processes.told(lambda: kept_fastest(model, translator))
+            if fastest is not None and precision == "auto":
+                use_kept_threads(fastest.threads)
             results = translate_files(
                 translator,
                 planned,
@@ -128,6 +133,7 @@ def translate(
                 precision=precision,
                 tile=tile,
                 overlap=overlap,
+                measured=None if fastest is None else fastest.choices,
                 max_pixels=max_pixels,
                 overwrite=overwrite,
                 processes=processes,
