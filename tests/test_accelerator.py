@@ -32,11 +32,12 @@ every_recipe = pytest.mark.parametrize("arch", recipe_names())
 ASKING_RMSPROP = ("dualgan", "wgan")
 """torch has no fused RMSprop, which would leave out an overflowed step on the device: GradScaler asks the host once for
 each of its steps, and its count of steps stays on the host."""
-DRAWS_ON_HOST = ("cyclegan", "cyclegan-fast", "fastcut")
+DRAWS_ON_HOST = ("cut-fast", "cyclegan", "cyclegan-fast", "fastcut")
 """Which image of the history is shown, and whether the input is mirrored, is drawn on the host from the step's seed."""
 CHANGES_FROM_STEP_TO_STEP = {
     "cyclegan": "an image is exchanged with one of the history or not",
     "cyclegan-fast": "an image is exchanged with one of the history or not",
+    "cut-fast": "the input is mirrored or not",
     "fastcut": "the input is mirrored or not",
     "enco": "its identity loss ends halfway",
 }
