@@ -151,7 +151,7 @@ class Axis:
 
 
 def axis_of(values: Sequence[float], *, linear: bool = False) -> Axis:
-    """An axis for values of a chart: logarithmic where all are positive and of very different sizes, unless asked otherwise."""
+    """An axis for values of a chart: logarithmic where all are positive and of very different sizes."""
     low, high = min(values), max(values)
     if low > 0 and high / low > LARGE_RATIO and not linear:
         return Axis(low / 1.1, high * 1.1, log=True)

@@ -162,7 +162,7 @@ def _envelope(path: Path, file: safe_open, kind: str) -> dict[str, Any]:
     Raises:
         WeightsError: it is of another kind or format.
     """
-    envelope = dict(json.loads((file.metadata() or {}).get("i2i", "{}")))
+    envelope = dict(json.loads((file.metadata() or {}).get("i2i", "{}")))  # type: ignore[no-untyped-call]
     if envelope.get("kind") != kind:
         raise WeightsError(f"{path} is not a file of i2i {kind}; give a run folder or its model.safetensors")
     _require_format(path, int(envelope["format"]))
