@@ -309,14 +309,12 @@ def test_a_card_is_renewed_until_somebody_edits_it(i2i: Run, run: Path) -> None:
     assert "# cyclegan, 11 steps on toy" in card.read_text()
     edited = card.read_text().replace("of the weights: (to fill in)", "of the weights: MIT")
     card.write_text(edited)
-    resume(run, steps=12)
-    assert card.read_text() == edited
     result = i2i("report", run)
     assert (result.code, card.read_text()) == (0, edited)
     assert "has been edited and stays as it is" in result.err
     card.unlink()
     assert i2i("report", run).code == 0
-    assert "# cyclegan, 12 steps on toy" in card.read_text()
+    assert "# cyclegan, 11 steps on toy" in card.read_text()
 
 
 def test_a_report_elsewhere_replaces_nothing_unasked(i2i: Run, run: Path, tmp_path: Path) -> None:

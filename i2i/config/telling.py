@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any, NamedTuple
 
 from i2i.config.explain import leaves
@@ -23,16 +24,22 @@ class Changed(NamedTuple):
 
 def apart_from_recipe(config: Config) -> dict[str, Changed]:
     """The settings that differ from the recipe's, by path; all of them where the recipe is no shipped one."""
-    try:
-        usual = dict(leaves(resolve_config(config.arch).model_dump(mode="json")))
-    except ConfigError:
-        usual = {}
+    usual = _usual(config.arch)
     settings = leaves(config.model_dump(mode="json"))
     return {
         path: Changed(value, usual.get(path))
         for path, value in settings
         if path not in TOLD_BY and value != usual.get(path)
     }
+
+
+@cache
+def _usual(arch: str) -> dict[str, Any]:
+    """The settings of a recipe by path; none of one that is no shipped one."""
+    try:
+        return dict(leaves(resolve_config(arch).model_dump(mode="json")))
+    except ConfigError:
+        return {}
 
 
 def telling_settings(config: Config) -> dict[str, str | float]:

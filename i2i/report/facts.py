@@ -121,14 +121,19 @@ class Facts:
         ]
 
 
-def read_facts(run: RunFolder) -> Facts:
+def read_facts(run: RunFolder, config: Config | None = None) -> Facts:
     """Reads a run's folder.
+
+    Args:
+        run: the folder.
+        config: of the run, for who has it at hand.
 
     Raises:
         DataError: this is no run folder.
         ConfigError: its configuration was edited into something invalid.
     """
-    config, records, unread = run.read_config(), list(read_records(run.metrics)), list[str]()
+    config = config or run.read_config()
+    records, unread = list(read_records(run.metrics)), list[str]()
     step, header, values = records[-1]["step"] if records else 0, dict[str, Any](), dict[str, Any]()
     for path in reversed(run.checkpoints()):
         try:

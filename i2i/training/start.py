@@ -196,10 +196,10 @@ def _fit_and_report(trainer: Trainer, run: RunFolder, callbacks: Sequence[Callba
         outcome = trainer.fit(run, callbacks)
     except TrainingStopped:
         if trainer.is_main:
-            leave_report(run)
+            leave_report(run, trainer.config)
         raise
     if trainer.is_main:
-        leave_report(run)
+        leave_report(run, trainer.config)
     return outcome
 
 
