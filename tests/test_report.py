@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
+import signal
 from base64 import b64decode
 from collections.abc import Callable
 from html import unescape
@@ -102,7 +104,7 @@ def test_a_training_ends_with_its_report(i2i: Run, toy_set: Path, tmp_path: Path
     assert result.code == 0, result.err
     assert result.out.splitlines()[-1] == f"report: {tmp_path / 'run/report.html'}"
     assert "# cyclegan, 2 steps on toy" in (tmp_path / "run/MODEL_CARD.md").read_text()
-    assert "<dt>Trained</dt><dd>2 steps in 0:00:" in page_of(tmp_path / "run")
+    assert "<dt>Trained</dt><dd>2 steps, 0.5 epochs, in 0:00:" in page_of(tmp_path / "run")
 
 
 def test_samples_of_the_same_inputs_stand_side_by_side(trained: dict[str, Path]) -> None:
@@ -270,7 +272,25 @@ def test_a_run_that_trains_says_so(i2i: Run, run: Path) -> None:
     assert "<dd>training now</dd>" in page_of(run)
     (run / "run.lock").write_text(lock)
     assert i2i("report", run).code == 0
-    assert "<dd>complete</dd>" in page_of(run)
+    assert "<dd>complete</dd>" in page_of(run), "the process that began it runs no more"
+
+
+def test_a_run_of_epochs_knows_when_it_is_complete(toy_set: Path, tmp_path: Path) -> None:
+    settings = ["training.steps=null", "training.epochs=2", "training.accumulate=3"]
+
+    def stop(trainer: Trainer) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    run = train(
+        small_config("cyclegan", toy_set, *settings),
+        tmp_path / "run",
+        callbacks=[Callback(lambda at: at.step == 1, stop)],
+    ).run
+    assert "<dd>2 epochs of 4 steps</dd>" in page_of(run.root)
+    assert "<dd>ended before its full length; it can be resumed</dd>" in page_of(run.root)
+    resume(run.root)
+    assert "<dd>complete</dd>" in page_of(run.root)
+    assert "<dd>4 steps, 3.0 epochs, in 0:00:" in page_of(run.root)
 
 
 def test_a_training_that_was_stopped_or_stops_itself_leaves_its_report(toy_set: Path, tmp_path: Path) -> None:

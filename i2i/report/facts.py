@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -31,6 +32,7 @@ class Facts:
         records: the lines of its metrics.jsonl.
         step: how many steps its newest checkpoint has, or its newest record where there is no checkpoint.
         best_step: how many steps its best weights have; None where there are none.
+        images_seen: how many images of a domain its steps took; 0 where no checkpoint tells.
         seconds: how long it has trained; None where no checkpoint tells.
         images: how many there were to learn from, in words; empty where no checkpoint tells.
         environment: versions and instructions that it was trained with; empty where no checkpoint tells.
@@ -44,6 +46,7 @@ class Facts:
     records: Sequence[Mapping[str, Any]]
     step: int
     best_step: int | None
+    images_seen: int
     seconds: float | None
     images: str
     environment: str
@@ -62,10 +65,25 @@ class Facts:
         return Method.named(self.config.method["name"]).needs == "one domain"
 
     @property
+    def total_steps(self) -> int | None:
+        """How many steps it was to have; None where nothing tells how many images there were."""
+        training, images = self.config.training, self._images_of_an_epoch
+        if training.steps is not None:
+            return training.steps
+        if not images or not self.step or not self.images_seen:
+            return None
+        return (training.epochs or 1) * -(-images * self.step // self.images_seen)
+
+    @property
+    def _images_of_an_epoch(self) -> int:
+        """How many there were in the larger domain; 0 where nothing tells."""
+        return max(map(int, re.findall(r"(\d{1,9}) (?:in [AB]|images)", self.images)), default=0)
+
+    @property
     def is_complete(self) -> bool:
-        """Whether it is known to have reached its length; that in epochs is not known here."""
-        training = self.config.training
-        by_steps = training.steps is not None and self.step >= training.steps
+        """Whether it has reached its length, as far as that is known."""
+        training, total = self.config.training, self.total_steps
+        by_steps = total is not None and self.step >= total
         return by_steps or (training.max_time is not None and (self.seconds or 0.0) >= training.max_time)
 
     @property
@@ -80,20 +98,24 @@ class Facts:
             return "training now"
         if self.has_stopped_itself:
             return "stopped itself: a loss or gradient was not finite"
-        return "complete" if self.is_complete else "not known to be complete: it can be resumed"
+        return "complete" if self.is_complete else "ended before its full length; it can be resumed"
 
     @property
     def length(self) -> str:
         """How long it was to become."""
         training = self.config.training
-        asked = [f"{training.steps:,} steps"] if training.steps is not None else [f"{training.epochs or 1:,} epochs"]
+        asked = [] if self.total_steps is None else [f"{self.total_steps:,} steps"]
+        if training.steps is None:
+            asked = [" of ".join([f"{training.epochs or 1:,} epochs", *asked])]
         asked += [] if training.max_time is None else [duration(training.max_time)]
         return " or ".join(asked) + (", whichever ends first" if len(asked) > 1 else "")
 
     @property
     def trained(self) -> str:
         """How long it has become."""
-        return f"{self.step:,} steps" + ("" if self.seconds is None else f" in {duration(self.seconds)}")
+        images = self._images_of_an_epoch
+        epochs = f", {self.images_seen / images:.1f} epochs," if images and self.images_seen else ""
+        return f"{self.step:,} steps{epochs}" + ("" if self.seconds is None else f" in {duration(self.seconds)}")
 
     @property
     def findings(self) -> list[Finding]:
@@ -143,13 +165,14 @@ def read_facts(run: RunFolder, config: Config | None = None) -> Facts:
             continue
         step = int(path.stem.removeprefix("step-"))
         break
-    seconds = values.get("seconds")
+    seconds, batches = values.get("seconds"), values.get("batches")
     return Facts(
         run=run,
         config=config,
         records=records,
         step=step,
         best_step=next(_steps_of_best(run, unread), None),
+        images_seen=batches * config.training.batch_size if isinstance(batches, int) and 0 < batches < 2**40 else 0,
         seconds=seconds if isinstance(seconds, float) and math.isfinite(seconds) else None,
         images=one_line(str(header.get("data", "")).rpartition(", names ")[0])[:200],
         environment=one_line(str(header.get("environment", "")))[:400],
