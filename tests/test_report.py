@@ -286,7 +286,7 @@ def test_a_run_of_epochs_knows_when_it_is_complete(toy_set: Path, tmp_path: Path
         tmp_path / "run",
         callbacks=[Callback(lambda at: at.step == 1, stop)],
     ).run
-    assert "<dd>2 epochs of 4 steps</dd>" in page_of(run.root)
+    assert "<dd>2 epochs (4 steps)</dd>" in page_of(run.root)
     assert "<dd>ended before its full length; it can be resumed</dd>" in page_of(run.root)
     resume(run.root)
     assert "<dd>complete</dd>" in page_of(run.root)

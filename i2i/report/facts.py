@@ -104,9 +104,9 @@ class Facts:
     def length(self) -> str:
         """How long it was to become."""
         training = self.config.training
-        asked = [] if self.total_steps is None else [f"{self.total_steps:,} steps"]
-        if training.steps is None:
-            asked = [" of ".join([f"{training.epochs or 1:,} epochs", *asked])]
+        steps = "" if self.total_steps is None else f"{self.total_steps:,} steps"
+        epochs = f"{training.epochs or 1:,} epochs" + (f" ({steps})" if steps else "")
+        asked = [steps if training.steps is not None else epochs]
         asked += [] if training.max_time is None else [duration(training.max_time)]
         return " or ".join(asked) + (", whichever ends first" if len(asked) > 1 else "")
 
