@@ -70,9 +70,11 @@ BATCHES = 4
 SMOKE, EXACT, WARM_UP, TIMED = 3, 2, 3, 10
 """Steps: of the smoke test, before and after a resume, before a measurement, and those that are timed."""
 SHEETS = {
+    "RTX 3090": r"RTX 3090(?! Ti)",
     "RTX 4090": r"RTX 4090(?! D| Laptop)",
     "A100 80GB": r"A100-SXM.*80GB",
     "H100 SXM": r"H100 80GB HBM3",
+    "H200 SXM": r"H200$",
 }
 """How the driver names the GPUs whose data sheets are known, where that is not by the same word."""
 AROUND = 15

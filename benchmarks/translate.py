@@ -17,6 +17,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
@@ -44,8 +45,8 @@ def plain_loop(folder: Path, model: Path, output: Path) -> None:
         Image.fromarray(pixels).save(output / f"{path.stem}.png")
 
 
-def untrained(path: Path) -> Path:
-    """A weight file of CycleGAN's generators at 256 pixels, as they are before training."""
+def untrained(path: Path, arch: str = "cyclegan", settings: Sequence[str] = (), *, image_size: int = 256) -> Path:
+    """A weight file of the generators of ``arch``, with ``settings`` of them, as before training."""
     import torch
 
     from i2i import resolve_config
@@ -53,7 +54,8 @@ def untrained(path: Path) -> Path:
     from i2i.storage.weights import save_weights
 
     channels = {"data.channels_a": 3, "data.channels_b": 3}
-    model = resolve_config("cyclegan", options={"image_size": 256, **channels}).model
+    assignments = [f"networks.generator.{setting}" for setting in settings]
+    model = resolve_config(arch, options={"image_size": image_size, **channels}, assignments=assignments).model
     torch.manual_seed(0)
     save_weights(path, build_method(model).inference_state(), model, step=0)
     return path

@@ -7,18 +7,20 @@ import platform
 import re
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from i2i.config.schema import Device, Precision
 from i2i.errors import ConfigError
+from i2i.storage.verdicts import verdict
+from i2i.timing import in_turns
 from i2i.version import __version__
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -161,11 +163,19 @@ def use_threads(wanted: int | Literal["auto"], device: torch.device) -> int:
     other in every operation, so that other work on one core slows all of them down. ``OMP_NUM_THREADS`` is obeyed.
     """
     if wanted == "auto":
-        most = torch.get_num_threads()
-        alone = device.type == "cpu" and "OMP_NUM_THREADS" not in os.environ
-        wanted = fewest_that_pay(_seconds_of_probe(_halved(most))) if alone and most > 1 else most
+        numbers = thread_numbers(device)
+        wanted = fewest_that_pay(_seconds_of_probe(numbers)) if len(numbers) > 1 else numbers[0]
     torch.set_num_threads(wanted)
     return wanted
+
+
+def thread_numbers(device: torch.device) -> list[int]:
+    """The numbers of CPU threads to choose from: torch's, half of it, and so on.
+
+    On an accelerator, or where ``OMP_NUM_THREADS`` is set, it is torch's alone.
+    """
+    most = torch.get_num_threads()
+    return _halved(most) if device.type == "cpu" and "OMP_NUM_THREADS" not in os.environ else [most]
 
 
 GAIN = 1.1
@@ -204,10 +214,16 @@ def _seconds_of_probe(numbers: Sequence[int]) -> dict[int, float]:
     return seconds
 
 
+def use_kept_threads(number: int) -> None:
+    """Sets the number of CPU threads to one that was measured; ``OMP_NUM_THREADS`` is obeyed."""
+    if "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(number)
+
+
 def environment() -> str:
     """What exact results depend on besides settings: versions, and the CPU's instruction set."""
     capability = torch.backends.cpu.get_cpu_capability()
-    bf16 = " with bf16" if cpu_computes_in_bf16() else ""
+    bf16 = " with bf16" if cpu_has_bf16() else ""
     return (
         f"i2i {__version__}, torch {torch.__version__}, Python {platform.python_version()}, "
         f"{platform.machine()} {capability}{bf16}"
@@ -312,7 +328,37 @@ def determinism(wanted: bool, device: torch.device) -> Iterator[None]:
         cudnn.benchmark, cudnn.deterministic = flags
 
 
-def cpu_computes_in_bf16() -> bool:
-    """Whether this CPU has instructions for bf16 products; without them bf16 is slower than fp32."""
+def cpu_has_bf16() -> bool:
+    """Whether this CPU has instructions for bf16 products; torch may be told not to use them."""
     capabilities: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()
     return any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16", "bf16"))
+
+
+def cpu_computes_in_bf16() -> bool:
+    """Whether convolutions are faster in bf16 than in fp32 here: found out once on a machine that has it, and kept."""
+    return cpu_has_bf16() and verdict("convolutions are faster in bf16", machine(), _bf16_pays)
+
+
+def machine() -> str:
+    """What speed depends on: versions, the CPU, its instruction set, and what torch is told to use of it."""
+    told = [f"{name}={os.environ[name]}" for name in INSTRUCTIONS if name in os.environ]
+    features: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
+    cpu = features.get("cpu_name", platform.processor())
+    return ", ".join([environment(), str(cpu), f"{os.cpu_count()} cores", *told])
+
+
+INSTRUCTIONS = ("ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA")
+"""Environment variables that say which instructions torch and oneDNN may use."""
+
+
+def _bf16_pays() -> bool:
+    """Whether a few convolutions are; without instructions for it they take many times as long."""
+    images, weight = torch.ones(1, 64, 64, 64), torch.ones(64, 64, 3, 3)
+
+    def convolve(dtype: torch.dtype) -> Callable[[int], Tensor]:
+        x, kernel = images.to(dtype), weight.to(dtype)
+        return lambda turn: torch.nn.functional.conv2d(x, kernel)
+
+    with torch.inference_mode():
+        seconds = in_turns({dtype: convolve(dtype) for dtype in (torch.float32, torch.bfloat16)}, turns=5)
+    return min(seconds[torch.bfloat16]) * GAIN < min(seconds[torch.float32])

@@ -75,20 +75,37 @@ def on_terminal() -> Iterator[None]:
 
 
 def tracked(label: str, total: int) -> Callable[[Iterable[Item]], Iterator[Item]]:
-    """Wraps an iterable so that its progress is drawn on the command line's terminal, and only there."""
+    """Wraps an iterable so that its progress is drawn on the command line's terminal, and only there.
+
+    Within another one, a line below that one's.
+    """
 
     def wrap(items: Iterable[Item]) -> Iterator[Item]:
+        global _shown
         console = _terminal()
         if console is None or _others_hidden:
             yield from items
-            return
-        from rich.progress import TextColumn, TimeRemainingColumn
+        elif _shown is not None:
+            task = _shown.add_task(label, total=total)
+            try:
+                yield from _shown.track(items, task_id=task)
+            finally:
+                _shown.remove_task(task)
+        else:
+            from rich.progress import TextColumn, TimeRemainingColumn
 
-        count = TextColumn("{task.completed:,}/{task.total:,}")
-        with _bars(console, count, TimeRemainingColumn()) as progress:
-            yield from progress.track(items, total=total, description=label)
+            count = TextColumn("{task.completed:,}/{task.total:,}")
+            with _bars(console, count, TimeRemainingColumn()) as _shown:
+                try:
+                    yield from _shown.track(items, total=total, description=label)
+                finally:
+                    _shown = None
 
     return wrap
+
+
+_shown: Progress | None = None
+"""What ``tracked`` draws: rich can draw one at a time."""
 
 
 class TrainingDisplay:

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 import i2i
-from i2i.device import accelerators, cpu_computes_in_bf16
+from i2i.device import accelerators, cpu_computes_in_bf16, cpu_has_bf16
 from i2i.storage.runs import weight_file
 from i2i.storage.weights import load_weights
 
@@ -20,7 +20,8 @@ def describe_machine() -> list[str]:
     """Versions and devices, one line each."""
     versions = ", ".join(f"{name} {metadata.version(name)}" for name in PACKAGES)
     lines = [f"i2i        {i2i.__version__}", f"Python     {platform.python_version()} on {platform.platform()}"]
-    bf16 = "bf16 in hardware" if cpu_computes_in_bf16() else "no bf16 in hardware"
+    slow = ", but convolutions are not faster in it" if cpu_has_bf16() and not cpu_computes_in_bf16() else ""
+    bf16 = f"bf16 in hardware{slow}" if cpu_has_bf16() else "no bf16 in hardware"
     lines += [f"packages   {versions}", f"device     cpu, {torch.get_num_threads()} threads, {bf16}"]
     return lines + [f"device     {accelerator}" for accelerator in accelerators()]
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -49,6 +51,17 @@ def require_packages(what: str, *modules: str, extra: str = "demo") -> None:
     missing = missing_packages(*modules)
     if missing:
         raise DataError(f"{what} needs {' and '.join(missing)}: pip install 'i2i[{extra}]'")
+
+
+def require_compiler() -> None:
+    """Refuses to compile networks where there is no compiler.
+
+    Raises:
+        DataError: no C++ compiler is found.
+    """
+    names = ([os.environ["CXX"]] if os.environ.get("CXX") else []) + ["g++", "clang++", "c++", "cl"]
+    if not any(shutil.which(name) for name in names):
+        raise DataError("--compile needs a C++ compiler, and there is none of g++, clang++ and cl: leave it out")
 
 
 def missing_packages(*modules: str) -> list[str]:

@@ -114,9 +114,9 @@ class _Mean(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
-        mean = x.clone()
+        mean = x / world().size
         distributed.all_reduce(mean)
-        return mean / world().size
+        return mean
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Tensor:

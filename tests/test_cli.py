@@ -54,7 +54,19 @@ def test_a_translation_does_not_wait_for_the_compiler(toy_set: Path, tmp_path: P
 
 def test_the_list_of_commands_cuts_no_line_and_every_command_has_an_example(i2i: Run) -> None:
     assert "..." not in i2i("--help").out.partition("Commands:")[2]
-    names = ("train", "translate", "sample", "compare", "features", "filters", "demo", "import", "export-state", "info")
+    names = (
+        "train",
+        "translate",
+        "bench",
+        "sample",
+        "compare",
+        "features",
+        "filters",
+        "demo",
+        "import",
+        "export-state",
+        "info",
+    )
     for name in names:
         assert f"i2i {name} " in i2i(name, "--help").out.partition("Examples:")[2], name
 

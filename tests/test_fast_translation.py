@@ -23,8 +23,6 @@ from i2i.training.start import train
 
 from .conftest import Run, draw, small_config
 
-needs_bf16 = pytest.mark.skipif(not cpu_computes_in_bf16(), reason="needs a CPU with bf16")
-
 
 @pytest.fixture(scope="module")
 def run(toy_set: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -92,12 +90,14 @@ def test_auto_takes_fp32_where_the_images_say_so_or_are_few(
 ) -> None:
     translator = load_translator(run, device="cpu")
     images = [read_image(path) for path in sorted(pictures(tmp_path, FEW).iterdir())]
-    distance = measure(translator, "AtoB", "bf16", images[:3], None)
+    exact, half = (translator.faster("AtoB", precision) for precision in ("fp32", "bf16"))
+    distance = measure(exact, half, "AtoB", images[:3], None)
     assert distance.images == 3
     assert 0 < distance.mean <= distance.largest
 
     def chosen(wanted: Precision, count: int) -> tuple[str, bool]:
-        choice = choose(translator, "AtoB", wanted, iter(images), count, None)
+        choice, taken = choose(translator, "AtoB", wanted, iter(images), count, None)
+        assert taken.precision == choice.precision
         return choice.precision, choice.distance is not None
 
     assert chosen("fp32", FEW) == ("fp32", False)
@@ -110,10 +110,11 @@ def test_auto_takes_fp32_where_the_images_say_so_or_are_few(
     assert chosen("bf16", FEW) == ("bf16", True)
 
 
-@needs_bf16
 def test_a_translation_that_goes_on_keeps_its_precision(
     tmp_path: Path, run: Path, i2i: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    if not cpu_computes_in_bf16():
+        pytest.skip("needs a CPU that is faster in bf16")
     source, out = pictures(tmp_path / "in", FEW), tmp_path / "out"
     arguments = ("translate", source, "-o", out, "--model", run, "--device", "cpu")
     first = i2i(*arguments)

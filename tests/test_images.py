@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -174,3 +175,24 @@ def test_an_image_that_would_grow_without_bounds_is_named(tmp_path: Path) -> Non
     with pytest.raises(DataError, match=r"a\.png: 1x60,000 pixels would become 64x3,840,000.*data\.fit=square"):
         Loading(1, 64, "shorter", (255, 255, 255)).read(image)
     assert Loading(1, 64, "square", (255, 255, 255)).read(image).shape == (64, 64, 1)
+
+
+@pytest.mark.parametrize(("half", "decoded"), [("whole", (80, 60)), ("left", (320, 240))])
+def test_a_large_jpeg_may_be_decoded_at_a_part_of_its_size(
+    tmp_path: Path, half: Literal["whole", "left"], decoded: tuple[int, int]
+) -> None:
+    """Pillow reports the size at which it has decoded; of a strip, each half has to stay large enough."""
+    photograph = np.random.default_rng(0).integers(0, 256, (12, 16, 3), np.uint8)
+    smooth = Image.fromarray(photograph).resize((640, 480), Image.Resampling.BICUBIC)
+    for name in ("a.jpg", "a.png"):
+        smooth.save(tmp_path / name)
+    size = 30 if half == "whole" else 60
+    exact, draft = (Loading(3, size, "square", (255, 255, 255), drafts) for drafts in (False, True))
+    image, other = (ImageFile(tmp_path / name, half) for name in ("a.jpg", "a.png"))
+    assert image.read(3, (255, 255, 255), 2 * size).shape[:2] == (decoded[1], decoded[0] // (1 + (half == "left")))
+    apart = np.abs(draft.read(image).astype(int) - exact.read(image))
+    assert 0 < apart.mean() < 1
+    np.testing.assert_array_equal(draft.read(image), draft.read(image))
+    np.testing.assert_array_equal(draft.read(other), exact.read(other))
+    small = Loading(3, 300, "square", (255, 255, 255), True)
+    np.testing.assert_array_equal(small.read(image), Loading(3, 300, "square", (255, 255, 255)).read(image))

@@ -7,6 +7,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from i2i.planning.fitting import SIZES, largest, largest_batch, largest_size
 from i2i.planning.hardware import GPU, LAUNCH
 from i2i.planning.memory import Ledger
 from i2i.planning.rehearsal import Rehearsal
+from i2i.planning.report import plans_apart, with_known_data
 from i2i.planning.roofline import bound
 from i2i.planning.stage import CPU
 from i2i.planning.work import Work
@@ -54,6 +56,16 @@ def test_a_plan_for_a_gpu_needs_none(toy_set: Path, tmp_path: Path) -> None:
     ):
         assert part in done.stdout
     assert not list(tmp_path.iterdir())
+
+
+def test_a_plan_for_an_accelerator_is_made_after_real_steps(toy_set: Path) -> None:
+    torch.ones(1, requires_grad=True).sum().backward()  # from now on this process cannot register another one
+    lines = plans_apart(partial(at_size, toy_set), "cuda", "bf16", None)
+    assert [line[:14] for line in lines if line.startswith("memory in")] == ["memory in bf16", "memory in fp32"]
+
+
+def at_size(data: Path, size: int) -> Config:
+    return small_config("pix2pix", data, *([f"image_size={size}"] if size else []))
 
 
 @pytest.mark.parametrize("memory", ["8", "8 apples", "-1GB", "0GB", "GB", "1e9GB", ""])
@@ -112,6 +124,12 @@ def test_planned_tensors_are_those_of_real_steps(arch: str, precision: str, toy_
         watched.ledger.restart()
         engine.step(noise(config), 0.0)
     assert planned == pytest.approx(watched.ledger.peak().total, rel=0.02)
+
+
+def test_augmentation_that_is_left_to_the_data_is_planned(toy_set: Path) -> None:
+    few = with_known_data(lambda _: small_config("pix2pix", toy_set, "discriminator_augmentation.mode=auto"))(0)
+    plain, augmented = (Rehearsal(config, Tensors()).peak() for config in (small_config("pix2pix", toy_set), few))
+    assert augmented.by_kind["activations"] > plain.by_kind["activations"]
 
 
 def noise(config: Config) -> Iterator[Batch]:

@@ -39,3 +39,19 @@ def test_two_processes_train_as_one(results: tuple[Results, Results], arch: str,
         assert {name: value.item() for name, value in right.items()} == pytest.approx(
             {name: value.item() for name, value in left.items()}, rel=1e-7, abs=1e-7
         )
+
+
+@pytest.mark.parametrize(
+    ("precision", "close"), [(torch.float64, 1e-12), (torch.float32, 2e-3), (torch.bfloat16, 2e-2)], ids=str
+)
+def test_batch_norm_and_its_gradients_are_those_of_the_whole_batch(
+    results: tuple[Results, Results], precision: torch.dtype, close: float
+) -> None:
+    one, two = (each["batch norm"][str(precision)] for each in results)
+    for name in one:
+        # Statistics are in float32 in all precisions, of means that are far from zero, too.
+        bound = min(close, 1e-6) if name in ("mean", "variance") else close
+        assert (two[name] - one[name]).norm() < bound * one[name].norm(), name
+    for name in ("gradient", "weight"):
+        again = one["again" if name == "gradient" else "weight, again"]
+        assert (two[name] - again).norm() < close * again.norm()

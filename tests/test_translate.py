@@ -15,7 +15,8 @@ import i2i as package
 from i2i.config.schema import ModelConfig
 from i2i.data.images import read_image
 from i2i.errors import ConfigError, DataError, WeightsError
-from i2i.inference.translator import Translator, pad_to
+from i2i.inference.padding import pad_to
+from i2i.inference.translator import Translator
 from i2i.storage.weights import load_weights, save_weights
 from i2i.training.start import train
 

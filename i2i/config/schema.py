@@ -65,7 +65,8 @@ class DataConfig(Section):
     One-domain sets have only A. Their ``channels_a`` "auto" (1 where no image of a fixed sample has colours) and
     their ``labels`` None are filled in from the data when a run starts; empty ``labels`` leave labels unused that a
     method could use. Images with more than ``max_pixels`` are not decoded. ``memory_gib`` is for the decoded images of
-    all domains together, in each process.
+    all domains together, in each process. ``jpeg_drafts``: to learn from squares of less than half its sides, a JPEG is
+    decoded at a half, a quarter or an eighth of its size, but at twice theirs at least; their pixels differ slightly.
 
     Two domains may also be two folders of any name, ``a`` and ``b``; ``path`` is empty then. Held-out images come
     from ``test_a`` and ``test_b``, or are the fraction ``held_out`` of each folder, by a hash of the file's name.
@@ -79,6 +80,7 @@ class DataConfig(Section):
     held_out: Rate = 0.1
     load_size: Annotated[int, Field(ge=1, le=65_536, strict=True)] = 286
     fit: Fit = "square"
+    jpeg_drafts: bool = False
     flip: bool = True
     augment: tuple[Augmentation, ...] = ()
     channels_a: Channels | Literal["auto"] = 3

@@ -47,8 +47,8 @@ class ArrayImage:
         """The digest of its pixels as they were stored."""
         return digest_of_bytes(str(self.pixels.shape).encode(), self.pixels.tobytes())
 
-    def read(self, channels: int, background: tuple[int, int, int]) -> Pixels:
-        """The image as (H, W, channels)."""
+    def read(self, channels: int, background: tuple[int, int, int], least: int | None = None) -> Pixels:
+        """The image as (H, W, channels), whatever ``least``: there is nothing to decode."""
         return from_pil(to_pil(self.pixels), channels, background)
 
 

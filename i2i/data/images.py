@@ -114,16 +114,30 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 
 
 def read_image(
-    path: Path, channels: int = 3, background: tuple[int, int, int] = WHITE, max_pixels: int = MAX_PIXELS
+    path: Path,
+    channels: int = 3,
+    background: tuple[int, int, int] = WHITE,
+    max_pixels: int = MAX_PIXELS,
+    least: int | None = None,
 ) -> Pixels:
     """Decodes an image to (H, W, channels), uint8.
+
+    ``least``: a JPEG may be decoded at a half, a quarter or an eighth of its size, if no side gets shorter than that.
 
     Raises:
         DataError: the file is missing, truncated, not an image, in a mode without a known range, or too large.
     """
     with opened(path, max_pixels) as file, _turn(file):
         _require_few_scans(file)
+        if least is not None:
+            file.draft(None, (least, least))
         return from_pil(file, channels, background)
+
+
+def is_large(path: Path, max_pixels: int = MAX_PIXELS) -> bool:
+    """Whether an image has so many pixels that few of them should be in memory; errors as ``opened``."""
+    with opened(path, max_pixels) as file:
+        return _is_large(file)
 
 
 @contextmanager
@@ -209,7 +223,11 @@ if hasattr(os, "register_at_fork"):  # the lock of a thread that a forked proces
 
 
 def _turn(image: Image.Image) -> AbstractContextManager[Any]:
-    return _turns if image.width * image.height > LARGE_PIXELS else nullcontext()
+    return _turns if _is_large(image) else nullcontext()
+
+
+def _is_large(image: Image.Image) -> bool:
+    return image.width * image.height > LARGE_PIXELS
 
 
 def from_pil(image: Image.Image, channels: int = 3, background: tuple[int, int, int] = WHITE) -> Pixels:

@@ -53,13 +53,14 @@ class ImageFile:
         """The digest of its file; errors as ``digest_of_file``."""
         return digest_of_file(self.path)
 
-    def read(self, channels: int, background: tuple[int, int, int]) -> Pixels:
-        """Decodes to (H, W, channels), uint8.
+    def read(self, channels: int, background: tuple[int, int, int], least: int | None = None) -> Pixels:
+        """Decodes to (H, W, channels), uint8, perhaps at a part of its size, as ``read_image``.
 
         Raises:
             DataError: the image cannot be read.
         """
-        pixels = read_image(self.path, channels, background, self.max_pixels)
+        whole = least if least is None or self.half == "whole" else 2 * least
+        pixels = read_image(self.path, channels, background, self.max_pixels, whole)
         middle = pixels.shape[1] // 2
         if self.half == "whole":
             return pixels

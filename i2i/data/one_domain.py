@@ -66,7 +66,7 @@ class OneDomain(TrainingData):
         except DataError as error:
             raise DataError(f"{collection.root}: {error}") from None
         unreadable.require_few()
-        loading = Loading.of(config.images, "A", config.load_size)
+        loading = Loading.of(config.images, "A", config.load_size, drafts=config.jpeg_drafts)
         need, budget = bytes_of(len(train), loading, heads), int(config.memory_gib * 2**30)
         source = ImageSource(train, loading, PixelMemory(len(train), min(need, budget)), contents)
         return cls(config, image_size, collection, source, unreadable, contents, need <= budget)

@@ -22,6 +22,8 @@ from i2i.data.images import MODES, Pixels, from_pil, to_pil
 from i2i.data.shared import shared_zeros
 from i2i.errors import ConfigError, DataError
 
+DRAFT = 2
+"""An image that is decoded at a part of its size is still scaled down this many times: what is left differs little."""
 Progress = Callable[[Iterable[Pixels | DataError]], Iterable[Pixels | DataError]]
 
 
@@ -31,8 +33,8 @@ class ImageLike(Identified, Protocol):
     def head(self) -> Head:
         """Its size and mode, read without decoding; raises DataError."""
 
-    def read(self, channels: int, background: tuple[int, int, int]) -> Pixels:
-        """Decodes to (H, W, channels), uint8; raises DataError."""
+    def read(self, channels: int, background: tuple[int, int, int], least: int | None = None) -> Pixels:
+        """Decodes to (H, W, channels), uint8, perhaps at a part of its size, as ``read_image``; raises DataError."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,7 @@ class Loading:
     """How an image is decoded: its channels, and the size it is brought to.
 
     ``fit``: "square" squeezes it to load_size x load_size as the papers do; "shorter" keeps the aspect ratio and
-    brings the shorter side to load_size.
+    brings the shorter side to load_size. ``drafts``: what becomes a square may be decoded at a part of its size.
 
     Raises:
         ConfigError: a number of channels that images do not have.
@@ -50,12 +52,13 @@ class Loading:
     load_size: int
     fit: Fit
     background: tuple[int, int, int]
+    drafts: bool = False
 
     @classmethod
-    def of(cls, images: ImageConfig, domain: Domain, size: int) -> Loading:
+    def of(cls, images: ImageConfig, domain: Domain, size: int, *, drafts: bool = False) -> Loading:
         """How the images of ``domain`` are brought to ``size``."""
         channels = images.channels_a if domain == "A" else images.channels_b
-        return cls(channels, size, images.fit, images.background)
+        return cls(channels, size, images.fit, images.background, drafts)
 
     def __post_init__(self) -> None:
         if self.channels not in MODES:
@@ -67,7 +70,8 @@ class Loading:
         Raises:
             DataError: the image cannot be read, or would grow beyond all bounds.
         """
-        pixels = image.read(self.channels, self.background)
+        least = DRAFT * self.load_size if self.drafts and self.fit == "square" else None
+        pixels = image.read(self.channels, self.background, least)
         height, width = pixels.shape[:2]
         target = _target(width, height, self.load_size, self.fit)
         if self.fit == "shorter" and math.prod(target) > max(MAX_PIXELS, width * height):

@@ -56,7 +56,7 @@ class TwoDomains(TrainingData):
             DataError: there is no usable data; says which folder and why.
             ConfigError: the channels are left to the data.
         """
-        loading_a, loading_b = _loadings(config, config.load_size)
+        loading_a, loading_b = _loadings(config, config.load_size, drafts=config.jpeg_drafts)
         layout = layout_of(config, paired=paired)
         if listed is not None:
             layout = _as_listed(config.title, layout, listed)
@@ -202,9 +202,10 @@ def _as_listed(title: str, layout: Layout, listed: ImageList) -> Layout:
     return replace(layout, train=Split(a, b, layout.train.paired), unmatched=unmatched)
 
 
-def _loadings(config: DataConfig, size: int) -> tuple[Loading, Loading]:
+def _loadings(config: DataConfig, size: int, *, drafts: bool = False) -> tuple[Loading, Loading]:
     """How images of A and of B are decoded and brought to ``size``."""
-    return Loading.of(config.images, "A", size), Loading.of(config.images, "B", size)
+    images = config.images
+    return Loading.of(images, "A", size, drafts=drafts), Loading.of(images, "B", size, drafts=drafts)
 
 
 def _require_equal_sizes(a: ImageSource, b: ImageSource, unreadable: UnreadableItems) -> None:

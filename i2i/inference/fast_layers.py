@@ -6,6 +6,7 @@ Activations are float32 and lie in memory with their channels last; convolutions
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from typing import TypeGuard
 
 import torch
@@ -76,19 +77,28 @@ class ChannelsLastNorm(nn.Module):
 
     def _normalise(self, rows: Tensor) -> None:
         """Normalises rows: (pixels, C) in place."""
-        parts = torch.split(rows, max(1, PART // rows.shape[1]))
-        ones = rows.new_ones(1, len(parts[0]))
-        # The moments of each part about its own mean, joined as in Chan et al. 1983: nothing cancels.
-        counts = rows.new_tensor([len(part) for part in parts])[:, None]
-        means = torch.cat([ones[:, : len(part)] @ part for part in parts]) / counts
-        squares = [ones[:, : len(part)] @ (part - mean).square_() for part, mean in zip(parts, means, strict=True)]
-        mean = (counts * means).sum(0) / len(rows)
-        variance = (torch.cat(squares) + counts * (means - mean).square()).sum(0) / len(rows)
+        mean, variance = moments(rows)
         scale = (variance + self.eps).rsqrt()
-        for part in parts:
+        for part in _parts(rows):
             part.sub_(mean).mul_(scale)
             if self.rectified:
                 part.relu_()
+
+
+def moments(rows: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and variance of the columns of rows: (pixels, C), float32."""
+    parts = _parts(rows)
+    ones = rows.new_ones(1, len(parts[0]))
+    # The moments of each part about its own mean, joined as in Chan et al. 1983: nothing cancels.
+    counts = rows.new_tensor([len(part) for part in parts])[:, None]
+    means = torch.cat([ones[:, : len(part)] @ part for part in parts]) / counts
+    squares = [ones[:, : len(part)] @ (part - mean).square_() for part, mean in zip(parts, means, strict=True)]
+    mean = (counts * means).sum(0) / len(rows)
+    return mean, (torch.cat(squares) + counts * (means - mean).square()).sum(0) / len(rows)
+
+
+def _parts(rows: Tensor) -> Sequence[Tensor]:
+    return torch.split(rows, max(1, PART // rows.shape[1]))
 
 
 class FewOutputsConv2d(nn.Module):

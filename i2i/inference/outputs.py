@@ -54,6 +54,7 @@ class FileResult:
         input_sha256: the digest of its content.
         output_sha256: the digest of the translation.
         request: a digest of everything else that determines the translation: weights, direction and seed.
+        tile: the side of the tiles by which it was translated; None for a whole image.
     """
 
     input: str
@@ -63,6 +64,7 @@ class FileResult:
     input_sha256: str = ""
     output_sha256: str = ""
     request: str = ""
+    tile: int | None = None
 
 
 class Outputs:

@@ -1,7 +1,7 @@
-"""Chooses the precision of a translation: fp32, or a faster one that real images show to be close enough.
+"""Chooses how to translate: in fp32, or faster where real images show that to be close enough.
 
-What the device can do and the images decide, and never a clock, so that the same command gives the same files. A
-translation that goes on keeps what its report says.
+What the device can do and the images decide, or what `i2i bench` kept beside the run, and never a clock, so that the
+same command gives the same files. A translation that goes on keeps what its report says.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 from i2i.config.schema import Precision
 from i2i.data.images import Pixels
 from i2i.device import resolve_precision
-from i2i.inference.translator import Translator
+from i2i.inference.translator import Layers, Translator
 
 MEAN, LARGEST = 1.0, 16
 """How far the outputs may be from those of fp32, of 255: on average, and anywhere."""
@@ -49,10 +49,11 @@ class Distance:
 
 @dataclass(frozen=True)
 class Choice:
-    """A precision, and the distance that it was chosen by."""
+    """A precision and the distance that it was chosen by; and layers, where they are not the device's usual ones."""
 
     precision: Precision
     distance: Distance | None = None
+    layers: Layers | None = None
 
     def __str__(self) -> str:
         return f"precision {self.precision}" + (f": {self.distance}" if self.distance else "")
@@ -60,8 +61,8 @@ class Choice:
 
 def choose(
     translator: Translator, direction: str, wanted: Precision, images: Iterable[Pixels], count: int, seed: int | None
-) -> Choice:
-    """The precision of a translation.
+) -> tuple[Choice, Translator]:
+    """The precision of a translation, and what translates in it.
 
     Args:
         translator: the model, in fp32.
@@ -76,19 +77,30 @@ def choose(
     """
     fast = resolve_precision(wanted, translator.device)
     if fast == "fp32" or (wanted == "auto" and count < FEW):
-        return Choice("fp32")
-    distance = measure(translator, direction, fast, islice(images, PROBED), seed)
-    return Choice(fast if wanted != "auto" or distance.is_small else "fp32", distance)
+        return Choice("fp32"), translator.faster(direction, "fp32")
+    exact, other = (translator.faster(direction, each) for each in ("fp32", fast))
+    compared = PROBED if wanted == "auto" else 1  # where nothing depends on them, the user waits for fewer
+    distance = measure(exact, other, direction, islice(images, compared), seed)
+    taken = other if wanted != "auto" or distance.is_small else exact
+    return Choice(taken.precision, distance), taken
 
 
 def measure(
-    translator: Translator, direction: str, precision: Precision, images: Iterable[Pixels], seed: int | None
+    exact: Translator, other: Translator, direction: str, images: Iterable[Pixels], seed: int | None
 ) -> Distance:
-    """The distance of ``precision`` from fp32 in the middle of some images."""
-    exact, other = (translator.faster(direction, each) for each in ("fp32", precision))
+    """How far ``other`` is from ``exact`` in the middle of some images."""
+
+    def both(image: Pixels) -> tuple[Pixels, Pixels]:
+        one, two = (each.translate_pixels([middle(image, SIDE)], direction, seed=seed)[0] for each in (exact, other))
+        return one, two
+
+    return distance_of(other.precision, map(both, images))
+
+
+def distance_of(precision: Precision, outputs: Iterable[tuple[Pixels, Pixels]]) -> Distance:
+    """The distance of outputs in ``precision``, each given after that in fp32."""
     total, values, largest, count = 0, 0, 0, 0
-    for image in images:
-        one, two = (each.translate_pixels([_middle(image)], direction, seed=seed)[0] for each in (exact, other))
+    for one, two in outputs:
         apart = np.abs(one.astype(np.int16) - two)
         total, values, largest = total + int(apart.sum()), values + apart.size, max(largest, int(apart.max()))
         count += 1
@@ -101,11 +113,12 @@ def kept(report: Mapping[str, Any], decisive: Mapping[str, Any]) -> Choice | Non
         return None
     try:
         distance = report["distance"]
-        return Choice(report["precision"], None if distance is None else Distance(**distance))
+        return Choice(report["precision"], None if distance is None else Distance(**distance), report.get("layers"))
     except (KeyError, TypeError):
         return None
 
 
-def _middle(image: Pixels) -> Pixels:
-    top, left = (max(0, (side - SIDE) // 2) for side in image.shape[:2])
-    return image[top : top + SIDE, left : left + SIDE]
+def middle(image: Pixels, size: int) -> Pixels:
+    """The square of ``size`` pixels in the middle of an image (H, W, C), or what there is of it."""
+    top, left = (max(0, (side - size) // 2) for side in image.shape[:2])
+    return image[top : top + size, left : left + size]

@@ -1,6 +1,7 @@
 """Translates files: an image or a folder of any depth; decoding, inference and encoding overlap.
 
-``report.json`` lists every translated, skipped or failed file, and the seed if the model has noise. Outputs keep names
+Images that do not fit into memory are translated by tiles. ``report.json`` lists every translated, skipped or failed
+file, those by tiles as such, and the seed if the model has noise. Outputs keep names
 and folders. They are renamed into place but not flushed to the disk: after a power cut, the same call finds the intact
 outputs by their digests and makes the rest.
 """
@@ -10,28 +11,30 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+import numpy as np
+
 from i2i.bounds import MAX_PIXELS
 from i2i.config.schema import Precision
-from i2i.data.images import SUFFIXES, Pixels, encode_image, is_image, list_images, read_image
+from i2i.data.images import SUFFIXES, Pixels, encode_image, is_image, is_large, list_images, read_image
 from i2i.device import capabilities, is_out_of_memory
 from i2i.display import say, tracked, warn
 from i2i.errors import ConfigError, DataError
 from i2i.inference.outputs import LOCK, FileResult, Job, Outputs, Part, Report, digest_of_file, reported
 from i2i.inference.precision import Choice, Distance, choose, kept
 from i2i.inference.together import ENDED, Together
-from i2i.inference.translator import Translator
+from i2i.inference.translator import AUTO_SIDE, Tile, Translator
 from i2i.needs import require_path
 from i2i.storage.files import remove_temporaries, require_free, write_atomically
 from i2i.storage.lock import locked
-from i2i.storage.weights import digest_of
 
 Format = Literal["png", "jpg", "webp", "bmp", "tiff"]
 AHEAD = 16
@@ -135,6 +138,9 @@ def translate_files(
     *,
     seed: int | None = None,
     precision: Precision = "auto",
+    tile: Tile = "auto",
+    overlap: int | None = None,
+    measured: Mapping[str, Choice] | None = None,
     max_pixels: int = MAX_PIXELS,
     overwrite: bool = False,
     processes: Together | None = None,
@@ -150,6 +156,9 @@ def translate_files(
         direction: one of the translator's directions; the first by default.
         seed: seed of the noise of a translator with noise, instead of the seed in its file.
         precision: "auto" takes the fast one of the device where it is close to fp32 on the first images.
+        tile: as in ``Translator.__call__``.
+        overlap: as in ``Translator.translate_by_tiles``.
+        measured: what "auto" takes instead, by direction.
         max_pixels: the limit for images that are read.
         overwrite: whether files that are not outputs may be replaced.
         processes: the processes that share the jobs.
@@ -158,7 +167,8 @@ def translate_files(
         The result of every job; in processes other than the first, of their own jobs.
 
     Raises:
-        ConfigError: a direction or a precision that is not possible, or a format that cannot hold the channels.
+        ConfigError: a direction or a precision that is not possible, a format that cannot hold the channels, or tiles
+            for a generator that takes whole images only.
         DataError: an output would replace a file that is not an output, another process writes to the folder, or the
             report cannot be written.
     """
@@ -168,12 +178,23 @@ def translate_files(
         raise ConfigError("this model writes four channels, and JPEG has no transparency: use --format png")
     own = translator.config.inference.seed
     drawn = (own if seed is None else seed) if translator.has_noise else None
-    decisive = {"weights": _digest(translator), "direction": direction, "seed": drawn}
+    translator.tile_side(1, 1, direction, tile=tile)  # refuses tiles that are not possible before anything is written
+    decisive: dict[str, str | int | None] = {"weights": translator.digest, "direction": direction, "seed": drawn}
+    if overlap is not None:  # without one, tiles give what whole images give
+        decisive["overlap"] = overlap
     processes = processes or Together()
-    work = Work(translator, direction, seed, max_pixels, decisive, overwrite=overwrite)
-    choice = processes.told(lambda: _choose(work, planned, precision))
-    fast = translator.faster(direction, choice.precision)
-    work = replace(work, translator=fast, decisive={**decisive, "precision": choice.precision})
+    work = Work(translator, direction, seed, tile, overlap, max_pixels, decisive, overwrite=overwrite)
+    made: dict[Choice, Translator] = {}  # the first process has it already
+
+    def chosen() -> Choice:
+        choice, taken = _choose(work, planned, precision, measured)
+        made[choice] = taken
+        return choice
+
+    choice = processes.told(chosen)
+    fast = made.get(choice) or translator.faster(direction, choice.precision, choice.layers)
+    decisive = decisive | {"precision": choice.precision} | ({"layers": choice.layers} if choice.layers else {})
+    work = replace(work, translator=fast, decisive=decisive)
     if folder is None:
         results: dict[Path, FileResult] = {}
         if processes.is_first:
@@ -193,6 +214,8 @@ class Work:
     translator: Translator
     direction: str
     seed: int | None
+    tile: Tile
+    overlap: int | None
     max_pixels: int
     decisive: dict[str, str | int | None]
     overwrite: bool
@@ -207,27 +230,28 @@ class Work:
         return FileResult(str(job.source), output, error, request=self.request)
 
 
-def _choose(work: Work, planned: Plan, wanted: Precision) -> Choice:
-    """The precision: that of an earlier translation into the folder, or by the first images that can be read."""
-    if wanted == "auto" and planned.folder is not None and (choice := kept(reported(planned.folder), work.decisive)):
-        return choice
+def _choose(
+    work: Work, planned: Plan, wanted: Precision, measured: Mapping[str, Choice] | None
+) -> tuple[Choice, Translator]:
+    """As an earlier translation into the folder, as ``measured``, or by the first images that can be read."""
+    translator, direction = work.translator, work.direction
+    earlier = None if planned.folder is None else kept(reported(planned.folder), work.decisive)
+    known = earlier or (measured or {}).get(direction)
+    if wanted == "auto" and known is not None:
+        if known is not earlier:
+            say(f"{known.layers} layers in {known.precision}, which i2i bench found to be fastest")
+        return known, translator.faster(direction, known.precision, known.layers)
     images = (item.pixels for job in planned.jobs if (item := _decoded_or_none(job, work)) is not None)
-    choice = choose(work.translator, work.direction, wanted, images, len(planned.jobs), work.seed)
+    choice, taken = choose(translator, direction, wanted, images, len(planned.jobs), work.seed)
     if choice.distance is not None:
         say(str(choice))
-    return choice
+    return choice, taken
 
 
 def _decoded_or_none(job: Job, work: Work) -> Decoded | None:
     with suppress(DataError):
         return _decode(job, work)
     return None
-
-
-def _digest(translator: Translator) -> str:
-    """The digest of the model: of its weights, and the configuration that builds it."""
-    weights = {name: tensor.detach().cpu() for name, tensor in translator.method.inference_state().items()}
-    return digest_of({"model": translator.config.model_dump(mode="json"), "step": translator.step}, weights)
 
 
 def _translate_folder(
@@ -306,18 +330,18 @@ def _translate(
             most = BATCH_PIXELS if capabilities(work.translator.device).asynchronous else 0
             for batch in _equal_sized(items, most):
                 try:
-                    pixels = [item.pixels for item in batch]
-                    outputs = work.translator.translate_pixels(pixels, work.direction, seed=work.seed)
-                except RuntimeError as error:
-                    reason = _out_of_memory(error, batch[0].pixels, work.translator)
+                    outputs, side = _translated(work, batch)
+                except (RuntimeError, DataError) as error:
+                    reason = _reason(error, batch[0], work)
                     for item in batch:
                         _note(work.result(item.job, None, reason), item.job, results, record)
                     continue
-                writing += [
-                    (item.job, writers.submit(_write, work, item, output, record))
-                    for item, output in zip(batch, outputs, strict=True)
-                ]
-                while len(writing) > AHEAD:
+                large = batch[0].is_large
+                for item, output in zip(batch, outputs, strict=True):
+                    item.forget_pixels()
+                    writing.append((item.job, writers.submit(_write, work, item, output, side, record)))
+                del outputs, output  # of a large image there is no room for the next one beside it
+                while len(writing) > (0 if large else AHEAD):
                     _finish(*writing.popleft(), results)
                 keep()
             while writing:
@@ -326,6 +350,28 @@ def _translate(
         for job, written in writing:
             if written.done() and not written.cancelled():
                 _finish(job, written, results)
+
+
+def _translated(work: Work, batch: list[Decoded]) -> tuple[list[Pixels], int | None]:
+    """The translations of images of one size, and the side of the tiles that they were translated by.
+
+    Raises:
+        RuntimeError: of the device, for example that there is too little memory.
+        DataError: the disk has no room for the maps of tiles.
+    """
+    translator, direction, seed = work.translator, work.direction, work.seed
+    name, (height, width) = batch[0].job.source.name, batch[0].pixels.shape[:2]
+    side = translator.tile_side(height, width, direction, tile=work.tile, name=name)
+    if side is None:
+        try:
+            return translator.translate_pixels([item.pixels for item in batch], direction, seed=seed), None
+        except RuntimeError as error:
+            if work.tile != "auto" or not is_out_of_memory(error) or not translator.has_parts(direction):
+                raise
+        say(f"{name}: does not fit into memory: translated by tiles of {AUTO_SIDE} pixels")
+        side = AUTO_SIDE
+    make = partial(translator.pixels_by_tiles, direction=direction, side=side, overlap=work.overlap, seed=seed)
+    return [make(item.pixels, name=item.job.source.name) for item in batch], side
 
 
 @contextmanager
@@ -340,7 +386,7 @@ def _threads() -> Iterator[ThreadPoolExecutor]:
     pool.shutdown()
 
 
-def _write(work: Work, item: Decoded, output: Pixels, record: Record | None) -> FileResult:
+def _write(work: Work, item: Decoded, output: Pixels, side: int | None, record: Record | None) -> FileResult:
     """Writes one output, after its line in the record."""
     target = item.job.target
     shown = str(target) if record is None else record.outputs.name(target)
@@ -351,6 +397,7 @@ def _write(work: Work, item: Decoded, output: Pixels, record: Record | None) -> 
             input_bytes=item.size,
             input_sha256=item.digest,
             output_sha256=sha256(content).hexdigest(),
+            tile=side,
         )
         overwrite = work.overwrite if record is None else record.outputs.is_replaced(target)
         if record is not None:
@@ -376,7 +423,7 @@ def _finish(job: Job, written: Future[FileResult], results: dict[Path, FileResul
     results[job.source] = written.result()
 
 
-@dataclass(frozen=True)
+@dataclass
 class Decoded:
     """An input: its pixels (H, W, C), the size of its file and the file's SHA-256."""
 
@@ -384,13 +431,23 @@ class Decoded:
     pixels: Pixels
     size: int
     digest: str
+    is_large: bool
+
+    def forget_pixels(self) -> None:
+        """Gives their memory back, whoever still holds this input."""
+        self.pixels = np.empty((0, 0, 0), np.uint8)
 
 
-def _decode(job: Job, work: Work) -> Decoded:
+def _decode_ahead(job: Job, work: Work) -> Decoded | None:
+    """The input, or None for a large one, which is decoded when its turn has come."""
+    return None if is_large(job.source, work.max_pixels) else _decode(job, work)
+
+
+def _decode(job: Job, work: Work, *, large: bool = False) -> Decoded:
     channels, _ = work.translator.channels(work.direction)
     pixels = read_image(job.source, channels, work.translator.config.images.background, work.max_pixels)
     try:
-        return Decoded(job, pixels, *digest_of_file(job.source))
+        return Decoded(job, pixels, *digest_of_file(job.source), is_large=large)
     except OSError as error:
         raise DataError(f"{job.source}: {error.strerror or error}") from None
 
@@ -403,16 +460,16 @@ def _decoded(
     record: Record | None,
 ) -> Iterator[Decoded | None]:
     """Yields every job with its pixels, or None after a failure was put into ``results``; reads a few ahead."""
-    waiting: deque[tuple[Job, Future[Decoded]]] = deque()
+    waiting: deque[tuple[Job, Future[Decoded | None]]] = deque()
     remaining = iter(jobs)
     while True:
         while len(waiting) < AHEAD and (job := next(remaining, None)) is not None:
-            waiting.append((job, readers.submit(_decode, job, work)))
+            waiting.append((job, readers.submit(_decode_ahead, job, work)))
         if not waiting:
             return
         job, item = waiting.popleft()
         try:
-            yield item.result()
+            yield item.result() or _decode(job, work, large=True)
         except DataError as error:
             _note(work.result(job, None, str(error)), job, results, record)
             yield None
@@ -429,13 +486,19 @@ def _equal_sized(items: Iterator[Decoded | None], most: int) -> Iterator[list[De
             yield batch
             batch = []
         batch.append(item)
+        if 2 * area > most:  # no other fits beside it
+            yield batch
+            batch = []
     if batch:
         yield batch
 
 
-def _out_of_memory(error: RuntimeError, pixels: Pixels, translator: Translator) -> str:
-    """The reason to report if memory ran out; any other error is raised."""
+def _reason(error: RuntimeError | DataError, item: Decoded, work: Work) -> str:
+    """The reason to report if memory or the disk for maps ran out; any other error is raised."""
+    if isinstance(error, DataError):
+        return f"{item.job.source}: {error}"
     if not is_out_of_memory(error):
         raise error
-    height, width = pixels.shape[:2]
-    return f"not enough memory for {width}x{height} pixels on {translator.device.type}: use a smaller image"
+    height, width = item.pixels.shape[:2]
+    way_out = "give a smaller --tile" if work.translator.has_parts(work.direction) else "use a smaller image"
+    return f"not enough memory for {width}x{height} pixels on {work.translator.device.type}: {way_out}"

@@ -4,25 +4,35 @@ from __future__ import annotations
 
 import copy
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
-from torch.nn.functional import pad
 
 from i2i.config.schema import ModelConfig, Precision
 from i2i.data.batches import to_pixels, to_unit
 from i2i.data.images import Pixels, from_pil, to_pil
 from i2i.data.transforms import stack
 from i2i.device import DTYPES
+from i2i.display import say, tracked
 from i2i.errors import ConfigError, DataError
 from i2i.inference.fast_layers import speed_up
+from i2i.inference.memory import MemoryForImages
+from i2i.inference.padding import pad_to
+from i2i.inference.tiles import TiledImage
 from i2i.methods.base import Method
 from i2i.methods.translation import TranslationMethod
 from i2i.networks.at_inference import SeededLayer, drawn_from
+from i2i.storage.weights import digest_of
 
+Tile = int | Literal["auto"]
+"""The side of tiles in pixels; "auto" translates only those images by tiles that do not fit into memory."""
+AUTO_SIDE = 512
+"""The side that "auto" takes."""
+Layers = Literal["torch", "channels last", "fast"]
+"""A generator's layers: torch's, the same with channels last in memory, or those of ``fast_layers``."""
 AnyImage = TypeVar("AnyImage", Image.Image, Pixels, Tensor)
 
 
@@ -35,34 +45,63 @@ class Translator:
         step: number of training steps.
         device: where it computes.
         precision: of the products in its convolutions.
+        layers: of its generators.
     """
 
     precision: Precision = "fp32"
+    layers: Layers = "torch"
 
     def __init__(self, method: Method, config: ModelConfig, step: int, device: torch.device) -> None:
         """Raises ConfigError for a method that does not translate."""
         if not isinstance(method, TranslationMethod):
             raise ConfigError(f"{config.arch} generates images from noise and does not translate: use i2i sample")
         self.method, self.config, self.step, self.device = method, config, step, device
+        self._memory = MemoryForImages(method, device)
 
-    def faster(self, direction: str, precision: Precision) -> Translator:
-        """A copy that translates in ``direction`` alone, as fast as this device can.
+    def faster(self, direction: str, precision: Precision, layers: Layers | None = None) -> Translator:
+        """A copy that translates in ``direction`` alone, in another way that differs by rounding, also in fp32.
 
-        On a CPU it differs from this translator by rounding, also in fp32.
+        Args:
+            direction: one of ``directions``.
+            precision: of the copy.
+            layers: of the copy; by default the fast ones on a CPU, and torch's elsewhere.
         """
         copied = copy.copy(self)
         copied.precision = precision
-        if self.device.type == "cpu":
-            shared = {id(tensor): tensor for tensor in (*self.method.parameters(), *self.method.buffers())}
-            copied.method = copy.deepcopy(self.method, shared)
-            speed_up(copied.method.directions()[direction].generator, DTYPES[precision])
+        copied.layers = layers or ("fast" if self.device.type == "cpu" else "torch")
+        if copied.layers == "torch":
+            return copied
+        copied.method = self._with_own_generator(direction, shares_weights=copied.layers == "fast")
+        generator = copied.method.directions()[direction].generator
+        if copied.layers == "fast":
+            speed_up(generator, DTYPES[precision])
+        else:
+            generator.to(memory_format=torch.channels_last)
         return copied
 
+    def _with_own_generator(self, direction: str, *, shares_weights: bool) -> TranslationMethod:
+        """The method with a copy of the generator of ``direction``; it shares the other networks."""
+        generator = self.method.directions()[direction].generator
+        shared: dict[int, Any] = {
+            id(network): network
+            for network in self.method.children()
+            if all(module is not generator for module in network.modules())
+        }
+        if shares_weights:
+            shared |= {id(tensor): tensor for tensor in (*generator.parameters(), *generator.buffers())}
+        return copy.deepcopy(self.method, shared)
+
     def _computing(self) -> AbstractContextManager[Any]:
-        """The context in which an accelerator computes in ``precision``; on a CPU the layers do."""
-        if self.device.type == "cpu" or self.precision == "fp32":
+        """The context in which torch's layers compute in ``precision``; fast ones do so by themselves."""
+        if self.layers == "fast" or self.precision == "fp32":
             return nullcontext()
         return torch.autocast(self.device.type, DTYPES[self.precision])
+
+    @property
+    def digest(self) -> str:
+        """The digest of the model: of its weights, and the configuration that builds it."""
+        weights = {name: tensor.detach().cpu() for name, tensor in self.method.inference_state().items()}
+        return digest_of({"model": self.config.model_dump(mode="json"), "step": self.step}, weights)
 
     @property
     def directions(self) -> tuple[str, ...]:
@@ -107,7 +146,87 @@ class Translator:
         batch = to_unit(torch.from_numpy(stack(images)), self.device)
         return to_pixels(self.translate(batch, direction, seed=seed))
 
-    def __call__(self, image: AnyImage, direction: str | None = None, *, seed: int | None = None) -> AnyImage:
+    def translate_by_tiles(
+        self,
+        image: Tensor,
+        direction: str | None = None,
+        *,
+        side: int,
+        overlap: int | None = None,
+        seed: int | None = None,
+        name: str = "the image",
+    ) -> Tensor:
+        """Translates an image of any size by tiles, to what ``translate`` gives, up to rounding.
+
+        Args:
+            image: (C, H, W), uint8 or float in [-1, 1].
+            direction: as in ``translate``.
+            side: of a tile, in pixels.
+            overlap: by how many pixels a tile is computed larger on each side; by default by as many as it depends on.
+            seed: as in ``translate``.
+            name: of the image, beside the progress.
+
+        Returns:
+            (C', H, W) of the type of the image, on the CPU.
+
+        Raises:
+            ConfigError: the generator takes whole images only.
+            DataError: the disk has no room for feature maps.
+        """
+        direction = self.check_direction(direction)
+        self._require_parts(direction)
+        generator = self.method.directions()[direction].generator
+        with torch.inference_mode(), drawn_from(self.method, seed), self._computing():
+            tiled = TiledImage(generator, image, side, overlap, self.device)
+            for _ in tracked(f"tiles of {name}", tiled.steps)(tiled.work()):
+                pass
+        return tiled.output.permute(2, 0, 1)
+
+    def tile_side(
+        self, height: int, width: int, direction: str | None = None, *, tile: Tile = "auto", name: str = "the image"
+    ) -> int | None:
+        """The side of the tiles by which an image of this size is translated; None if it is translated whole.
+
+        Raises:
+            ConfigError: tiles are asked for, and the generator takes whole images only; or they have no side.
+        """
+        direction = self.check_direction(direction)
+        if tile != "auto":
+            if tile < 1:
+                raise ConfigError(f"tiles of {tile} pixels: give a side from 1 up, or auto")
+            self._require_parts(direction)
+            return tile if max(height, width) > tile else None
+        if not self.has_parts(direction):
+            return None
+        needed, room = self._memory.needed(direction, height * width), self._memory.room
+        if needed <= room:
+            return None
+        say(
+            f"{name}: {width:,}x{height:,} pixels would take {needed / 2**30:,.1f} GiB of memory, more than the "
+            f"{room / 2**30:,.1f} GiB that are for it on {self.device.type}: translated by tiles of {AUTO_SIDE} pixels"
+        )
+        return AUTO_SIDE
+
+    def has_parts(self, direction: str) -> bool:
+        """Whether the generator of ``direction`` can be computed by tiles."""
+        return bool(self.method.directions()[direction].generator.parts_for_tiles())
+
+    def _require_parts(self, direction: str) -> None:
+        if not self.has_parts(direction):
+            kind = type(self.method.directions()[direction].generator).__name__
+            raise ConfigError(
+                f"{self.config.arch} takes whole images only: its generator ({kind}) has no parts for tiles"
+            )
+
+    def __call__(
+        self,
+        image: AnyImage,
+        direction: str | None = None,
+        *,
+        seed: int | None = None,
+        tile: Tile = "auto",
+        overlap: int | None = None,
+    ) -> AnyImage:
         """Translates one image.
 
         Args:
@@ -115,49 +234,65 @@ class Translator:
                 float in [-1, 1].
             direction: one of ``directions``; the first by default.
             seed: seed of the noise of a translator with noise; by default the seed in its file.
+            tile: translates images that are larger by tiles of this side; by default those that do not fit into memory.
+            overlap: as in ``translate_by_tiles``.
 
         Returns:
             The same kind of object, of the same height and width.
 
         Raises:
-            DataError: another kind of object, or wrong channels.
+            DataError: another kind of object, or wrong channels; or the disk has no room for the feature maps of tiles.
+            ConfigError: tiles are asked for, and the generator takes whole images only.
         """
         direction = self.check_direction(direction)
         channels = self.channels(direction)[0]
+
+        def translated(pixels: Pixels) -> Pixels:
+            height, width = pixels.shape[:2]
+            side = self.tile_side(height, width, direction, tile=tile)
+            if side is None:
+                return self.translate_pixels([pixels], direction, seed=seed)[0]
+            return self.pixels_by_tiles(pixels, direction, side=side, overlap=overlap, seed=seed)
+
         if isinstance(image, Image.Image):
             if 0 in image.size:
                 raise DataError(f"an image of {image.size} is empty")
-            pixels = from_pil(image, channels, self.config.images.background)
-            return to_pil(self.translate_pixels([pixels], direction, seed=seed)[0])
+            return to_pil(translated(from_pil(image, channels, self.config.images.background)))
         if isinstance(image, Tensor):
             if image.ndim not in (3, 4) or image.shape[-3] != channels or not image.is_floating_point():
                 raise DataError(f"a float tensor ({channels}, H, W) in [-1, 1] is needed, not {tuple(image.shape)}")
             if 0 in image.shape:
                 raise DataError(f"an image of {tuple(image.shape)} is empty")
             batch = (image if image.ndim == 4 else image[None]).float()
-            translated = self.translate(batch, direction, seed=seed).to(image.device)
-            return translated if image.ndim == 4 else translated[0]
+            height, width = batch.shape[2:]
+            side = self.tile_side(height, width, direction, tile=tile)
+            if side is None:
+                images = self.translate(batch, direction, seed=seed)
+            else:
+                images = torch.stack(
+                    [self.translate_by_tiles(one, direction, side=side, overlap=overlap, seed=seed) for one in batch]
+                )
+            return images.to(image.device) if image.ndim == 4 else images[0].to(image.device)
         if isinstance(image, np.ndarray) and image.dtype == np.uint8 and _is_image(image):
-            pixels = from_pil(to_pil(image), channels, self.config.images.background)
-            translated_pixels = self.translate_pixels([pixels], direction, seed=seed)[0]
-            flat = image.ndim == 2 and translated_pixels.shape[2] == 1
-            return translated_pixels[..., 0] if flat else translated_pixels
+            made = translated(from_pil(to_pil(image), channels, self.config.images.background))
+            return made[..., 0] if image.ndim == 2 and made.shape[2] == 1 else made
         raise DataError(f"cannot translate {type(image).__name__}: give a PIL image, a uint8 array or a float tensor")
+
+    def pixels_by_tiles(
+        self,
+        pixels: Pixels,
+        direction: str | None = None,
+        *,
+        side: int,
+        overlap: int | None = None,
+        seed: int | None = None,
+        name: str = "the image",
+    ) -> Pixels:
+        """``translate_by_tiles`` of an image (H, W, C), uint8."""
+        image = torch.from_numpy(np.require(pixels, requirements="W")).permute(2, 0, 1)
+        made = self.translate_by_tiles(image, direction, side=side, overlap=overlap, seed=seed, name=name)
+        return made.permute(1, 2, 0).numpy()
 
 
 def _is_image(array: Pixels) -> bool:
     return bool(array.size) and (array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (1, 3, 4)))
-
-
-def pad_to(images: Tensor, multiple: int, minimum: int) -> Tensor:
-    """Pads images (N, C, H, W) at the bottom and right to a multiple, by reflection if they are large enough.
-
-    If an image is smaller than the padding that it needs, its edge is repeated.
-    """
-    height, width = images.shape[2:]
-    bottom, right = ((-(side // -multiple) * multiple) for side in (height, width))
-    bottom, right = max(bottom, minimum) - height, max(right, minimum) - width
-    if not (bottom or right):
-        return images
-    mode = "reflect" if bottom < height and right < width else "replicate"
-    return pad(images, (0, right, 0, bottom), mode=mode)

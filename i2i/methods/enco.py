@@ -36,7 +36,8 @@ from i2i.methods.checks import require_equal_channels, require_lipschitz
 from i2i.methods.translation import A_TO_B, Direction, TranslationMethod
 from i2i.methods.zero_centred import ZeroCentred, idle_penalties
 from i2i.networks.base import PatchDiscriminator, Translator
-from i2i.networks.layers import BatchNorm1d, initialize
+from i2i.networks.batch_norm import BatchNorm1d
+from i2i.networks.layers import initialize
 from i2i.networks.stages import recorded, stage_outputs
 from i2i.world import drawn_for_all
 

@@ -36,7 +36,8 @@ from i2i.methods.base import Update, side_by_side
 from i2i.methods.checks import require_lipschitz
 from i2i.methods.generative import PREVIEW_COLUMNS, PREVIEW_ROWS, GenerativeMethod, Prior
 from i2i.networks.base import Discriminator, Generator
-from i2i.networks.layers import BatchNorm1d, initialize
+from i2i.networks.batch_norm import BatchNorm1d
+from i2i.networks.layers import initialize
 
 Values = Annotated[tuple[Annotated[int, Field(ge=2, le=10_000, strict=True)], ...], Field(max_length=100)]
 Codes = Annotated[int, Field(ge=0, le=1000, strict=True)]

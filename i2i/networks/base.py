@@ -7,7 +7,8 @@ from latents, ``Discriminator`` gives one score for each image.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor, nn
@@ -63,8 +64,40 @@ class ChainNetwork(Network):
         return found
 
 
+IMAGE, OUTPUT = "image", "output"
+"""The maps that the first part of a network reads, and that its last part makes."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of a network that can be computed tile by tile: from some maps another one.
+
+    Attributes:
+        inputs: the names of the maps that it reads: ``IMAGE``, or what earlier parts make.
+        output: the name of the map that it makes; it may replace one of that name.
+        compute: maps a tile of each input to that of the output, all of one place. It pads at the borders of the tile.
+        margin: how far from a place, in pixels of the image, inputs have an effect on the output there, but for norms
+            over the whole map. A multiple of ``grid``.
+        grid: tiles begin and end at multiples of this, in pixels of the image: the coarsest scale in this part.
+    """
+
+    inputs: tuple[str, ...]
+    output: str
+    compute: Callable[..., Tensor]
+    margin: int
+    grid: int
+
+
 class Translator(Network, family="translator"):
     """Maps images to images of the same size; built from the input and output channels."""
+
+    def parts_for_tiles(self) -> Sequence[Part]:
+        """The network as parts for tiles, in the order in which they run; none if only whole images will do.
+
+        Norms over a whole map cost a pass over the tiles of their part each, and the parts before a cut are not
+        computed again: a cut where maps are small saves time, and needs room for the map.
+        """
+        return ()
 
 
 class PatchDiscriminator(Network, family="patch discriminator"):

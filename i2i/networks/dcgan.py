@@ -21,8 +21,8 @@ from i2i.batch import DataSpec
 from i2i.config.components import Width
 from i2i.errors import ConfigError
 from i2i.networks.base import Discriminator, Generator
+from i2i.networks.batch_norm import BatchNorm1d
 from i2i.networks.layers import (
-    BatchNorm1d,
     Gain,
     Init,
     LabelUse,

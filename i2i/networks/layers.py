@@ -8,11 +8,11 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.functional import dropout, one_hot, pad
-from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.parametrizations import spectral_norm
 
+from i2i.networks.batch_norm import BatchNorm2d
 from i2i.networks.reflection import reflect
-from i2i.world import drawn_for_all, mean_over_ranks, world
+from i2i.world import drawn_for_all, world
 
 Norm = Literal["instance", "batch", "layer", "none"]
 Upsampling = Literal["transposed", "resize", "blurred"]
@@ -165,49 +165,6 @@ class Dropout(nn.Dropout):
         if not self.training or world().size == 1:
             return super().forward(x)
         return x * drawn_for_all(lambda count: dropout(x.new_ones(count, *x.shape[1:]), self.p), len(x))
-
-
-class _GlobalBatchNorm(_BatchNorm):
-    """Batch norm that trains with the statistics of the whole batch, over all ranks (Ioffe and Szegedy 2015).
-
-    torch's synchronised batch norm runs on CUDA only.
-    """
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Maps x: (N, C, ...) to the same shape."""
-        if not self.training or world().size == 1:
-            return super().forward(x)
-        over = [0, *range(2, x.ndim)]
-        variance, mean = torch.var_mean(x.float(), over, correction=0)
-        # The moments of the whole batch, in double precision, because their difference cancels.
-        mean, variance = mean.double(), variance.double()
-        mean, square = mean_over_ranks(torch.stack([mean, variance + mean.square()]))
-        variance = square - mean.square()
-        self._follow(mean, variance, x.numel() // x.shape[1] * world().size)
-        shape = (1, -1, *[1] * (x.ndim - 2))
-        scale = (variance + self.eps).rsqrt().float()
-        normal: Tensor = (x.float() - mean.float().view(shape)) * scale.view(shape)
-        if self.affine:
-            normal = normal * self.weight.view(shape) + self.bias.view(shape)
-        return normal.to(x.dtype)
-
-    @torch.no_grad()
-    def _follow(self, mean: Tensor, variance: Tensor, count: int) -> None:
-        """Updates the running statistics, as torch does, from a batch of ``count`` values per channel."""
-        if self.running_mean is None or self.running_var is None or self.num_batches_tracked is None:
-            return
-        self.num_batches_tracked += 1
-        weight = 1 / float(self.num_batches_tracked) if self.momentum is None else self.momentum
-        self.running_mean.lerp_(mean.to(self.running_mean.dtype), weight)
-        self.running_var.lerp_((variance * count / max(count - 1, 1)).to(self.running_var.dtype), weight)
-
-
-class BatchNorm1d(_GlobalBatchNorm, nn.BatchNorm1d):
-    """Batch norm of (N, C)."""
-
-
-class BatchNorm2d(_GlobalBatchNorm, nn.BatchNorm2d):
-    """Batch norm of (N, C, H, W)."""
 
 
 class ReflectionPad2d(nn.Module):

@@ -27,7 +27,8 @@ from i2i.config.components import Width
 from i2i.errors import ConfigError
 from i2i.networks.attention import SelfAttention
 from i2i.networks.base import Discriminator, Generator
-from i2i.networks.layers import BatchNorm2d, Gain, Init, ScoreHead, add_spectral_norm, beside, initialize
+from i2i.networks.batch_norm import BatchNorm2d
+from i2i.networks.layers import Gain, Init, ScoreHead, add_spectral_norm, beside, initialize
 
 Side = Annotated[int, Field(ge=0, le=4096, strict=True)]
 Conditioning = Literal["class", "shared"]

@@ -10,6 +10,7 @@ a copy.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -17,7 +18,7 @@ from torch import Tensor, nn
 
 from i2i.config.components import Repeats, Width
 from i2i.errors import ConfigError
-from i2i.networks.base import ChainNetwork, Translator
+from i2i.networks.base import IMAGE, OUTPUT, ChainNetwork, Part, Translator
 from i2i.networks.layers import (
     BlurDown,
     BlurUp,
@@ -38,6 +39,8 @@ from i2i.networks.layers import (
 Halvings = Annotated[int, Field(ge=1, le=6, strict=True)]
 OuterKernel = Literal[3, 5, 7]
 Output = Literal["tanh", "residual"]
+TRUNK = "trunk"
+"""The name of the map that the blocks change, for tiles."""
 
 
 class ResidualBlock(nn.Module):
@@ -60,6 +63,16 @@ class ResidualBlock(nn.Module):
         """Maps x: (N, C, H, W) to the same shape."""
         residual: Tensor = self.residual(x)
         return x + residual
+
+    def parts(self, name: str, scale: int) -> Iterator[Part]:
+        """The block as parts that make the map ``name`` from itself; a convolution in each of the first two.
+
+        ``scale`` is that of the map. What a norm normalises is the output of a part, which need not be computed twice.
+        """
+        first, second, last = self.residual[:2], self.residual[2:-1], self.residual[-1:]
+        yield Part((name,), "first", first, scale, scale)
+        yield Part(("first",), "second", second, scale, scale)
+        yield Part((name, "second"), name, lambda x, residual: x + last(residual), 0, scale)
 
 
 class ResNetGenerator(ChainNetwork, Translator, name="resnet"):
@@ -131,6 +144,7 @@ class ResNetGenerator(ChainNetwork, Translator, name="resnet"):
         super().__init__(modules)
         self.multiple, self.minimum = 2**halvings, 2 ** (halvings + 1)
         self.output: Output = output
+        self.outer_kernel: OuterKernel = outer_kernel
         # By decoder stage the encoder stage of its size.
         names = ["stem", *(f"down{i}" for i in levels)]
         self._skips = {f"up{i}": names[-i - 1] for i in levels} if skips else {}
@@ -138,16 +152,58 @@ class ResNetGenerator(ChainNetwork, Translator, name="resnet"):
 
     def forward(self, x: Tensor) -> Tensor:
         """Maps x: (N, in_channels, H, W) to (N, out_channels, H, W)."""
-        image, encoded = x, dict[str, Tensor]()
+        trunk, encoded = self._encoded(x)
+        for block in self._blocks():
+            trunk = block(trunk)
+        return self._decoded(x, trunk, encoded)
+
+    def _encoded(self, image: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """The output of the last halving, and the encoder stages that the decoder adds."""
+        x, encoded = image, dict[str, Tensor]()
         for name, module in self.named_children():
+            if isinstance(module, ResidualBlock) or name == "up1":
+                break
             x = module(x)
             if name in self._skips.values():
                 encoded[name] = x
-            elif name in self._skips:
-                x = x + encoded.pop(self._skips[name])
+        return x, encoded
+
+    def _blocks(self) -> list[ResidualBlock]:
+        return [module for module in self.children() if isinstance(module, ResidualBlock)]
+
+    def _decoded(self, image: Tensor, x: Tensor, encoded: dict[str, Tensor]) -> Tensor:
+        """The output, from that of the last block, x, and what ``_encoded`` gives; ``encoded`` is used up."""
+        for name, module in self.named_children():
+            if name.startswith("up") or name == "head":
+                x = module(x)
+                if name in self._skips:
+                    x = x + encoded.pop(self._skips[name])
         return image + x if self.output == "residual" else x
+
+    def parts_for_tiles(self) -> list[Part]:
+        """Encoder, two convolutions for each block, and decoder: only maps at the lowest resolution are kept.
+
+        What is computed more than once, for the norms of encoder and decoder, is a small part of all.
+        """
+        scale, outer = self.multiple, (self.outer_kernel - 1) // 2
+        # Down: a convolution and perhaps a blur, each one pixel at the size before. Up: an upsampling by one pixel of
+        # the size before, and perhaps a convolution by one of the size after.
+        down, up = outer + 2 * (scale - 1), 3 * (scale - 1) + outer
+
+        def decode(image: Tensor, trunk: Tensor) -> Tensor:
+            return self._decoded(image, trunk, self._encoded(image)[1] if self._skips else {})
+
+        parts = [Part((IMAGE,), TRUNK, lambda image: self._encoded(image)[0], _rounded_up(down, scale), scale)]
+        for block in self._blocks():
+            parts += block.parts(TRUNK, scale)
+        margin = _rounded_up(up + (down if self._skips else 0), scale)
+        return [*parts, Part((IMAGE, TRUNK), OUTPUT, decode, margin, scale)]
 
     @classmethod
     def settings_for(cls, image_size: int) -> dict[str, Any]:
         """Six blocks below 256 pixels, nine from there on (section 4 of the paper)."""
         return {"blocks": 6 if image_size < 256 else 9}
+
+
+def _rounded_up(margin: int, grid: int) -> int:
+    return -(-margin // grid) * grid

@@ -6,7 +6,8 @@ The depth follows the image size (8 at 256 pixels), so that the bottleneck is 1x
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from itertools import pairwise
 from typing import Annotated, Any, Literal
 
 import torch
@@ -14,7 +15,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from i2i.config.components import Width
-from i2i.networks.base import Translator
+from i2i.networks.base import IMAGE, OUTPUT, Part, Translator
 from i2i.networks.layers import (
     Dropout,
     DropoutRate,
@@ -96,6 +97,23 @@ class UNetGenerator(Translator, name="unet"):
             if self.skips and level > 1:
                 x = torch.cat([encoded[level - 1], x], dim=1)
         return x
+
+    def parts_for_tiles(self) -> list[Part]:
+        """A part for each layer, whose convolution reaches one pixel of its coarser map."""
+
+        def joined(level: int) -> Callable[..., Tensor]:
+            return lambda *maps: self.get_submodule(f"up{level}")(torch.cat(maps, dim=1))
+
+        names = [IMAGE, *(f"down{level}" for level in range(1, self.depth + 1))]
+        parts = [
+            Part((before,), name, self.get_submodule(name), 2**level, 2**level)
+            for level, (before, name) in enumerate(pairwise(names), 1)
+        ]
+        for level in range(self.depth, 0, -1):
+            inputs = [f"down{level}"] if self.skips or level == self.depth else []
+            inputs += [f"up{level + 1}"] if level < self.depth else []
+            parts.append(Part(tuple(inputs), f"up{level}" if level > 1 else OUTPUT, joined(level), 2**level, 2**level))
+        return parts
 
     def stages(self) -> dict[str, nn.Module]:
         down = [f"down{level}" for level in range(1, self.depth + 1)]

@@ -1,6 +1,6 @@
 """GPUs by their data sheets: the most that each can compute and move in a second, and what it holds.
 
-Dense figures, without the sparsity that some sheets quote first. What a launch takes is in no data sheet: ``LAUNCH`` is
+Dense figures: half of what sheets quote with sparsity. What a launch takes is in no data sheet: ``LAUNCH`` is
 an assumption.
 """
 
@@ -34,13 +34,47 @@ class GPU:
 
 
 GPUS = (
-    GPU("T4", 16, 320e9, {"fp32": 8.1e12, "fp16": 65e12}, "NVIDIA T4 data sheet, 2019; it has no bf16"),
+    GPU(
+        "T4",
+        16,
+        320e9,
+        {"fp32": 8.1e12, "fp16": 65e12},
+        "NVIDIA T4 data sheet, 2019, and Turing whitepaper, 2018, for the bandwidth; it has no bf16",
+    ),
+    GPU(
+        "RTX 3090",
+        24,
+        936e9,
+        {"fp32": 35.6e12, "bf16": 71e12, "fp16": 71e12},
+        "NVIDIA Ampere GA102 whitepaper, appendix A, 2021; products in TF32, bf16 and fp16 with sums in fp32",
+    ),
     GPU(
         "RTX 4090",
         24,
         1008e9,
         {"fp32": 82.6e12, "bf16": 165.2e12, "fp16": 165.2e12},
         "NVIDIA Ada GPU Architecture whitepaper, appendix A, 2022; products in TF32, bf16 and fp16 with sums in fp32",
+    ),
+    GPU(
+        "A10G",
+        24,
+        600e9,
+        {"fp32": 35e12, "bf16": 70e12, "fp16": 70e12},
+        "NVIDIA A10G data sheet, 2022; fp32 by TF32",
+    ),
+    GPU(
+        "L4",
+        24,
+        300e9,
+        {"fp32": 60e12, "bf16": 121e12, "fp16": 121e12},
+        "NVIDIA L4 data sheet, 2023; fp32 by TF32",
+    ),
+    GPU(
+        "L40S",
+        48,
+        864e9,
+        {"fp32": 183e12, "bf16": 362e12, "fp16": 362e12},
+        "NVIDIA L40S data sheet, 2023; fp32 by TF32",
     ),
     GPU(
         "A100 80GB",
@@ -54,7 +88,21 @@ GPUS = (
         80,
         3350e9,
         {"fp32": 494.7e12, "bf16": 989.4e12, "fp16": 989.4e12},
-        "NVIDIA H100 data sheet, SXM5, 2023; fp32 by TF32",
+        "NVIDIA H100 data sheet, SXM5, 2023, and H100 whitepaper for the digits; fp32 by TF32",
+    ),
+    GPU(
+        "H200 SXM",
+        141,
+        4800e9,
+        {"fp32": 494.7e12, "bf16": 989.4e12, "fp16": 989.4e12},
+        "NVIDIA H200 data sheet, SXM, 2024: the arithmetic of an H100; fp32 by TF32",
+    ),
+    GPU(
+        "B200",
+        180,
+        7700e9,
+        {"fp32": 1100e12, "bf16": 2250e12, "fp16": 2250e12},
+        "NVIDIA Blackwell data sheet, HGX B200, 2025; fp32 by TF32",
     ),
 )
 """In fp32 torch lets cuDNN compute convolutions in TF32 where there is such, and so do these figures."""

@@ -5,9 +5,14 @@ All of it is computed from the shapes, types and lifetimes of tensors; no device
 
 from __future__ import annotations
 
+import logging
+import signal
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from multiprocessing import get_context
 
+from i2i.build import check_buildable
 from i2i.config.resolve import changed
 from i2i.config.schema import Config, Precision, to_yaml
 from i2i.data.load import load_training_set
@@ -21,6 +26,7 @@ from i2i.planning.roofline import bound
 from i2i.planning.stage import Stage, stage_for
 from i2i.planning.work import Work
 from i2i.storage.weights import parameter_count
+from i2i.training.augmenting import settled_augmentation
 from i2i.training.dry_run import describe_run
 
 ELSEWHERE = ("cuda",)
@@ -32,7 +38,7 @@ def describe(resized: Resized, memory: int | None) -> list[str]:
     """What a run would be; where its device is here, with what some real steps took.
 
     Args:
-        resized: the configuration by image size; its own for 0.
+        resized: the configuration by image size; its own for 0. A function that can be sent to another process.
         memory: the bytes that there are; without them nothing is said of what fits.
 
     Raises:
@@ -42,10 +48,23 @@ def describe(resized: Resized, memory: int | None) -> list[str]:
     training = config.training
     if training.device not in ELSEWHERE or training.device in available_devices():
         training, lines = describe_run(config)
-        return [*lines, *_plans(resized, training.device, training.precision, memory)]
+        make = _plans if training.device == "cpu" else plans_apart
+        return [*lines, *make(resized, training.device, training.precision, memory)]
     precision: Precision = "bf16" if training.precision == "auto" else training.precision
     said = f"{'device':<18} {training.device}, which is not here: the rest is computed and not measured"
     return [*to_yaml(config).split("\n"), said, *_plans(resized, training.device, precision, memory)]
+
+
+def plans_apart(resized: Resized, device: str, precision: Precision, memory: int | None) -> list[str]:
+    """The lines of the plans, from a process of its own: after real steps torch registers no accelerator any more."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn"), initializer=_quietly) as pool:
+        return pool.submit(_plans, resized, device, precision, memory).result()
+
+
+def _quietly() -> None:
+    """Leaves messages, and what there is to say of Ctrl-C, to the process that waits for this one."""
+    logging.disable()
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def _plans(resized: Resized, device: str, precision: Precision, memory: int | None) -> list[str]:
@@ -155,18 +174,23 @@ def settled(resized: Resized, precision: Precision, size: int) -> Config:
 
 
 def with_known_data(resized: Resized) -> Resized:
-    """The same with channels and labels that are left to the data, whose files are listed and not decoded."""
+    """The same with all that is left to the data, whose files are listed and not decoded.
+
+    That is channels and labels, and whether discriminators see their images augmented.
+    """
     config = resized(0)
     method = Method.named(config.method["name"])
-    if method.needs != "one domain":
+    if method.needs != "one domain" and config.discriminator_augmentation.mode != "auto":
         return resized
     labels = method.uses_labels(config.method)
-    data = load_training_set(config.data, method.needs, image_size=config.image_size, labels=labels).config
-    found = {"channels_a": data.channels_a, "labels": data.labels}
+    data = load_training_set(config.data, method.needs, image_size=config.image_size, labels=labels)
+    found = {"channels_a": data.config.channels_a, "labels": data.config.labels}
+    augmentation = settled_augmentation(config, check_buildable(config), data.smallest())
 
     def known(size: int) -> Config:
         other = resized(size)
-        return other.model_copy(update={"data": other.data.model_copy(update=found)})
+        settled = {"data": other.data.model_copy(update=found), "discriminator_augmentation": augmentation}
+        return other.model_copy(update=settled)
 
     return known
 

@@ -46,6 +46,11 @@ class RunFolder:
         return self.root / "best.safetensors"
 
     @property
+    def fastest(self) -> Path:
+        """How it is translated fastest on a machine, where that has been measured."""
+        return self.root / "fastest.json"
+
+    @property
     def metrics(self) -> Path:
         """One JSON line at each logging cadence."""
         return self.root / "metrics.jsonl"

@@ -1,7 +1,8 @@
 """The least memory that a run can do with: what surely does not fit is refused before it is tried.
 
 Counted are weights with their gradients and the optimiser's averages, the images of a step, and one image at the load
-size. Activations, most of what training takes, are not: a run that passes may still be too large.
+size. Activations, most of what training takes, are not: a run that passes may still be too large. The estimate of all
+of it is that of ``--dry-run`` (``i2i/planning``), which rehearses steps for seconds; this check takes none.
 """
 
 from __future__ import annotations

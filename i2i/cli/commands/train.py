@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -153,16 +154,18 @@ def _configure(
         settings = settings | {"training.start_from": str(source)}
     run = RunFolder(source).read_config() if arch is None and file is None else None
 
-    def resized(size: int) -> Config:
-        sized = (*assignments, f"image_size={size}") if size else assignments
-        return resolve_config(arch, run=run, file=file, options=settings, assignments=sized)
-
+    resolve = partial(resolve_config, arch, run=run, file=file, options=settings)
+    resized = partial(_at_size, resolve, assignments)
     config = resized(0)
     if config.data.a is None:
         require_data(config.data.path)
     if named is None and run is None and is_built_in(config.data.path):
         say(f"no --data given: using the built-in set {config.data.path}")
     return resized
+
+
+def _at_size(resolve: Callable[..., Config], assignments: tuple[str, ...], size: int) -> Config:
+    return resolve(assignments=(*assignments, f"image_size={size}") if size else assignments)
 
 
 def _resume(root: Path, options: dict[str, Any], assignments: tuple[str, ...], dry_run: bool) -> Outcome:

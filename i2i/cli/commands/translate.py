@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -16,6 +16,22 @@ from i2i.needs import require_path
 if TYPE_CHECKING:
     from i2i.config.schema import Device, Precision
     from i2i.inference.translate import Format
+
+SMALLEST_TILE = 16
+
+
+class TileSide(click.ParamType[int | Literal["auto"]]):
+    """The side of tiles in pixels, or auto."""
+
+    name = "tile"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | Literal["auto"]:
+        """The side."""
+        if value == "auto":
+            return "auto"
+        if not str(value).isdecimal() or int(value) < SMALLEST_TILE:
+            self.fail(f"{str(value)[:80]!r}: give the side of tiles in pixels, from {SMALLEST_TILE} up, or auto")
+        return int(value)
 
 
 @click.command(
@@ -50,6 +66,21 @@ if TYPE_CHECKING:
     help="Precision of convolutions. auto: bf16 where the device computes in it and the first images of a folder show "
     "that it is close to fp32.",
 )
+@click.option(
+    "--tile",
+    type=TileSide(),
+    metavar="auto|N",
+    default="auto",
+    show_default=True,
+    help="Translate images that are larger by tiles of N x N pixels, to the same result. auto: those that do not fit "
+    "into memory.",
+)
+@click.option(
+    "--overlap",
+    type=click.IntRange(0),
+    metavar="N",
+    help="Pixels by which a tile is computed larger on each side.  [default: as many as the model needs]",
+)
 @max_pixels_option
 @click.option("--overwrite", is_flag=True, help="Replace existing files, even those that i2i did not write.")
 @device_option
@@ -61,6 +92,8 @@ def translate(
     seed: int | None,
     image_format: Format,
     precision: Precision,
+    tile: int | Literal["auto"],
+    overlap: int | None,
     max_pixels: int,
     overwrite: bool,
     device: Device,
@@ -70,11 +103,16 @@ def translate(
     An output folder gets a report.json that lists each output with its digest. Outputs that are up to date are kept,
     and no files but those listed are replaced. A single OUTPUT must not exist yet.
 
+    Images have any size up to --max-pixels. Those that do not fit into memory are translated by tiles, to what the
+    whole image would give; feature maps are then on the disk, in TMPDIR or /var/tmp.
+
     Under torchrun, several processes share the images of a folder.
     """
     require_path(source)
     require_model(model)
     with stoppable("repeat the command to continue"):
+        from i2i.device import use_kept_threads
+        from i2i.inference.fastest import kept_fastest
         from i2i.inference.load import load_translator
         from i2i.inference.together import together
         from i2i.inference.translate import plan, translate_files
@@ -84,12 +122,18 @@ def translate(
             translator = load_translator(model, device=device)
             if seed is not None and not translator.has_noise:
                 warn(f"--seed changes nothing: {translator.config.arch} draws no noise at translation")
+            fastest = processes.told(lambda: kept_fastest(model, translator))
+            if fastest is not None and precision == "auto":
+                use_kept_threads(fastest.threads)
             results = translate_files(
                 translator,
                 planned,
                 direction,
                 seed=seed,
                 precision=precision,
+                tile=tile,
+                overlap=overlap,
+                measured=None if fastest is None else fastest.choices,
                 max_pixels=max_pixels,
                 overwrite=overwrite,
                 processes=processes,

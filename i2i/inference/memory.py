@@ -1,0 +1,47 @@
+"""Whether a whole image fits into memory: what its translation takes, from that of a smaller one."""
+
+from __future__ import annotations
+
+import copy
+from functools import cache, cached_property
+
+import torch
+
+from i2i.device import capabilities, total_memory
+from i2i.launched import launched
+from i2i.methods.translation import TranslationMethod
+from i2i.planning.stage import CPU
+
+SHARE = 0.5
+"""Of the memory of a device, what the translation of one image may take: other programs and images have the rest."""
+SIDE = 256
+"""Of the smaller image: large enough that weights and the borders of maps count little."""
+MOST_BYTES = 4096
+"""Of a pixel: with so many, four times those of a ResNet of width 64, small images fit without an estimate."""
+
+
+class MemoryForImages:
+    """The memory that translations by ``method`` take on ``device``, in float32."""
+
+    def __init__(self, method: TranslationMethod, device: torch.device) -> None:
+        self._method, self._device = method, device
+        self._of_a_pixel = cache(self._estimate)
+
+    @cached_property
+    def room(self) -> float:
+        """The bytes that there are for an image in each of the processes that share the work."""
+        sharing = 1 if capabilities(self._device).own_memory else launched().size
+        return SHARE * total_memory(self._device) / sharing
+
+    def needed(self, direction: str, pixels: int) -> float:
+        """The bytes that an image of so many pixels takes at the peak of its translation; 0 where it surely fits."""
+        return pixels * self._of_a_pixel(direction) if pixels * MOST_BYTES > self.room else 0
+
+    def _estimate(self, direction: str) -> float:
+        """The bytes for each pixel, as tensors and convolutions of a CPU take them; other devices take fewer."""
+        offered = self._method.directions()[direction]
+        generator, stage = copy.deepcopy(offered.generator).cpu(), CPU()
+        side = max(SIDE, generator.minimum)
+        with torch.no_grad(), stage.computing():
+            generator(torch.empty(1, offered.in_channels, side, side))
+        return stage.ledger.peak().total / side**2
