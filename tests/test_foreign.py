@@ -560,6 +560,11 @@ def test_what_was_trained_here_runs_there(tmp_path: Path) -> None:
     [
         ("cyclegan", "networks.generator.upsample=resize", "upsample resize has no counterpart"),
         ("cyclegan", "networks.generator.norm=none", "any other than instance and batch has no counterpart"),
+        ("cyclegan", "networks.generator.halvings=3", "another halvings than the paper's has no counterpart"),
+        ("cyclegan", "networks.generator.skips=true", "another skips than"),
+        ("cyclegan", "networks.generator.outer_kernel=3", "another outer_kernel than"),
+        ("cyclegan", "networks.generator.output=residual", "another output than"),
+        ("cyclegan-fast", "networks.generator.width=4", "another halvings, skips, outer_kernel than"),
         ("pix2pix", "networks.generator.depth=4", "5 levels or more"),
         ("dualgan", "method.noise_channels=1", "WithNoise has no counterpart"),
         ("dcgan", "data.channels_a=3", "only translators can be exported"),

@@ -178,10 +178,23 @@ def foreign_names(network: nn.Module) -> dict[str, str]:
     if not any(isinstance(layer, nn.BatchNorm2d | nn.InstanceNorm2d) for layer in network.modules()):
         raise ConfigError(f"networks.generator.norm: any other than instance and batch {NOT_THERE}")
     if isinstance(network, ResNetGenerator):
+        _require_papers_resnet(network)
         return dict(_resnet_names(network))
     if isinstance(network, UNetGenerator):
         return dict(_unet_names(network))
     raise ConfigError(f"{type(network).__name__} {NOT_THERE}")
+
+
+def _require_papers_resnet(network: ResNetGenerator) -> None:
+    others = {
+        "halvings": network.multiple != 4,
+        "skips": bool(network.skips),
+        "outer_kernel": network.outer_kernel != 7,
+        "output": network.output != "tanh",
+    }
+    if any(others.values()):
+        named = ", ".join(setting for setting, differs in others.items() if differs)
+        raise ConfigError(f"networks.generator: another {named} than the paper's {NOT_THERE}")
 
 
 def _resnet_names(network: ResNetGenerator) -> Iterator[tuple[str, str]]:

@@ -83,6 +83,9 @@ class ResNetGenerator(ChainNetwork, Translator, name="resnet"):
 
     Stages: ``stem``, ``down1`` to ``down<halvings>``, ``block1`` to ``block<blocks>``, ``up1`` to ``up<halvings>``;
     ``<stage>_conv`` for stages that are a convolution with norm and activation.
+
+    Attributes:
+        skips: by decoder stage the encoder stage of its size that is added to it.
     """
 
     def __init__(
@@ -145,9 +148,8 @@ class ResNetGenerator(ChainNetwork, Translator, name="resnet"):
         self.multiple, self.minimum = 2**halvings, 2 ** (halvings + 1)
         self.output: Output = output
         self.outer_kernel: OuterKernel = outer_kernel
-        # By decoder stage the encoder stage of its size.
         names = ["stem", *(f"down{i}" for i in levels)]
-        self._skips = {f"up{i}": names[-i - 1] for i in levels} if skips else {}
+        self.skips = {f"up{i}": names[-i - 1] for i in levels} if skips else {}
         initialize(self, init, init_gain)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -164,7 +166,7 @@ class ResNetGenerator(ChainNetwork, Translator, name="resnet"):
             if isinstance(module, ResidualBlock) or name == "up1":
                 break
             x = module(x)
-            if name in self._skips.values():
+            if name in self.skips.values():
                 encoded[name] = x
         return x, encoded
 
@@ -176,8 +178,8 @@ class ResNetGenerator(ChainNetwork, Translator, name="resnet"):
         for name, module in self.named_children():
             if name.startswith("up") or name == "head":
                 x = module(x)
-                if name in self._skips:
-                    x = x + encoded.pop(self._skips[name])
+                if name in self.skips:
+                    x = x + encoded.pop(self.skips[name])
         return image + x if self.output == "residual" else x
 
     def parts_for_tiles(self) -> list[Part]:
@@ -191,12 +193,12 @@ class ResNetGenerator(ChainNetwork, Translator, name="resnet"):
         down, up = outer + 2 * (scale - 1), 3 * (scale - 1) + outer
 
         def decode(image: Tensor, trunk: Tensor) -> Tensor:
-            return self._decoded(image, trunk, self._encoded(image)[1] if self._skips else {})
+            return self._decoded(image, trunk, self._encoded(image)[1] if self.skips else {})
 
         parts = [Part((IMAGE,), TRUNK, lambda image: self._encoded(image)[0], _rounded_up(down, scale), scale)]
         for block in self._blocks():
             parts += block.parts(TRUNK, scale)
-        margin = _rounded_up(up + (down if self._skips else 0), scale)
+        margin = _rounded_up(up + (down if self.skips else 0), scale)
         return [*parts, Part((IMAGE, TRUNK), OUTPUT, decode, margin, scale)]
 
     @classmethod
