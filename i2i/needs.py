@@ -16,6 +16,13 @@ BUILT_IN_SETS: dict[str, tuple[str, ...]] = {
     "line1d": (),
 }
 """The built-in data sets, and the optional packages that each needs."""
+LICENCES = {
+    "openmoji": "CC BY-SA 4.0 (OpenMoji)",
+    "digits": "CC BY 4.0 (E. Alpaydin and C. Kaynak, UCI Machine Learning Repository)",
+    "ring2d": "none needed: points that i2i draws",
+    "line1d": "none needed: points that i2i draws",
+}
+"""The terms of the built-in data sets."""
 
 
 def is_built_in(data: str) -> bool:

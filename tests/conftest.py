@@ -23,6 +23,8 @@ from i2i.config.resolve import read_recipe, resolve_config
 from i2i.config.schema import Config
 from i2i.methods.base import Method
 
+from .browser import Browser, browsing, find_browser
+
 CADENCES = ["training.log_every=2", "training.sample_every=3", "health.enabled=false"]
 """The doctor, which warns of sets and runs as small as these, has tests of its own."""
 SMALL = {"width": 4, "blocks": 1, "depth": 3, "layers": 1, "hidden": 8}
@@ -146,6 +148,16 @@ def small_arguments(arch: str, data: Path, run: Path, *, steps: int = 6) -> list
         *("--steps", steps, "--device", "cpu", "--precision", "fp32"),
         *(part for setting in settings for part in ("--set", setting)),
     ]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """A browser; without one, its tests are skipped."""
+    program = find_browser()
+    if program is None:
+        pytest.skip("no Chromium here: put one in the PATH, or name it in I2I_BROWSER")
+    with browsing(program) as browser:
+        yield browser
 
 
 @contextmanager

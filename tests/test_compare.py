@@ -21,7 +21,7 @@ from i2i.evaluation.page import Column, Item, Metric, Page, Shown, render
 from i2i.inference.load import load_sampler
 from i2i.training.start import train
 
-from .browser import Browser, browsing, find_browser
+from .browser import Browser
 from .conftest import Run, draw, make_set, small_config
 from .toys import assert_refused
 
@@ -223,15 +223,6 @@ def decoded(html: str, alternative: str) -> Pixels:
 
 SCREENS = pytest.mark.parametrize(("width", "height"), [(390, 844), (1400, 900)])
 DARK = pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    program = find_browser()
-    if program is None:
-        pytest.skip("no Chromium here: put one in the PATH, or name it in I2I_BROWSER")
-    with browsing(program) as browser:
-        yield browser
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from i2i.doctor.examine import images_for, look_at_outputs
 from i2i.doctor.records import read_records
 from i2i.doctor.sign import Finding
 from i2i.doctor.signs import FEW_IMAGES, FEW_STEPS
-from i2i.doctor.watch import Watch
+from i2i.doctor.watch import Watch, findings_of
 from i2i.errors import UserError
 from i2i.inference.load import load
 from i2i.methods.base import Method
@@ -93,10 +93,7 @@ def examine_run(root: Path, *, device: Device = "auto") -> Verdict:
     config = run.read_config()
     records, unseen = list(read_records(run.metrics)), list[str]()
     step = records[-1]["step"] if records else 0
-    watch = Watch()
-    for record in records:
-        watch.add(record)
-    known = {finding.tag: finding for finding in watch.findings(over=step >= FEW_STEPS.threshold)}
+    known = {finding.tag: finding for finding in findings_of(records)}
     if not known:
         unseen.append(f"{run.metrics} has no figures of health (health.enabled, health.every)")
     fresh = Watch()

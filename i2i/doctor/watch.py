@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from i2i.doctor.sign import Finding, Sign
-from i2i.doctor.signs import ALL, sign_of
+from i2i.doctor.signs import ALL, FEW_STEPS, sign_of
+
+
+def findings_of(records: Sequence[Mapping[str, Any]]) -> list[Finding]:
+    """What the records of a run say, which has ended, or still goes on and has few measurements in its first steps."""
+    watch = Watch()
+    for record in records:
+        watch.add(record)
+    return watch.findings(over=bool(records) and records[-1]["step"] >= FEW_STEPS.threshold)
 
 
 class Watch:

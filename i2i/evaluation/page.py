@@ -1,31 +1,21 @@
 """The page that compares models, as one string: images, style and script are in it, and it asks for nothing else.
 
-The style and the script are page.css and page.js, named by their digests in the page's security policy: the browser
-runs no other, and loads nothing from anywhere. Every name is escaped by the template.
+Every name is escaped by the template; ``i2i/pages`` says what holds for every page.
 """
 
 from __future__ import annotations
 
 import math
-from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from functools import cache
-from hashlib import sha256
-from importlib.resources import files
-from io import BytesIO
 from typing import Any, Literal
 
-from jinja2 import Environment, StrictUndefined, Template
-from markupsafe import Markup
-
-from i2i.data.images import Pixels, to_pil
+from i2i.data.images import Pixels
 from i2i.display import one_line
-from i2i.version import __version__
+from i2i.pages.one_file import data_uri, rendered, text_of
 
 LOSSLESS_PIXELS = 16_000_000
-"""Up to this many pixels a page shows them exactly; above, as WebP of ``QUALITY``, which takes a fifth of the bytes."""
-QUALITY = 90
+"""Up to this many pixels a page shows them exactly; above, as lossy WebP, which takes a fifth of the bytes."""
 ENLARGED = 192
 """Images up to this side are shown larger than they are, as pixels and not as a blur."""
 COLOURS = 6
@@ -126,14 +116,12 @@ def render(page: Page) -> str:
     columns = _lettered(page.columns)
     lossless = page.lossless
     items = [_item(item, index, columns, lossless) for index, item in enumerate(page.items)]
-    style, script = _style(page), _text("page.js")
-    return _template().render(
+    return rendered(
+        "i2i.evaluation",
+        "page.html",
+        style=_style(page),
+        script=text_of("i2i.evaluation", "page.js"),
         page=page,
-        version=__version__,
-        style=Markup(style),
-        script=Markup(script),
-        style_hash=_digest(style),
-        script_hash=_digest(script),
         models=[column for column in columns if column["kind"] == "model"],
         rows=_table(page, columns),
         items=items,
@@ -146,25 +134,12 @@ def render(page: Page) -> str:
     )
 
 
-@cache
-def _template() -> Template:
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    return environment.from_string(_text("page.html"))
-
-
-def _text(name: str) -> str:
-    return files("i2i.evaluation").joinpath(name).read_text(encoding="utf-8")
-
-
 def _style(page: Page) -> str:
     """The style, with the columns beside each other on a wide screen and on a narrow one, and the size of an image."""
     across = len(page.columns)
     narrow = across if across <= 3 else 2 if across % 2 == 0 else 3
-    return f"{_text('page.css')}:root {{ --columns: {across}; --narrow: {narrow}; --thumb: {THUMB[page.layout]}px; }}\n"
-
-
-def _digest(text: str) -> str:
-    return "sha256-" + b64encode(sha256(text.encode()).digest()).decode()
+    own = text_of("i2i.evaluation", "page.css")
+    return f"{own}:root {{ --columns: {across}; --narrow: {narrow}; --thumb: {THUMB[page.layout]}px; }}\n"
 
 
 def _lettered(columns: Sequence[Column]) -> list[dict[str, Any]]:
@@ -215,13 +190,6 @@ def _alt(name: str, column: Mapping[str, Any]) -> str:
 def _of_column(items: Sequence[dict[str, Any]], column: int) -> list[tuple[dict[str, Any], dict[str, Any]]]:
     """The items that have an image in a column, each with that image."""
     return [(item, item["cells"][column]) for item in items if item["cells"][column]["there"]]
-
-
-def data_uri(pixels: Pixels, *, lossless: bool) -> str:
-    """The image (H, W, C), uint8, as WebP in the text of an address."""
-    content = BytesIO()
-    to_pil(pixels).save(content, "WEBP", lossless=lossless, quality=QUALITY, exact=lossless)
-    return "data:image/webp;base64," + b64encode(content.getvalue()).decode()
 
 
 def _figures(item: Item, page: Page) -> list[list[float | str | None]]:

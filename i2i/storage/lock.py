@@ -16,9 +16,12 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
+from i2i.bounds import read_regular
 from i2i.errors import DataError
 from i2i.storage.owner import Owner
 
+LARGEST = 10_000
+"""Bytes of a lock file."""
 _held: set[Path] = set()
 _in_process = threading.Lock()
 
@@ -46,6 +49,15 @@ def locked(path: Path, what: str) -> Iterator[None]:
             _release(path, place)
 
 
+def held_by_another(path: Path) -> bool:
+    """Whether a process that may still run, and is not this one, holds the lock file ``path``."""
+    try:
+        holder = _parse(read_regular(path, LARGEST))
+    except OSError:
+        return False
+    return holder is not None and holder != Owner.this() and not holder.is_gone
+
+
 def _release(path: Path, place: Path) -> None:
     """Removes the lock if it is this process's."""
     with _in_process, contextlib.suppress(OSError):
@@ -56,7 +68,7 @@ def _release(path: Path, place: Path) -> None:
 
 def _take(path: Path, what: str, *, taken_here: bool) -> None:
     with _opened_alone(path) as file:
-        holder, here = _parse(os.read(file, 10_000)), Owner.this()
+        holder, here = _parse(os.read(file, LARGEST)), Owner.this()
         running = taken_here if holder == here else holder is not None and not holder.is_gone
         if holder is not None and running:
             raise DataError(f"{what} is in use by {holder}: wait for it or stop it (if it runs no more, delete {path})")

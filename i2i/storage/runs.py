@@ -66,6 +66,16 @@ class RunFolder:
         return self.root / "samples"
 
     @property
+    def report(self) -> Path:
+        """The page that shows people what became of the run."""
+        return self.root / "report.html"
+
+    @property
+    def card(self) -> Path:
+        """The card of the model; once somebody has edited it, it stays."""
+        return self.root / "MODEL_CARD.md"
+
+    @property
     def launch(self) -> Path:
         """What tells the launch of processes that made it from others, where torchrun may start them again."""
         return self.root / "launch"

@@ -30,6 +30,8 @@ FORMAT = 2
 LARGEST_HEADERS = {"weights": 2**23, "checkpoint": 2**26, "features": 2**16}
 """Bytes of the header of each kind, which is read whole before anything in it can be believed."""
 MOST_TENSORS = 100_000
+UNREADABLE = (SafetensorError, OSError, KeyError, ValueError, TypeError, AttributeError, RecursionError)
+"""What readers raise of a file that is none."""
 
 
 class Weights(NamedTuple):
@@ -127,20 +129,48 @@ def load_tree(path: Path, *, kind: str) -> tuple[dict[str, Any], dict[str, Any]]
     try:
         require_small_header(path, LARGEST_HEADERS[kind])
         with safe_open(path, framework="pt") as file:
-            envelope = dict(json.loads((file.metadata() or {}).get("i2i", "{}")))
-            if envelope.get("kind") != kind:
-                raise WeightsError(f"{path} is not a file of i2i {kind}; give a run folder or its model.safetensors")
-            _require_format(path, int(envelope["format"]))
+            envelope = _envelope(path, file, kind)
             if len(file.keys()) > MOST_TENSORS:
                 raise ValueError(f"more than {MOST_TENSORS:,} tensors")
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (a handle, not a mapping)
         if digest_of(envelope, tensors) != envelope["sha256"]:
             raise WeightsError(f"{path} is damaged: its content does not have the digest that was written with it")
         return _refill(envelope["tree"], tensors), envelope["header"]
-    except (SafetensorError, OSError, KeyError, ValueError, TypeError, AttributeError, RecursionError) as error:
-        raise WeightsError(
-            f"{path} is not a weight file of i2i or is damaged ({' '.join(str(error).split())})"
-        ) from None
+    except UNREADABLE as error:
+        raise _is_none(path, error) from None
+
+
+def load_summary(path: Path, *, kind: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The header of a file, and of its tree the plain values at the top; no tensor is read, nor the digest compared.
+
+    Raises:
+        WeightsError: as ``load_tree``.
+    """
+    try:
+        require_small_header(path, LARGEST_HEADERS[kind])
+        with safe_open(path, framework="pt") as file:
+            envelope = _envelope(path, file, kind)
+        values = {key: item["value"] for key, item in envelope["tree"]["items"] if "value" in item}
+        return dict(envelope["header"]), values
+    except UNREADABLE as error:
+        raise _is_none(path, error) from None
+
+
+def _envelope(path: Path, file: safe_open, kind: str) -> dict[str, Any]:
+    """What an open file says of itself.
+
+    Raises:
+        WeightsError: it is of another kind or format.
+    """
+    envelope = dict(json.loads((file.metadata() or {}).get("i2i", "{}")))  # type: ignore[no-untyped-call]
+    if envelope.get("kind") != kind:
+        raise WeightsError(f"{path} is not a file of i2i {kind}; give a run folder or its model.safetensors")
+    _require_format(path, int(envelope["format"]))
+    return envelope
+
+
+def _is_none(path: Path, error: Exception) -> WeightsError:
+    return WeightsError(f"{path} is not a weight file of i2i or is damaged ({' '.join(str(error).split())})")
 
 
 def require_small_header(path: Path, largest: int) -> None:

@@ -15,20 +15,17 @@ from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams
 
-from i2i.config.explain import leaves
-from i2i.config.resolve import resolve_config
 from i2i.config.schema import Config, to_yaml
+from i2i.config.telling import telling_settings
 from i2i.data.batches import to_pixels
 from i2i.data.images import Pixels, write_image
 from i2i.device import read
-from i2i.display import one_line, warn
-from i2i.errors import ConfigError, DataError
+from i2i.display import warn
+from i2i.errors import DataError
 from i2i.storage.files import append_line, flush_appended, write_atomically
 from i2i.storage.runs import RunFolder
 from i2i.tiles import tile
 
-TOLD_BY = ("arch", "about", "paper", "data.path", "data.a", "data.b")
-"""Settings that are said in other words."""
 CLOCK_SET_BACK = 5.0  # seconds: files further in the future are not waited for
 
 
@@ -157,21 +154,6 @@ class RunLog:
             self._broken = True
             return False
         return True
-
-
-def telling_settings(config: Config) -> dict[str, str | float]:
-    """What differs from the recipe, by path; then what everybody asks for: recipe, data, size, seed."""
-    settings = dict(leaves(config.model_dump(mode="json")))
-    try:
-        usual = dict(leaves(resolve_config(config.arch).model_dump(mode="json")))
-    except ConfigError:  # a recipe that is no shipped one
-        usual = {}
-    apart = {path: value for path, value in settings.items() if path not in TOLD_BY and value != usual.get(path)}
-    always = {"arch": config.arch, "data": config.data.name, "image_size": config.image_size}
-    return {
-        path: value if isinstance(value, int | float) else one_line(str(value))
-        for path, value in (apart | always | {"training.seed": config.training.seed}).items()
-    }
 
 
 def _await_later_name(folder: Path) -> None:

@@ -21,6 +21,7 @@ from i2i.device import environment, raise_if_out_of_memory
 from i2i.display import say, warn
 from i2i.errors import ConfigError, DataError, TrainingStopped, UserError, WeightsError
 from i2i.launched import launch, launched, restarted
+from i2i.report.write import leave_report
 from i2i.storage.files import write_atomically
 from i2i.storage.runs import RUNS, RunFolder, new_run
 from i2i.storage.weights import load_newest
@@ -189,6 +190,19 @@ def leave_processes() -> None:
         torch.distributed.destroy_process_group()
 
 
+def _fit_and_report(trainer: Trainer, run: RunFolder, callbacks: Sequence[Callback]) -> Outcome:
+    """Trains; a run that ends, is stopped or stops itself leaves its report."""
+    try:
+        outcome = trainer.fit(run, callbacks)
+    except TrainingStopped:
+        if trainer.is_main:
+            leave_report(run, trainer.config)
+        raise
+    if trainer.is_main:
+        leave_report(run, trainer.config)
+    return outcome
+
+
 def _fit(trainer: Trainer, run: RunFolder, callbacks: Sequence[Callback]) -> Outcome:
     training, data = trainer.config.training, trainer.data
     known = data.problems()
@@ -209,7 +223,7 @@ def _fit(trainer: Trainer, run: RunFolder, callbacks: Sequence[Callback]) -> Out
     if trainer.engine.step_count:
         say(f"continuing at step {trainer.engine.step_count:,}")
     try:
-        outcome = trainer.fit(run, callbacks)
+        outcome = _fit_and_report(trainer, run, callbacks)
         for problem in outcome.problems:
             if problem not in known:
                 warn(f"could not be read and was replaced: {problem}")

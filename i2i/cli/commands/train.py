@@ -201,6 +201,7 @@ def _finish(outcome: Outcome) -> NoReturn:
     else:
         use = "translate INPUT" if outcome.translates else "sample"
         lines = [f"trained {outcome.step:,} steps: {outcome.run.model}", f"use it: {i2i} {use} --model {root}"]
+        lines += [f"report: {outcome.run.report}"] if outcome.run.report.is_file() else []
     if outcome.is_main:
         tell(*lines)
     sys.exit(INTERRUPTED if outcome.interrupted else SKIPPED if outcome.problems else DONE)
