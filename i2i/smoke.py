@@ -13,7 +13,7 @@ from i2i.errors import DataError
 from i2i.evaluation.evaluate import Request, evaluate
 from i2i.inference.load import load
 from i2i.inference.sampler import Sampler
-from i2i.inference.translate import plan, translate_files
+from i2i.inference.translate import plan, translate_files, usual_format
 from i2i.inference.views import write_images
 from i2i.training.start import train
 
@@ -55,11 +55,13 @@ def _used(run: Path, scratch: Path, config: Config) -> list[str]:
         write_images(scratch, model.sample_numbers(range(IMAGES)), range(IMAGES))
         return [*done, f"generated {IMAGES} images"]
     for part in parts:
-        images = part.held_out.sides[model.method.directions()[part.direction].source].images
+        images = part.held_out.sides[model.method.directions()[part.direction].source].given
+        depth, _ = model.depths(part.direction)
         inputs = scratch / part.direction
         inputs.mkdir()
-        write_images(inputs, images, range(len(images)))
-        results = translate_files(model, plan(inputs, None, "png"), part.direction)
+        write_images(inputs, images, range(len(images)), suffix=".png" if depth.is_plain else ".npy")
+        planned = plan(inputs, None, usual_format(model, part.direction))
+        results = translate_files(model, planned, part.direction)
         failed = [result.error for result in results if result.error is not None]
         if failed:
             raise DataError(failed[0])

@@ -188,7 +188,7 @@ def test_augmentations_that_do_not_exist_are_named() -> None:
 def test_augmentations_that_would_spoil_the_images_are_refused(transform: dict[str, object], channels: int) -> None:
     augmenter = Augmenter(16, flip=False, extra=[transform | {"p": 0.01}])
     with pytest.raises(ConfigError, match=str(transform["name"])):
-        augmenter.check([channels], 20)
+        augmenter.check([np.full((20, 20, channels), 128, np.uint8)])
 
 
 def test_previews_fall_back_to_training_images(tmp_path: Path) -> None:

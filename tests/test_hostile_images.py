@@ -19,10 +19,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
 from hypothesis import given, settings, strategies
 from PIL import Image
 
-from i2i.data.images import list_images, read_image
+from i2i.data.heads import read_head
+from i2i.data.images import encode_image, list_images, read_image, read_values
 from i2i.errors import DataError
 from i2i.training.start import train
 
@@ -121,6 +123,14 @@ def link_to(target: str) -> Write:
     return lambda path: path.symlink_to(target)
 
 
+def bands_of_nothing() -> bytes:
+    return grey_tiff(9_000, 9_000).replace(struct.pack("<HHII", 277, 3, 1, 1), struct.pack("<HHII", 277, 3, 1, 900))
+
+
+def bands_of_signed(path: Path) -> None:
+    tifffile.imwrite(path, np.zeros((9, 9, 7), np.int16), photometric="minisblack", planarconfig="contig")
+
+
 NO_IMAGE = "not an image that can be read"
 TOO_LARGE = "--max-pixels"
 BAD: dict[str, tuple[str, Write, str]] = {
@@ -137,7 +147,11 @@ BAD: dict[str, tuple[str, Write, str]] = {
     "PostScript in a jacket": ("bad.tiff", holds(b"\xc5\xd0\xd3\xc6" + struct.pack("<I", 30) + bytes(60)), NO_IMAGE),
     "svg": ("bad.png", holds(b"<svg xmlns='http://www.w3.org/2000/svg'/>"), NO_IMAGE),
     "pdf": ("bad.jpg", holds(b"%PDF-1.4\n"), NO_IMAGE),
-    "floats": ("bad.tiff", saved("F"), "32-bit images (mode F)"),
+    "floats": ("bad.tiff", saved("F"), "bad.tiff holds float32 values in 1 channel, and data/trainA/image00.png 8-bit"),
+    "objects": ("bad.npy", lambda path: np.save(path, np.array([[{}]]), allow_pickle=True), "holds objects"),
+    "sparse npy": ("bad.npy", sparse(b"\x93NUMPY\x01\0", 2**36), TOO_LARGE),
+    "tiff of bands": ("bad.tiff", bands_of_signed, "a TIFF of int16"),
+    "tiff of bands that are not there": ("bad.tiff", holds(bands_of_nothing()), "bytes of values, and it has"),
     "integers": ("bad.tiff", saved("I"), "32-bit images (mode I)"),
     "png of no width": ("bad.png", holds(png(0, 8)), NO_IMAGE),
     "png of 2^31 squared": ("bad.png", holds(png(2**31 - 1, 2**31 - 1)), TOO_LARGE),
@@ -327,6 +341,10 @@ def small_images(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
         image.save(folder / name, **kind)
     image.convert("P").save(folder / "palette.png", transparency=3)
     image.convert("P").save(folder / "palette.bmp")
+    deep = np.random.default_rng(1).integers(0, 65_536, (9, 11, 7), np.uint16)
+    for name, values in (("deep.png", deep[..., :3]), ("deep.tiff", deep[..., :1]), ("bands.tiff", deep)):
+        (folder / name).write_bytes(encode_image(Path(name), values))
+    (folder / "bands.npy").write_bytes(encode_image(Path("bands.npy"), deep.astype(np.float32)))
     return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
 
 
@@ -346,7 +364,11 @@ def test_damage_anywhere_leaves_an_image_or_one_line(
         path.write_bytes(content[:kept])
         channels = data.draw(strategies.sampled_from((1, 3, 4)))
         try:
-            told, pixels = None, read_image(path, channels, max_pixels=10_000)
+            held = read_head(path, 10_000).held
+            if held.channels is None or data.draw(strategies.booleans()):
+                told, pixels = None, read_image(path, channels, max_pixels=10_000)
+            else:
+                told, pixels = None, read_values(path, held.kind, held.channels, max_pixels=10_000)
         except DataError as error:
             told = str(error)
         if told is None:

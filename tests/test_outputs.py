@@ -116,10 +116,10 @@ def test_an_image_that_comes_during_a_translation_is_not_replaced(
     source, out = photos(tmp_path / "in", 3), tmp_path / "out"
     command = ("translate", source, "-o", out, "--model", run)
 
-    def meanwhile(target: Path, pixels: Pixels) -> bytes:
+    def meanwhile(target: Path, pixels: Pixels, *options: Any) -> bytes:
         if target.name == "001.png":
             draw(target, 70)
-        return encode_image(target, pixels)
+        return encode_image(target, pixels, *options)
 
     monkeypatch.setattr("i2i.inference.translate.encode_image", meanwhile)
     result = i2i(*command)

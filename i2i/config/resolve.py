@@ -177,7 +177,12 @@ def parse_config(tree: Mapping[str, Any]) -> Config:
 
 def parse_model(tree: Mapping[str, Any]) -> ModelConfig:
     """Validates what a weight file says of its model; errors as ``parse_config``."""
-    return _with_components(_validated(ModelConfig, tree))
+    model = _validated(ModelConfig, tree)
+    images = model.images
+    for side, channels, depth in (("a", images.channels_a, images.depth_a), ("b", images.channels_b, images.depth_b)):
+        if depth.is_plain and channels > 4:
+            raise ConfigError(f"images.channels_{side}: {channels} is not allowed: 8-bit images have 1, 3 or 4")
+    return _with_components(model)
 
 
 def _validated(section: type[Parsed], tree: Mapping[str, Any], prefix: str = "") -> Parsed:

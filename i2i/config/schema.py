@@ -15,9 +15,11 @@ from i2i.config import yaml_text
 from i2i.config.components import Count, Weight
 from i2i.display import one_line
 from i2i.errors import ConfigError, DataError
+from i2i.kinds import Kind
 from i2i.needs import is_built_in
 
-Channels = Literal[1, 2, 3, 4]
+Channels = Annotated[int, Field(ge=1, le=1024, strict=True)]
+"""Images that programs show have 1, 3 or 4; arrays and TIFF files have any number."""
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Rate = Annotated[float, Field(ge=0, lt=1)]
 Byte = Annotated[int, Field(ge=0, le=255, strict=True)]
@@ -46,6 +48,27 @@ class Augmentation(BaseModel):
     name: str
 
 
+class Depth(Section):
+    """The values of a domain's images: ``low`` to ``high`` are -1 to 1 in the networks; those beyond are clipped."""
+
+    kind: Kind = "8-bit"
+    low: Annotated[float, Field(allow_inf_nan=False)] = 0.0
+    high: Annotated[float, Field(allow_inf_nan=False)] = 255.0
+
+    @model_validator(mode="after")
+    def _is_a_range(self) -> Self:
+        if not self.low < self.high:
+            raise ValueError(f"the range {self.low:g} to {self.high:g} is empty: low has to be below high")
+        if self.kind == "8-bit" and (self.low, self.high) != (0, 255):
+            raise ValueError("8-bit images have the range 0 to 255")
+        return self
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether images are those that programs show."""
+        return self.kind == "8-bit"
+
+
 class ImageConfig(Section):
     """What the images of a model are like, as its weight file says it.
 
@@ -54,9 +77,16 @@ class ImageConfig(Section):
 
     channels_a: Channels
     channels_b: Channels
+    depth_a: Depth = Depth()
+    depth_b: Depth = Depth()
     labels: tuple[str, ...] = ()
     fit: Fit = "square"
     background: Background = (255, 255, 255)
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the images of all domains are those that programs show."""
+        return self.depth_a.is_plain and self.depth_b.is_plain
 
 
 class DataConfig(Section):
@@ -67,6 +97,9 @@ class DataConfig(Section):
     method could use. Images with more than ``max_pixels`` are not decoded. ``memory_gib`` is for the decoded images of
     all domains together, in each process. ``jpeg_drafts``: to learn from squares of less than half its sides, a JPEG is
     decoded at a half, a quarter or an eighth of its size, but at twice theirs at least; their pixels differ slightly.
+
+    Two domains have a depth each, which is found in the data when a run starts, unless it is given. Where it is not
+    8-bit, the channels are those of the files, and ``channels_a`` and ``channels_b`` are left at 3 or agree.
 
     Two domains may also be two folders of any name, ``a`` and ``b``; ``path`` is empty then. Held-out images come
     from ``test_a`` and ``test_b``, or are the fraction ``held_out`` of each folder, by a hash of the file's name.
@@ -85,6 +118,8 @@ class DataConfig(Section):
     augment: tuple[Augmentation, ...] = ()
     channels_a: Channels | Literal["auto"] = 3
     channels_b: Channels = 3
+    depth_a: Depth | None = None
+    depth_b: Depth | None = None
     labels: tuple[str, ...] | None = None
     background: Background = (255, 255, 255)
     max_pixels: Annotated[int, Field(ge=1, le=2**40, strict=True)] = MAX_PIXELS
@@ -148,6 +183,8 @@ class DataConfig(Section):
         return ImageConfig(
             channels_a=self.channels_a,
             channels_b=self.channels_b,
+            depth_a=self.depth_a or Depth(),
+            depth_b=self.depth_b or Depth(),
             labels=self.labels or (),
             fit=self.fit,
             background=self.background,

@@ -13,9 +13,9 @@ import signal
 import sys
 import threading
 import warnings
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from types import TracebackType
 from typing import Generic, NamedTuple, TypeVar
@@ -26,6 +26,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from i2i.batch import Batch
+from i2i.config.schema import Depth
+from i2i.data.depth import fractions, unit_tensor
 from i2i.data.identity import ChangedImage
 from i2i.data.images import Pixels
 from i2i.data.store import ImageSource, ImageStore
@@ -34,6 +36,7 @@ from i2i.data.unreadable import Unreadable, UnreadableItems
 from i2i.device import capabilities
 from i2i.display import warn
 from i2i.errors import DataError
+from i2i.kinds import AnyPixels
 from i2i.seeding import derive_seed, numpy_rng
 
 Item = TypeVar("Item")
@@ -43,7 +46,7 @@ DEATHS, DEATHS_WITHIN = 3, 1000
 
 
 class Raw(NamedTuple):
-    """A batch as loaders pass it on: images (N, C, H, W), uint8, or float32 as they are; labels (N,), int64.
+    """A batch as loaders pass it on: images (N, C, H, W), uint8, or float32 in [-1, 1]; labels (N,), int64.
 
     ``unreadable``: what could not be read, and was replaced.
     """
@@ -153,33 +156,37 @@ class BatchDataset(NumberedBatches):
     ) -> None:
         super().__init__(a, b, batch_size=batch_size, seed=seed, rank=rank, world_size=world_size)
         self._a, self._b, self._paired, self._augmenter = a, b, paired, augmenter
+        self._depths = _beyond_8_bits(a), _beyond_8_bits(b)
+        self._read_a, self._read_b = map(_reader, (a, b), self._depths)
         self._pairs = ItemStream("pair", len(a), self._pair, seed=seed, known=unreadable)
         self._singles = [
-            ItemStream(name, len(images), images.__getitem__, seed=seed, known=unreadable)
-            for name, images in (("A", a), ("B", b))
+            ItemStream(name, len(images), read, seed=seed, known=unreadable)
+            for name, images, read in (("A", a, self._read_a), ("B", b, self._read_b))
         ]
 
     def __getitem__(self, number: int) -> Raw:
         positions, met = self._positions(number), list[Unreadable]()
         if self._paired:
             pairs = [self._augmented_pair(position, met) for position in positions]
-            return Raw(_tensor([a for a, _ in pairs]), _tensor([b for _, b in pairs]), unreadable=tuple(met))
-        a, b = (
-            _tensor([self._augmented(domain, stream, position, met) for position in positions])
-            for domain, stream in zip("AB", self._singles, strict=True)
-        )
+            sides = ([pair[side] for pair in pairs] for side in (0, 1))
+        else:
+            sides = (
+                [self._augmented(domain, stream, position, met) for position in positions]
+                for domain, stream in zip("AB", self._singles, strict=True)
+            )
+        a, b = (_tensor(images, depth) for images, depth in zip(sides, self._depths, strict=True))
         return Raw(a, b, unreadable=tuple(met))
 
-    def _augmented(self, domain: str, stream: ItemStream[Pixels], position: int, met: list[Unreadable]) -> Pixels:
+    def _augmented(self, domain: str, stream: ItemStream[AnyPixels], position: int, met: list[Unreadable]) -> AnyPixels:
         seed = derive_seed(self._seed, "augment", domain, position)
         return self._augmenter.single(stream.at(position, met)[1], seed)
 
-    def _augmented_pair(self, position: int, met: list[Unreadable]) -> tuple[Pixels, Pixels]:
+    def _augmented_pair(self, position: int, met: list[Unreadable]) -> tuple[AnyPixels, AnyPixels]:
         seed = derive_seed(self._seed, "augment", "pair", position)
         return self._augmenter.pair(*self._pairs.at(position, met)[1], seed)
 
-    def _pair(self, index: int) -> tuple[Pixels, Pixels]:
-        a, b = self._a[index], self._b[index]
+    def _pair(self, index: int) -> tuple[AnyPixels, AnyPixels]:
+        a, b = self._read_a(index), self._read_b(index)
         if a.shape[:2] != b.shape[:2]:  # they are cropped at one place
             raise DataError(different_shapes(self._a.images[index].name, a, self._b.images[index].name, b))
         return a, b
@@ -221,10 +228,10 @@ class LabelledDataset(NumberedBatches):
         seeds = [derive_seed(self._seed, "augment", "A", position) for position in positions]
         drawn = [self._augmenter.single(pixels, seed) for (_, pixels), seed in zip(items, seeds, strict=True)]
         label = None if self._labels is None else self._labels[[index for index, _ in items]]
-        return Raw(_tensor(drawn), label=label, unreadable=tuple(met))
+        return Raw(torch.from_numpy(stack(drawn)), label=label, unreadable=tuple(met))
 
 
-def different_shapes(name: Path, pixels: Pixels, partner: Path, other: Pixels) -> str:
+def different_shapes(name: Path, pixels: AnyPixels, partner: Path, other: AnyPixels) -> str:
     """What is wrong with a pair of different shapes."""
     return (
         f"{name} and {partner} are a pair of different shapes, {pixels.shape[1]}x{pixels.shape[0]} and "
@@ -243,8 +250,30 @@ def _permutation(seed: int, stream: str, length: int, epoch: int) -> np.ndarray[
     return numpy_rng(seed, "order", stream, epoch).permutation(length)
 
 
-def _tensor(images: list[Pixels]) -> Tensor:
-    return torch.from_numpy(stack(images))
+def _beyond_8_bits(images: Images) -> Depth | None:
+    return None if images.loading.depth.is_plain else images.loading.depth
+
+
+def _reader(images: Images, depth: Depth | None) -> Callable[[int], AnyPixels]:
+    """Reads 8-bit pixels as they are, and all others as fractions of their range, which albumentations takes."""
+    return images.__getitem__ if depth is None else partial(_fractions_of, images, depth)
+
+
+def _fractions_of(images: Images, depth: Depth, index: int) -> AnyPixels:
+    return fractions(images[index], depth)
+
+
+def _tensor(augmented: list[AnyPixels], depth: Depth | None) -> Tensor:
+    images = torch.from_numpy(stack(augmented))
+    return images if depth is None else images.mul_(2).sub_(1)
+
+
+def unit_batch(images: Sequence[AnyPixels], depth: Depth, device: torch.device) -> Tensor:
+    """Images (H, W, C) of a depth, all of one size, as (N, C, H, W) in [-1, 1]."""
+    stacked = stack(images)
+    if depth.is_plain:
+        return to_unit(torch.from_numpy(stacked), device)
+    return unit_tensor(stacked, depth).to(device)
 
 
 def batches_from(

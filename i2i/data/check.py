@@ -15,11 +15,13 @@ from i2i.bounds import MAX_PIXELS
 from i2i.config.schema import DataConfig
 from i2i.data.builtin import BUILTIN, load_layout
 from i2i.data.collection import ArrayImage, Collection, find_collection
-from i2i.data.images import WHITE, read_image
+from i2i.data.images import WHITE, read_image, read_values
 from i2i.data.layout import ImageFile, Layout
+from i2i.data.stored import PLAIN, Held
 from i2i.data.two_domains import layout_of
 from i2i.display import tracked
 from i2i.errors import DataError
+from i2i.kinds import AnyPixels
 from i2i.needs import is_built_in
 
 
@@ -37,6 +39,8 @@ class Facts:
 
     size: tuple[int, int] = (0, 0)
     mode: str = ""
+    held: Held = PLAIN
+    range: tuple[float, float] | None = None
     digest: str = ""
     error: str | None = None
 
@@ -101,6 +105,7 @@ def _read_domains(title: str, domains: list[Domain], denied: Sequence[str]) -> t
 
 def _concluded(report: CheckReport, domains: list[Domain], facts: dict[Path, Facts]) -> CheckReport:
     for domain in domains:
+        _check_depth(domain, facts, report)
         _check_leaks(domain, facts, report)
     report.lines.append(f"unreadable {sum(fact.error is not None for fact in facts.values()):,}")
     return report
@@ -137,9 +142,11 @@ def _read_all(domains: list[Domain]) -> dict[Path, Facts]:
 
 def _facts(image: ImageFile | ArrayImage) -> Facts:
     try:
-        mode = image.head().mode
+        head = image.head()
         if isinstance(image, ArrayImage):
-            pixels = image.read(4, WHITE)
+            pixels: AnyPixels = image.read(4, WHITE)
+        elif head.held.channels is not None:
+            pixels = read_values(image.path, head.held.kind, head.held.channels, image.max_pixels)
         else:  # also where an item is a half of it
             pixels = read_image(image.path, 4, max_pixels=image.max_pixels)
     except DataError as error:
@@ -147,7 +154,8 @@ def _facts(image: ImageFile | ArrayImage) -> Facts:
     height, width = pixels.shape[:2]
     digest = hashlib.sha256(np.ascontiguousarray(pixels).data)
     digest.update(f"{width}x{height}".encode())
-    return Facts((width, height), mode, digest.hexdigest())
+    low_high = (float(pixels.min()), float(pixels.max())) if head.held.kind == "float32" else None
+    return Facts((width, height), head.mode, head.held, low_high, digest.hexdigest())
 
 
 def _report_spread(facts: dict[Path, Facts], report: CheckReport) -> None:
@@ -160,6 +168,24 @@ def _report_spread(facts: dict[Path, Facts], report: CheckReport) -> None:
         common = ", ".join(f"{value} ({count:,})" for value, count in counts.most_common(5))
         more = f" and {len(counts) - 5:,} more" if len(counts) > 5 else ""
         report.lines.append(f"{label:<10} {common}{more}")
+
+
+def _check_depth(domain: Domain, facts: dict[Path, Facts], report: CheckReport) -> None:
+    """What the values of a domain are, where they are none of 8-bit images alone; training takes one kind."""
+    first: dict[Held, Path] = {}
+    ranges = []
+    for image in [*domain.train, *domain.test]:
+        fact = facts[image.name]
+        if fact.error is None:
+            first.setdefault(fact.held, image.name)
+            ranges += [] if fact.range is None else [fact.range]
+    if set(first) <= {PLAIN}:
+        return
+    values = f" from {min(low for low, _ in ranges):,.9g} to {max(high for _, high in ranges):,.9g}" if ranges else ""
+    report.lines.append(f"depth      {' and '.join(map(str, first))}{domain.name}{values}")
+    if len(first) > 1:
+        (one, name), (other, partner) = list(first.items())[:2]
+        report.faults.append(f"{name} holds {one}, and {partner} {other}: a domain needs one depth: convert some")
 
 
 def _report_labels(collection: Collection, report: CheckReport) -> None:

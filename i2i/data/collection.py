@@ -12,10 +12,12 @@ from i2i.data.builtin import BUILTIN_DRAWINGS, digits, openmoji, split_of
 from i2i.data.heads import GREY_MODES, Head, head_sample
 from i2i.data.identity import digest_of_bytes
 from i2i.data.idx import read_idx
-from i2i.data.images import Pixels, from_pil, list_images, to_pil
+from i2i.data.images import NAMES, Pixels, from_pil, list_images, to_pil
 from i2i.data.layout import ImageFile
 from i2i.data.records import RecordFiles, find_records, read_names, read_records
+from i2i.data.stored import Held
 from i2i.errors import DataError
+from i2i.kinds import AnyPixels, Kind
 
 IDX_FILES = {
     "train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
@@ -50,6 +52,10 @@ class ArrayImage:
     def read(self, channels: int, background: tuple[int, int, int], least: int | None = None) -> Pixels:
         """The image as (H, W, channels), whatever ``least``: there is nothing to decode."""
         return from_pil(to_pil(self.pixels), channels, background)
+
+    def values(self, kind: Kind, channels: int) -> AnyPixels:
+        """Raises DataError: these are 8-bit images."""
+        raise DataError(f"{self.name}: holds 8-bit pixels, and {Held(kind, channels)} are needed")
 
 
 @dataclass(frozen=True)
@@ -129,7 +135,7 @@ def _unlabelled(root: Path, train: str, test: str | None, max_pixels: int) -> Co
     denied = list[str]()
     parts = [[] if part is None else list_images(root / part, denied) for part in (train, test)]
     if not parts[0]:
-        raise DataError(f"{root / train}: no images (jpg, png, webp, bmp, tiff) in it")
+        raise DataError(f"{root / train}: no images ({NAMES}) in it")
     found = [Part([ImageFile(path, max_pixels=max_pixels) for path in files], []) for files in parts]
     return Collection(root, found[0], found[1], (), denied)
 
@@ -197,6 +203,7 @@ def _idx_file(root: Path, name: str) -> Path | None:
 
 def _is_grey(image: ImageFile | ArrayImage) -> bool:
     try:
-        return image.head().mode in GREY_MODES
+        head = image.head()
+        return head.mode in GREY_MODES or head.held.channels == 1
     except DataError:
         return True  # it will be named, with its reason, when it is read

@@ -8,6 +8,7 @@ from typing import NamedTuple, TypeVar
 
 from i2i.bounds import MAX_PIXELS
 from i2i.data.images import opened
+from i2i.data.stored import PLAIN, Held, held_by
 
 Item = TypeVar("Item")
 
@@ -17,11 +18,12 @@ GREY_MODES = frozenset({"1", "L", "I;16", "I;16B", "I;16L"})
 
 
 class Head(NamedTuple):
-    """Width and height in pixels as stored (before EXIF orientation), and Pillow's mode."""
+    """Width and height in pixels as stored (before EXIF orientation), Pillow's mode, and what the values are."""
 
     width: int
     height: int
     mode: str
+    held: Held = PLAIN
 
 
 def read_head(path: Path, max_pixels: int = MAX_PIXELS) -> Head:
@@ -31,7 +33,7 @@ def read_head(path: Path, max_pixels: int = MAX_PIXELS) -> Head:
         DataError: no such file, its beginning is not that of an image, or it has more than ``max_pixels``.
     """
     with opened(path, max_pixels) as file:
-        return Head(file.width, file.height, file.mode)
+        return Head(file.width, file.height, file.mode, held_by(file))
 
 
 def head_sample(items: Sequence[Item]) -> list[Item]:

@@ -1,10 +1,11 @@
-"""Reading and writing single images. Every mode is brought to 8-bit grey, RGB or RGBA by a stated rule.
+"""Reading and writing single images. ``read_image`` brings every mode to 8-bit grey, RGB or RGBA by a stated rule.
 
 - EXIF orientation is applied
 - palette, CMYK, YCbCr and bilevel images are converted to the wanted channels
 - alpha is composited on a background, unless four channels are wanted
 - 16-bit values are divided by 257; 32-bit integers and floats have no known range and are refused
 
+``read_values`` reads what a file stores instead, also floats and arrays of many channels (``stored.py``).
 What a file holds decides how it is decoded, by the formats of ``FORMATS`` and no others: nothing that Pillow could do
 besides, such as calling Ghostscript, is reached. Its header is looked at before a pixel is decoded.
 """
@@ -14,7 +15,7 @@ from __future__ import annotations
 import os
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from io import BufferedReader, BytesIO
 from pathlib import Path
@@ -31,7 +32,20 @@ from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from i2i.bounds import MAX_PIXELS, open_regular
+from i2i.data.stored import (
+    KINDS,
+    NPY_SUFFIX,
+    ArrayFile,
+    Held,
+    array_file,
+    can_hold,
+    decoded,
+    encoded,
+    held_by,
+    tiff_file,
+)
 from i2i.errors import DataError
+from i2i.kinds import AnyPixels, Kind
 from i2i.storage.files import write_atomically
 
 Pixels = NDArray[np.uint8]
@@ -44,8 +58,9 @@ FORMATS: dict[str, type[ImageFile]] = {
     ".tif": TiffImageFile,
     ".tiff": TiffImageFile,
 }
-"""The formats that are read and written, by suffix; a file may have the suffix of another one of them."""
-SUFFIXES = frozenset(FORMATS)
+"""The formats that Pillow reads and writes, by suffix; a file may have the suffix of another one of them."""
+SUFFIXES = frozenset((*FORMATS, NPY_SUFFIX))
+NAMES = "jpg, png, webp, bmp, tiff, npy"
 READERS = tuple(dict.fromkeys(FORMATS.values()))
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 WHITE = (255, 255, 255)
@@ -55,6 +70,7 @@ ENCODING: dict[str, dict[str, Any]] = {
     ".webp": {"lossless": True},
     ".png": {"compress_level": 3},  # of photographs files as small as at level 6, in 0.4 of the time
 }
+EMPTY: Mapping[str, Any] = {}
 BYTES_OF_A_PIXEL = 8
 """Those of 16-bit RGBA, the most that a pixel takes in a file."""
 STRIP_PIXELS = 1 << 20
@@ -128,10 +144,37 @@ def read_image(
         DataError: the file is missing, truncated, not an image, in a mode without a known range, or too large.
     """
     with opened(path, max_pixels) as file, _turn(file):
+        if isinstance(file, ArrayFile):
+            return from_pil(to_pil(_as_8_bit(file)), channels, background)
         _require_few_scans(file)
         if least is not None:
             file.draft(None, (least, least))
         return from_pil(file, channels, background)
+
+
+def read_values(path: Path, kind: Kind, channels: int, max_pixels: int = MAX_PIXELS) -> AnyPixels:
+    """The values of an image as its file stores them: (H, W, channels), uint8, uint16 or float32.
+
+    Raises:
+        DataError: as ``read_image``, or the file holds others, or NaN or infinity.
+    """
+    with opened(path, max_pixels) as file, _turn(file):
+        held = held_by(file)
+        if held == (kind, channels):
+            return decoded(file, path)
+        if held.kind == "8-bit" and kind == "uint8" and not isinstance(file, ArrayFile):
+            if file.mode == MODES.get(channels):
+                _require_few_scans(file)
+                return from_pil(file, channels)
+            held = Held("8-bit", len(file.getbands()))
+        raise DataError(f"holds {held}, and {Held(kind, channels)} are needed")
+
+
+def _as_8_bit(file: ArrayFile) -> Pixels:
+    if not file.held.fits_8_bits:
+        raise DataError(f"holds {file.held}: 8-bit images of 1, 3 or 4 channels are needed")
+    values = file.values()
+    return (values // 257).astype(np.uint8) if values.dtype == np.uint16 else values
 
 
 def is_large(path: Path, max_pixels: int = MAX_PIXELS) -> bool:
@@ -141,8 +184,8 @@ def is_large(path: Path, max_pixels: int = MAX_PIXELS) -> bool:
 
 
 @contextmanager
-def opened(path: Path, max_pixels: int = MAX_PIXELS) -> Iterator[ImageFile]:
-    """The image at ``path``, whose header has been read; whatever is wrong with it becomes an error that names it.
+def opened(path: Path, max_pixels: int = MAX_PIXELS) -> Iterator[ImageFile | ArrayFile]:
+    """The image or array at ``path``, whose header has been read; what is wrong with it becomes an error that names it.
 
     Raises:
         DataError: the file is missing, not a regular one, not an image, or has more than ``max_pixels``, or what the
@@ -173,7 +216,7 @@ def opened(path: Path, max_pixels: int = MAX_PIXELS) -> Iterator[ImageFile]:
         raise DataError(f"{path}: unreadable image ({reason})") from None
 
 
-def _identified(content: BufferedReader, path: Path, max_pixels: int) -> ImageFile:
+def _identified(content: BufferedReader, path: Path, max_pixels: int) -> ImageFile | ArrayFile:
     """The image in a file, by its content; the format of its suffix is tried first.
 
     Not by Image.open, which judges an image by the limit of the whole process, and warns from there on.
@@ -181,6 +224,8 @@ def _identified(content: BufferedReader, path: Path, max_pixels: int) -> ImageFi
     size = os.fstat(content.fileno()).st_size
     if size > BYTES_OF_A_PIXEL * max_pixels + 2**26:
         raise DataError(f"{size:,} bytes are more than {max_pixels:,} pixels take: --max-pixels allows more")
+    if (array := array_file(content)) is not None:
+        return array
     expected = FORMATS.get(path.suffix.lower())
     for reader in sorted(READERS, key=lambda reader: reader is not expected):
         content.seek(0)
@@ -188,7 +233,9 @@ def _identified(content: BufferedReader, path: Path, max_pixels: int) -> ImageFi
             return reader(content)
         except SyntaxError:
             continue
-    raise DataError(f"not an image that can be read ({', '.join(str(reader.format) for reader in READERS)})")
+    if (array := tiff_file(content)) is not None:
+        return array
+    raise DataError(f"not an image that can be read ({', '.join(str(reader.format) for reader in READERS)}, NPY)")
 
 
 def _require_few_scans(image: ImageFile) -> None:
@@ -222,11 +269,11 @@ if hasattr(os, "register_at_fork"):  # the lock of a thread that a forked proces
     os.register_at_fork(after_in_child=_renew_turns)
 
 
-def _turn(image: Image.Image) -> AbstractContextManager[Any]:
+def _turn(image: Image.Image | ArrayFile) -> AbstractContextManager[Any]:
     return _turns if _is_large(image) else nullcontext()
 
 
-def _is_large(image: Image.Image) -> bool:
+def _is_large(image: Image.Image | ArrayFile) -> bool:
     return image.width * image.height > LARGE_PIXELS
 
 
@@ -270,8 +317,8 @@ def to_pil(pixels: Pixels) -> Image.Image:
     return Image.fromarray(pixels[..., 0] if pixels.ndim == 3 and pixels.shape[2] == 1 else pixels)
 
 
-def write_image(path: Path, pixels: Pixels, *, flush: bool = True) -> None:
-    """Writes (H, W, C), uint8, in the format of the suffix; folders are made, and the file appears whole.
+def write_image(path: Path, pixels: AnyPixels, *, flush: bool = True) -> None:
+    """Writes (H, W, C) in the format of the suffix; folders are made, and the file appears whole.
 
     Raises:
         DataError: the file cannot be written.
@@ -279,15 +326,26 @@ def write_image(path: Path, pixels: Pixels, *, flush: bool = True) -> None:
     write_atomically(path, encode_image(path, pixels), flush=flush)
 
 
-def encode_image(path: Path, pixels: Pixels) -> bytes:
-    """The content of the file ``path`` for (H, W, C), uint8.
+def encode_image(path: Path, pixels: AnyPixels, options: Mapping[str, Any] = EMPTY) -> bytes:
+    """The content of the file ``path`` for (H, W, C), uint8, uint16 or float32.
+
+    ``options``: what Pillow takes besides, such as a colour profile; files that others write go without.
 
     Raises:
         DataError: the format of its suffix cannot hold these pixels.
     """
-    suffix, encoded = path.suffix.lower(), BytesIO()
+    suffix, content = path.suffix.lower(), BytesIO()
     try:
-        to_pil(pixels).save(encoded, FORMATS[suffix].format, **ENCODING.get(suffix, {}))
-    except (OSError, ValueError) as error:
+        if suffix == NPY_SUFFIX or pixels.dtype != np.uint8 or pixels.shape[-1] not in MODES:
+            return _encoded_values(suffix, pixels, options)
+        to_pil(pixels).save(content, FORMATS[suffix].format, **ENCODING.get(suffix, {}), **options)
+    except (OSError, ValueError, DataError) as error:
         raise DataError(f"cannot write {path}: {error}") from None
-    return encoded.getvalue()
+    return content.getvalue()
+
+
+def _encoded_values(suffix: str, values: AnyPixels, options: Mapping[str, Any]) -> bytes:
+    held = Held(KINDS[values.dtype.name], values.shape[2])
+    if not can_hold(suffix, *held):
+        raise DataError(f"{suffix[1:]} cannot hold {held}")
+    return encoded(suffix, values, options)

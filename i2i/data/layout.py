@@ -13,8 +13,9 @@ from typing import Literal
 from i2i.bounds import MAX_PIXELS
 from i2i.data.heads import Head, read_head
 from i2i.data.identity import digest_of_file, size_of_file
-from i2i.data.images import Pixels, list_images, read_image
+from i2i.data.images import NAMES, Pixels, list_images, read_image, read_values
 from i2i.errors import DataError
+from i2i.kinds import AnyPixels, Kind
 
 Half = Literal["whole", "left", "right"]
 
@@ -38,12 +39,12 @@ class ImageFile:
         Raises:
             DataError: the file is not there, does not begin as an image, or is too large.
         """
-        width, height, mode = read_head(self.path, self.max_pixels)
+        head = read_head(self.path, self.max_pixels)
         if self.half == "whole":
-            return Head(width, height, mode)
-        if width < 2:
+            return head
+        if head.width < 2:
             raise DataError(f"{self.path}: too narrow to hold two images side by side")
-        return Head(width // 2, height, mode)
+        return head._replace(width=head.width // 2)
 
     def size(self) -> int:
         """The size of its file in bytes; errors as ``size_of_file``."""
@@ -60,7 +61,17 @@ class ImageFile:
             DataError: the image cannot be read.
         """
         whole = least if least is None or self.half == "whole" else 2 * least
-        pixels = read_image(self.path, channels, background, self.max_pixels, whole)
+        return self._part(read_image(self.path, channels, background, self.max_pixels, whole))
+
+    def values(self, kind: Kind, channels: int) -> AnyPixels:
+        """Reads the values that are stored: (H, W, channels) of ``kind``.
+
+        Raises:
+            DataError: it cannot be read, or holds others.
+        """
+        return self._part(read_values(self.path, kind, channels, self.max_pixels))
+
+    def _part(self, pixels: AnyPixels) -> AnyPixels:
         middle = pixels.shape[1] // 2
         if self.half == "whole":
             return pixels
@@ -191,7 +202,7 @@ def _require_images(folders: tuple[Path, Path], found: tuple[Split, list[Path]])
     split, unmatched = found
     for folder, images in zip(folders, (split.a, split.b), strict=True):
         if not images and not any(path.is_relative_to(folder) for path in unmatched):
-            raise DataError(f"{folder}: no images (jpg, png, webp, bmp, tiff) in it")
+            raise DataError(f"{folder}: no images ({NAMES}) in it")
     if not split.a or not split.b:
         raise DataError(f"no file in {folders[0]} has a partner of the same name in {folders[1]}")
 
@@ -227,6 +238,6 @@ def _side_by_side(root: Path, max_pixels: int) -> Layout:
         right = [ImageFile(path, "right", max_pixels) for path in files]
         splits.append(Split(left, right, paired=True))
     if not splits[0].a:
-        raise DataError(f"{root / 'train'}: no images (jpg, png, webp, bmp, tiff) in it")
+        raise DataError(f"{root / 'train'}: no images ({NAMES}) in it")
     folders = {name: (root / name, root / name) for name in ("train", "test")}
     return Layout(root, "side by side", splits[0], splits[1], [], folders, (root,), denied)

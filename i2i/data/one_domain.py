@@ -16,6 +16,7 @@ from i2i.data.collection import Collection, Part, find_collection
 from i2i.data.heads import spread
 from i2i.data.identity import Contents, ImageList
 from i2i.data.store import ImageSource, ImageStore, Loading, PixelMemory
+from i2i.data.stored import Held
 from i2i.data.training_set import (
     TrainingData,
     as_listed,
@@ -42,6 +43,7 @@ class OneDomain(TrainingData):
     unreadable: UnreadableItems
     contents: Contents
     in_memory: bool
+    held: frozenset[Held] = frozenset()
 
     @classmethod
     def read(
@@ -62,14 +64,20 @@ class OneDomain(TrainingData):
         unreadable = UnreadableItems(len(train), f"; i2i data check {collection.root} names all")
         try:
             contents = note_sizes(unreadable, {"A": train}, listed=listed is not None)
-            [heads] = zip(*note_heads(unreadable, "A", train), strict=True)
+            [heads] = zip(*note_heads(unreadable, "A", train).values(), strict=True)
         except DataError as error:
             raise DataError(f"{collection.root}: {error}") from None
         unreadable.require_few()
+        held = frozenset(head.held for head in heads)
+        if not any(each.fits_8_bits for each in held):
+            raise DataError(
+                f"{collection.root}: holds {min(map(str, held))}, and recipes that make images from noise learn images "
+                "of 8 or 16 bits in 1, 3 or 4 channels"
+            )
         loading = Loading.of(config.images, "A", config.load_size, drafts=config.jpeg_drafts)
         need, budget = bytes_of(len(train), loading, heads), int(config.memory_gib * 2**30)
         source = ImageSource(train, loading, PixelMemory(len(train), min(need, budget)), contents)
-        return cls(config, image_size, collection, source, unreadable, contents, need <= budget)
+        return cls(config, image_size, collection, source, unreadable, contents, need <= budget, held)
 
     @property
     def roots(self) -> tuple[Path, ...]:
@@ -82,6 +90,10 @@ class OneDomain(TrainingData):
     def describe(self) -> str:
         labels = f" with {len(self.collection.labels)} labels" if self.collection.labels else ""
         return f"{len(self.source):,} images{labels}"
+
+    def notes(self) -> list[str]:
+        reduced = any(held.kind == "uint16" for held in self.held)
+        return ["16-bit values are divided by 257: this recipe generates 8-bit images"] if reduced else []
 
     def problems(self) -> list[str]:
         return [*self.unreadable.reasons(), *self.collection.denied]
@@ -102,7 +114,7 @@ class OneDomain(TrainingData):
         return LabelledDataset(
             self.source,
             torch.tensor(self.collection.train.labels) if self.config.labels else None,
-            augmenter=self.augmenter(self.config.images.channels_a),
+            augmenter=self.augmenter(self.source.loading),
             batch_size=batch_size,
             seed=seed,
             rank=rank,

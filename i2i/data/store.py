@@ -10,21 +10,24 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import numpy as np
 import torch
 from PIL import Image
 
 from i2i.batch import Domain
 from i2i.bounds import MAX_PIXELS
-from i2i.config.schema import Fit, ImageConfig
+from i2i.config.schema import Depth, Fit, ImageConfig
+from i2i.data.depth import AS_8_BIT
 from i2i.data.heads import Head
 from i2i.data.identity import Contents, Identified, changed
 from i2i.data.images import MODES, Pixels, from_pil, to_pil
 from i2i.data.shared import shared_zeros
 from i2i.errors import ConfigError, DataError
+from i2i.kinds import NUMPY_TYPES, AnyPixels, Kind
 
 DRAFT = 2
 """An image that is decoded at a part of its size is still scaled down this many times: what is left differs little."""
-Progress = Callable[[Iterable[Pixels | DataError]], Iterable[Pixels | DataError]]
+Progress = Callable[[Iterable[AnyPixels | DataError]], Iterable[AnyPixels | DataError]]
 
 
 class ImageLike(Identified, Protocol):
@@ -36,10 +39,13 @@ class ImageLike(Identified, Protocol):
     def read(self, channels: int, background: tuple[int, int, int], least: int | None = None) -> Pixels:
         """Decodes to (H, W, channels), uint8, perhaps at a part of its size, as ``read_image``; raises DataError."""
 
+    def values(self, kind: Kind, channels: int) -> AnyPixels:
+        """Reads what is stored, (H, W, channels) of ``kind``; raises DataError."""
+
 
 @dataclass(frozen=True)
 class Loading:
-    """How an image is decoded: its channels, and the size it is brought to.
+    """How an image is decoded: its channels, the size it is brought to, and its depth.
 
     ``fit``: "square" squeezes it to load_size x load_size as the papers do; "shorter" keeps the aspect ratio and
     brings the shorter side to load_size. ``drafts``: what becomes a square may be decoded at a part of its size.
@@ -53,25 +59,29 @@ class Loading:
     fit: Fit
     background: tuple[int, int, int]
     drafts: bool = False
+    depth: Depth = AS_8_BIT
 
     @classmethod
     def of(cls, images: ImageConfig, domain: Domain, size: int, *, drafts: bool = False) -> Loading:
         """How the images of ``domain`` are brought to ``size``."""
-        channels = images.channels_a if domain == "A" else images.channels_b
-        return cls(channels, size, images.fit, images.background, drafts)
+        channels, depth = (images.channels_a, images.depth_a) if domain == "A" else (images.channels_b, images.depth_b)
+        return cls(channels, size, images.fit, images.background, drafts, depth)
 
     def __post_init__(self) -> None:
-        if self.channels not in MODES:
+        if self.depth.is_plain and self.channels not in MODES:
             raise ConfigError(f"data.channels_a or channels_b is {self.channels}: images have 1, 3 or 4 channels")
 
-    def read(self, image: ImageLike) -> Pixels:
+    def read(self, image: ImageLike) -> AnyPixels:
         """Decodes and resizes (bicubic, antialiased) to (H, W, C).
 
         Raises:
             DataError: the image cannot be read, or would grow beyond all bounds.
         """
         least = DRAFT * self.load_size if self.drafts and self.fit == "square" else None
-        pixels = image.read(self.channels, self.background, least)
+        if self.depth.is_plain:
+            pixels: AnyPixels = image.read(self.channels, self.background, least)
+        else:
+            pixels = image.values(self.depth.kind, self.channels)
         height, width = pixels.shape[:2]
         target = _target(width, height, self.load_size, self.fit)
         if self.fit == "shorter" and math.prod(target) > max(MAX_PIXELS, width * height):
@@ -79,12 +89,18 @@ class Loading:
                 f"{image.name}: {width:,}x{height:,} pixels would become {target[0]:,}x{target[1]:,} by "
                 "data.fit=shorter: crop it, or set data.fit=square"
             )
-        return resized(pixels, self.load_size, self.fit)
+        return resized(pixels, self.load_size, self.fit, is_plain=self.depth.is_plain)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The type of the values."""
+        return np.dtype(NUMPY_TYPES[self.depth.kind])
 
     def size_of(self, head: Head) -> int:
         """How many bytes an image with this header takes once it is decoded; exact but for EXIF orientation."""
         width, height = _target(head.width, head.height, self.load_size, self.fit)
-        return width * height * self.channels
+        item = self.dtype.itemsize
+        return width * height * self.channels * item + (item - 1)  # what it takes to begin at a multiple of the item
 
 
 class PixelMemory:
@@ -116,24 +132,26 @@ class PixelMemory:
         except (ImportError, OSError):  # a system without semaphores has no loader workers either
             self._lock = nullcontext()
 
-    def get(self, number: int) -> Pixels | None:
-        """The image (H, W, C) that was kept as ``number``, or None."""
+    def get(self, number: int, dtype: np.dtype[Any]) -> AnyPixels | None:
+        """The image (H, W, C) of ``dtype`` that was kept as ``number``, or None."""
         with self._lock:
             start, height, width, channels = self._table[number].tolist()
         if height <= 0:
             return None
-        pixels: Pixels = self._block.numpy()[start : start + height * width * channels]
+        pixels: AnyPixels = self._block.numpy()[start : start + height * width * channels * dtype.itemsize]
+        if dtype.itemsize > 1:
+            pixels = pixels.view(dtype)
         return pixels.reshape(height, width, channels)
 
-    def put(self, number: int, pixels: Pixels) -> None:
+    def put(self, number: int, pixels: AnyPixels) -> None:
         """Keeps an image (H, W, C) as ``number`` where there is room."""
         with self._lock:
-            start = int(self._used)
+            start = -(-int(self._used) // pixels.itemsize) * pixels.itemsize
             if start + pixels.nbytes > len(self._block) or self._table[number, 1]:
                 return
-            self._used += pixels.nbytes
+            self._used.fill_(start + pixels.nbytes)
             self._table[number, 1] = -1
-        self._block.numpy()[start : start + pixels.nbytes] = pixels.ravel()
+        self._block.numpy()[start : start + pixels.nbytes] = pixels.ravel().view(np.uint8)
         with self._lock:
             self._table[number] = torch.tensor([start, *pixels.shape])
 
@@ -153,19 +171,24 @@ class ImageSource:
         self, images: Sequence[ImageLike], loading: Loading, memory: PixelMemory, contents: Contents, first: int = 0
     ) -> None:
         self.images, self.memory, self.first = images, memory, first
-        self._loading, self._contents = loading, contents
+        self._loading, self._dtype, self._contents = loading, loading.dtype, contents
+
+    @property
+    def loading(self) -> Loading:
+        """How they are decoded."""
+        return self._loading
 
     def __len__(self) -> int:
         return len(self.images)
 
-    def __getitem__(self, index: int) -> Pixels:
+    def __getitem__(self, index: int) -> AnyPixels:
         """The image (H, W, C) at the load size.
 
         Raises:
             ChangedImage: it has other contents than when the run first read it.
             DataError: it cannot be read.
         """
-        pixels = self.memory.get(self.first + index)
+        pixels = self.memory.get(self.first + index, self._dtype)
         if pixels is None:
             image = self.images[index]
             pixels = self._loading.read(image)
@@ -202,7 +225,7 @@ class ImageStore:
         self.numbers: list[int] = []
         self.skipped: list[DataError] = []
         self._loading = loading
-        self._kept: list[Pixels] = []
+        self._kept: list[AnyPixels] = []
         room = budget
         for number, pixels in enumerate(progress(_decode_all(images, loading))):
             if isinstance(pixels, DataError):
@@ -214,21 +237,35 @@ class ImageStore:
             if room >= 0:
                 self._kept.append(pixels)
 
+    @property
+    def loading(self) -> Loading:
+        """How they are decoded."""
+        return self._loading
+
     def __len__(self) -> int:
         return len(self.images)
 
-    def __getitem__(self, index: int) -> Pixels:
+    def __getitem__(self, index: int) -> AnyPixels:
         """The image (H, W, C) at the load size."""
         return self._kept[index] if index < len(self._kept) else self._loading.read(self.images[index])
 
 
-def resized(pixels: Pixels, size: int, fit: Fit) -> Pixels:
+def resized(pixels: AnyPixels, size: int, fit: Fit, *, is_plain: bool = True) -> AnyPixels:
     """Bicubic, antialiased resizing of (H, W, C) by the rule ``fit`` of ``Loading``."""
     height, width, channels = pixels.shape
     target = _target(width, height, size, fit)
     if target == (width, height):
         return pixels
-    return from_pil(to_pil(pixels).resize(target, Image.Resampling.BICUBIC), channels)
+    if is_plain:
+        return from_pil(to_pil(pixels).resize(target, Image.Resampling.BICUBIC), channels)
+    made = np.empty((target[1], target[0], channels), np.float32)
+    for channel in range(channels):
+        plane = Image.fromarray(pixels[..., channel].astype(np.float32))
+        made[..., channel] = np.asarray(plane.resize(target, Image.Resampling.BICUBIC))
+    np.clip(made, pixels.min(), pixels.max(), out=made)  # bicubic filters overshoot at edges
+    if pixels.dtype == np.float32:
+        return made
+    return np.rint(made, out=made).astype(pixels.dtype)
 
 
 def _target(width: int, height: int, size: int, fit: Fit) -> tuple[int, int]:
@@ -236,8 +273,8 @@ def _target(width: int, height: int, size: int, fit: Fit) -> tuple[int, int]:
     return (size, size) if fit == "square" else (max(size, round(width * scale)), max(size, round(height * scale)))
 
 
-def _decode_all(images: Sequence[ImageLike], loading: Loading) -> Iterator[Pixels | DataError]:
-    def decode(image: ImageLike) -> Pixels | DataError:
+def _decode_all(images: Sequence[ImageLike], loading: Loading) -> Iterator[AnyPixels | DataError]:
+    def decode(image: ImageLike) -> AnyPixels | DataError:
         try:
             return loading.read(image)
         except DataError as error:

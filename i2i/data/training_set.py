@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -17,13 +18,13 @@ from i2i.config.schema import DataConfig
 from i2i.data.batches import NumberedBatches
 from i2i.data.heads import Head, head_sample
 from i2i.data.identity import GONE, ChangedImage, Contents, ImageList, relative_names
-from i2i.data.images import Pixels
 from i2i.data.layout import ImageFile
 from i2i.data.store import ImageLike, ImageSource, Loading
 from i2i.data.transforms import Augmenter
 from i2i.data.unreadable import Unreadable, UnreadableItems
 from i2i.display import warn
 from i2i.errors import DataError
+from i2i.kinds import AnyPixels
 
 AnyImage = TypeVar("AnyImage", bound=ImageLike)
 Domains = Mapping[str, tuple[Path, Sequence[AnyImage]]]
@@ -154,15 +155,22 @@ class TrainingData(ABC):
         """How many training images there are, in the smaller domain where there are two."""
         return min((len(source) for source in self.sources.values()), default=self.size)
 
-    def augmenter(self, *channels: int) -> Augmenter:
-        """The augmentation of the settings, tried on images of these ``channels``.
+    def augmenter(self, *loadings: Loading) -> Augmenter:
+        """The augmentation of the settings, tried on images that are decoded so.
 
         Raises:
             ConfigError: one that cannot be used.
         """
         extra = [augmentation.model_dump() for augmentation in self.config.augment]
         augmenter = Augmenter(self.image_size, flip=self.config.flip, extra=extra)
-        augmenter.check(set(channels), self.config.load_size)
+        samples = {(loading.channels, loading.depth.is_plain) for loading in loadings}
+        side = self.config.load_size
+        augmenter.check(
+            np.full((side, side, channels), 128, np.uint8)
+            if is_plain
+            else np.full((side, side, channels), 0.5, np.float32)
+            for channels, is_plain in sorted(samples)
+        )
         return augmenter
 
 
@@ -233,7 +241,7 @@ def note_sizes(unreadable: UnreadableItems, domains: Mapping[str, Sequence[Image
 
 def note_heads(
     unreadable: UnreadableItems, stream: str, *domains: Sequence[ImageLike], what: str = "image"
-) -> list[tuple[Head, ...]]:
+) -> dict[int, tuple[Head, ...]]:
     """Reads the headers of a fixed sample of items, so that data which is not there is known before training.
 
     Args:
@@ -243,15 +251,15 @@ def note_heads(
         what: what an item is called in messages.
 
     Returns:
-        The headers of the items whose headers can be read.
+        The headers of the items whose headers can be read, by their numbers.
 
     Raises:
         DataError: there is no such item.
     """
-    heads, bad = [], list[Unreadable]()
+    heads, bad = dict[int, tuple[Head, ...]](), list[Unreadable]()
     for index in head_sample(range(len(domains[0]))):
         try:
-            heads.append(tuple(images[index].head() for images in domains))
+            heads[index] = tuple(images[index].head() for images in domains)
         except DataError as error:
             bad.append(Unreadable(stream, index, str(error)))
     if not heads:
@@ -269,7 +277,7 @@ def bytes_of(count: int, loading: Loading, heads: Iterable[Head]) -> int:
     return count * max(map(loading.size_of, heads))
 
 
-def centre(pixels: Pixels, size: int) -> Pixels:
+def centre(pixels: AnyPixels, size: int) -> AnyPixels:
     """The central square of side ``size`` of (H, W, C)."""
     top, left = (pixels.shape[0] - size) // 2, (pixels.shape[1] - size) // 2
     return pixels[top : top + size, left : left + size]

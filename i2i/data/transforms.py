@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, TypeGuard
 
 import numpy as np
 
-from i2i.data.images import Pixels
 from i2i.errors import ConfigError, did_you_mean
+from i2i.kinds import AnyPixels
 from i2i.seeding import derive_seed
 
 if TYPE_CHECKING:
@@ -50,35 +50,36 @@ class Augmenter:
         self._geometry = A.Compose(geometry, additional_targets={"other": "image"}) if geometry else None
         self._photometry = A.Compose(photometry) if photometry else None
 
-    def check(self, channels: Iterable[int], load_size: int) -> None:
-        """Runs every extra transform once on a plain image of each number of channels.
+    def check(self, samples: Iterable[AnyPixels]) -> None:
+        """Runs every extra transform once on each of the samples: 8-bit pixels, or float32 in [0, 1].
 
         Raises:
-            ConfigError: one that fails, or gives something else than 8-bit pixels of the same shape.
+            ConfigError: one that fails, or gives something else than pixels of the same type and shape.
         """
         import albumentations as A
 
         for transform in self._extra:
-            for count in channels:
-                pixels = np.full((load_size, load_size, count), 128, np.uint8)
-                problem = "it does not give 8-bit pixels of the same size"
+            for pixels in samples:
+                kind = "8-bit" if pixels.dtype == np.uint8 else str(pixels.dtype)
+                problem = f"it does not give {kind} pixels of the same size"
                 try:
                     changed = A.Compose([_always(transform)], seed=0)(image=pixels)["image"]
-                    fits = changed.dtype == np.uint8 and changed.shape == pixels.shape
+                    fits = changed.dtype == pixels.dtype and changed.shape == pixels.shape
                 except Exception as error:  # whatever a transform of another package raises
                     problem, fits = " ".join(str(error).split())[:160] or type(error).__name__, False
                 if not fits:
                     name = type(transform).__name__
+                    count = pixels.shape[2]
                     raise ConfigError(f"data.augment: {name} cannot be used on {count} channels: {problem}")
 
-    def single(self, pixels: Pixels, seed: int) -> Pixels:
+    def single(self, pixels: AnyPixels, seed: int) -> AnyPixels:
         """Augments one image (H, W, C) to (image_size, image_size, C), which may be a view of it."""
         pixels = self._cropped(pixels, seed)
         if self._geometry is not None:
             pixels = self._at(self._geometry, seed)(image=np.ascontiguousarray(pixels))["image"]
         return self._photometric(pixels, seed)
 
-    def pair(self, source: Pixels, target: Pixels, seed: int) -> tuple[Pixels, Pixels]:
+    def pair(self, source: AnyPixels, target: AnyPixels, seed: int) -> tuple[AnyPixels, AnyPixels]:
         """Augments both sides of a pair, which have the same height and width, with the same geometry."""
         source, target = self._cropped(source, seed), self._cropped(target, seed)
         if self._geometry is not None:
@@ -87,7 +88,7 @@ class Augmenter:
             source, target = both["image"], both["other"]
         return self._photometric(source, seed), target
 
-    def _cropped(self, pixels: Pixels, seed: int) -> Pixels:
+    def _cropped(self, pixels: AnyPixels, seed: int) -> AnyPixels:
         """A random crop, and a flip that is drawn apart from it; without the cost of a pipeline for each image."""
         down, across = (side - self._size for side in pixels.shape[:2])
         if not (down or across or self._flip):
@@ -97,10 +98,10 @@ class Augmenter:
         crop = pixels[top : top + self._size, left : left + self._size]
         return crop[:, ::-1] if self._flip and draws.random() < 0.5 else crop
 
-    def _photometric(self, pixels: Pixels, seed: int) -> Pixels:
+    def _photometric(self, pixels: AnyPixels, seed: int) -> AnyPixels:
         if self._photometry is None:
             return pixels
-        changed: Pixels = self._at(self._photometry, seed)(image=np.ascontiguousarray(pixels))["image"]
+        changed: AnyPixels = self._at(self._photometry, seed)(image=np.ascontiguousarray(pixels))["image"]
         return changed
 
     @staticmethod
@@ -117,7 +118,7 @@ def require_transforms(extra: Sequence[Mapping[str, Any]]) -> None:
         _named_transform(settings)
 
 
-def stack(images: Sequence[Pixels]) -> Pixels:
+def stack(images: Sequence[AnyPixels]) -> AnyPixels:
     """Stacks (H, W, C) images to (N, C, H, W)."""
     height, width, channels = images[0].shape
     stacked = np.empty((len(images), channels, height, width), images[0].dtype)

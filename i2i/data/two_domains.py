@@ -11,11 +11,12 @@ import torch
 
 from i2i.batch import Batch
 from i2i.config.schema import DataConfig
-from i2i.data.batches import BatchDataset, different_shapes, to_unit
+from i2i.data.batches import BatchDataset, different_shapes, unit_batch
 from i2i.data.builtin import load_layout
+from i2i.data.depth import described
+from i2i.data.found_depth import Found, with_depths
 from i2i.data.heads import spread
 from i2i.data.identity import Contents, ImageList
-from i2i.data.images import Pixels
 from i2i.data.layout import ImageFile, Layout, Split, find_folders
 from i2i.data.store import ImageSource, ImageStore, Loading, PixelMemory
 from i2i.data.training_set import (
@@ -27,9 +28,9 @@ from i2i.data.training_set import (
     note_heads,
     note_sizes,
 )
-from i2i.data.transforms import stack
 from i2i.data.unreadable import Unreadable, UnreadableItems
 from i2i.errors import DataError
+from i2i.kinds import AnyPixels
 
 PAIRS_COMPARED = 16
 """How many pairs are compared in shape when a run starts."""
@@ -56,7 +57,7 @@ class TwoDomains(TrainingData):
             DataError: there is no usable data; says which folder and why.
             ConfigError: the channels are left to the data.
         """
-        loading_a, loading_b = _loadings(config, config.load_size, drafts=config.jpeg_drafts)
+        _ = config.images  # refuses channels that are left to the data before files are looked for
         layout = layout_of(config, paired=paired)
         if listed is not None:
             layout = _as_listed(config.title, layout, listed)
@@ -68,14 +69,25 @@ class TwoDomains(TrainingData):
             sides = dict(zip(streams, (train.a, train.b), strict=True))
             contents = note_sizes(unreadable, sides, listed=listed is not None)
             if train.paired:
-                heads_a, heads_b = zip(*note_heads(unreadable, "pair", train.a, train.b, what="pair"), strict=True)
+                pairs = note_heads(unreadable, "pair", train.a, train.b, what="pair")
+                heads_a, heads_b = ({number: both[side] for number, both in pairs.items()} for side in (0, 1))
             else:
-                [heads_a] = zip(*note_heads(unreadable, "A", train.a, what="image of domain A"), strict=True)
-                [heads_b] = zip(*note_heads(unreadable, "B", train.b, what="image of domain B"), strict=True)
+                heads_a, heads_b = (
+                    {
+                        n: head
+                        for n, [head] in note_heads(unreadable, name, side, what=f"image of domain {name}").items()
+                    }
+                    for name, side in (("A", train.a), ("B", train.b))
+                )
         except DataError as error:
             raise DataError(f"{config.title}: {error}") from None
         unreadable.require_few()
-        need = bytes_of(len(train.a), loading_a, heads_a) + bytes_of(len(train.b), loading_b, heads_b)
+        config = with_depths(config, Found("A", train.a, heads_a), Found("B", train.b, heads_b))
+        loading_a, loading_b = _loadings(config, config.load_size, drafts=config.jpeg_drafts)
+        need = sum(
+            bytes_of(len(side), loading, heads.values())
+            for side, loading, heads in ((train.a, loading_a, heads_a), (train.b, loading_b, heads_b))
+        )
         budget = int(config.memory_gib * 2**30)
         memory = PixelMemory(len(train.a) + len(train.b), min(need, budget))
         a = ImageSource(train.a, loading_a, memory, contents)
@@ -96,12 +108,17 @@ class TwoDomains(TrainingData):
         return f"{len(self.a):,} images in A and {len(self.b):,} in B"
 
     def notes(self) -> list[str]:
-        layout = self.layout
+        layout, images = self.layout, self.config.images
+        depths = []
+        if not images.is_plain:
+            a, b = described(images.depth_a, images.channels_a), described(images.depth_b, images.channels_b)
+            depths = [f"depth of A: {a}; of B: {b}{_shown(images.channels_a, images.channels_b)}"]
         if layout.kind != "folders A and B" or layout.folders["test"] != layout.folders["train"]:
-            return []
+            return depths
         return [
+            *depths,
             f"held out (chosen by file name): {len(layout.test.a):,} images of A and {len(layout.test.b):,} of B "
-            f"(data.held_out={layout.held_out:g}; --test-a and --test-b name others)"
+            f"(data.held_out={layout.held_out:g}; --test-a and --test-b name others)",
         ]
 
     def problems(self) -> list[str]:
@@ -120,12 +137,11 @@ class TwoDomains(TrainingData):
         return {"pair": self.a, "partner": self.b} if self.layout.train.paired else {"A": self.a, "B": self.b}
 
     def dataset(self, *, batch_size: int, seed: int, rank: int = 0, world_size: int = 1) -> BatchDataset:
-        images = self.config.images
         return BatchDataset(
             self.a,
             self.b,
             paired=self.layout.train.paired,
-            augmenter=self.augmenter(images.channels_a, images.channels_b),
+            augmenter=self.augmenter(self.a.loading, self.b.loading),
             batch_size=batch_size,
             seed=seed,
             rank=rank,
@@ -156,12 +172,16 @@ class TwoDomains(TrainingData):
         items = self._readable(self.layout.test if held_out else self.layout.train, count)
         return self._batch(items) if items else None
 
-    def _batch(self, items: list[tuple[Pixels, Pixels]]) -> Batch:
+    def _batch(self, items: list[tuple[AnyPixels, AnyPixels]]) -> Batch:
         size, cpu = self.image_size, torch.device("cpu")
-        a, b = (torch.from_numpy(stack([centre(pixels, size) for pixels in side])) for side in zip(*items, strict=True))
-        return Batch(to_unit(a, cpu), to_unit(b, cpu))
+        images = self.config.images
+        a, b = (
+            unit_batch([centre(pixels, size) for pixels in side], depth, cpu)
+            for side, depth in zip(zip(*items, strict=True), (images.depth_a, images.depth_b), strict=True)
+        )
+        return Batch(a, b)
 
-    def _readable(self, split: Split, count: int) -> list[tuple[Pixels, Pixels]]:
+    def _readable(self, split: Split, count: int) -> list[tuple[AnyPixels, AnyPixels]]:
         """Up to ``count`` images of both domains at the training size, spread over the split; or pairs."""
         loadings = _loadings(self.config, self.image_size)
         stores = [
@@ -172,6 +192,13 @@ class TwoDomains(TrainingData):
         if split.paired:
             return [(a[number], b[number]) for number in sorted(a.keys() & b.keys())]
         return list(zip(a.values(), b.values(), strict=False))
+
+
+def _shown(*channels: int) -> str:
+    """What previews show of so many channels, where it is not all."""
+    if max(channels) > 4:
+        return "; previews show the first three channels"
+    return "; previews show the first channel of two" if 2 in channels else ""
 
 
 def layout_of(data: DataConfig, *, paired: bool) -> Layout:

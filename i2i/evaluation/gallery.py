@@ -146,7 +146,7 @@ def _translate(model: Translator, held_out: HeldOut, direction: str, request: Re
     source_domain, target_domain = domains_of(direction, held_out)
     source, target = held_out.sides[source_domain or target_domain], held_out.sides[target_domain]
     images = Evaluated(
-        outputs=ImageSet(translated(model, source.images, direction)),
+        outputs=ImageSet(translated(model, source.given, direction)),
         target=target.images,
         sources=source.images,
         truth=target.images if held_out.paired else None,

@@ -24,7 +24,7 @@ from i2i.data.store import ImageLike, ImageStore, Loading
 from i2i.data.two_domains import layout_of
 from i2i.display import tracked
 from i2i.errors import ConfigError, DataError
-from i2i.evaluation.images import BUDGET, ImageSet, RealImages
+from i2i.evaluation.images import BUDGET, ImageSet, RealImages, shown_as_8_bit
 
 PartName = Literal["test", "val"]
 Half = Literal["all", "choosing", "reporting"]
@@ -65,16 +65,23 @@ class Side:
     """One domain.
 
     Attributes:
-        images: what is held out.
+        images: what is held out, as 8-bit images.
         names: of these, relative to their folder.
         training: what is trained on; None where that is all there is, and ``images`` are of it.
         available: how many there are, of which ``images`` are some.
+        values: of ``images``, where these show those of another depth.
     """
 
     images: ImageSet
     names: list[str]
     training: RealImages | None
     available: int
+    values: ImageSet | None = None
+
+    @property
+    def given(self) -> ImageSet:
+        """The images as a model takes them."""
+        return self.images if self.values is None else self.values
 
 
 @dataclass(frozen=True)
@@ -199,6 +206,8 @@ def _two_domains(wanted: Wanted) -> HeldOut:
         kept = [{number: side[number] for number in both} for side in kept]
         if any(kept[0][number].shape[:2] != kept[1][number].shape[:2] for number in both):
             pairs, notes = [], ["partners differ in shape: they are not compared pixel by pixel"]
+    if not wanted.images.is_plain:
+        notes = [*notes, "measured as 8-bit images of the range of training, by the first three channels at most"]
     labels, numbers = _labels([*files, *trained], [*roots, *train_roots]) if wanted.sub_labels else ((), [[]] * 4)
     sides: dict[Domain, Side] = {}
     listed = {}
@@ -206,10 +215,13 @@ def _two_domains(wanted: Wanted) -> HeldOut:
         own = [files[place][number] for number in kept[place]]
         listed[domain] = (list(relative_names(roots[place], own)), own)
         own_labels = [numbers[place][i] for i in kept[place]] if labels else ()
-        images = ImageSet(list(kept[place].values()), own_labels, real=True)
+        depth, values = loadings[place].depth, ImageSet(list(kept[place].values()), own_labels, real=True)
+        images = values if depth.is_plain else shown_as_8_bit(values, depth)
         training = RealImages(trained[place], loadings[place], numbers[2 + place])
         available = len(partners) if partners else len((split.a, split.b)[place])
-        sides[domain] = _require(Side(images, listed[domain][0], training, available), roots[place])
+        sides[domain] = _require(
+            Side(images, listed[domain][0], training, available, None if depth.is_plain else values), roots[place]
+        )
     return HeldOut(
         title=wanted.data.title,
         split=wanted.split,

@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from i2i.config.schema import Depth
+from i2i.data.depth import as_shown
 from i2i.data.heads import spread
 from i2i.data.images import WHITE, Pixels, from_pil, to_pil
 from i2i.data.store import ImageLike, ImageStore, Loading
@@ -76,6 +78,11 @@ class ImageSet(Sequence[Pixels]):
         return part
 
 
+def shown_as_8_bit(images: ImageSet, depth: Depth) -> ImageSet:
+    """The images of a depth as people see them."""
+    return ImageSet([as_shown(values, depth) for values in images], images.labels, real=images.real)
+
+
 class RealImages:
     """Real images that are read when a metric asks for them.
 
@@ -109,7 +116,9 @@ class RealImages:
         self.skipped += [str(error) for error in store.skipped if str(error) not in self.skipped]
         places = [numbers[place] for place in store.numbers]
         labels = [self._labels[place] for place in places] if self._labels else ()
-        return ImageSet(store, labels, places, real=True)
+        depth = self._loading.depth
+        shown = store if depth.is_plain else [as_shown(store[number], depth) for number in range(len(store))]
+        return ImageSet(shown, labels, places, real=True)
 
 
 def with_channels(pixels: Pixels, channels: int) -> Pixels:

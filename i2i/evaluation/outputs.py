@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from i2i.batch import Domain
+from i2i.data.depth import as_shown
 from i2i.data.images import Pixels
 from i2i.device import is_out_of_memory
 from i2i.display import tracked
@@ -68,7 +69,7 @@ def outputs_of(
     """
     source, target = domains_of(direction, held_out)
     if isinstance(model, Translator):
-        images = held_out.sides[source or target].images
+        images = held_out.sides[source or target].given
         return ImageSet(translated(model, images, direction, processes), images.labels)
     count = len(held_out.sides[target].images)
     labels = model.labels_for(range(count)) if held_out.labels else None
@@ -84,7 +85,7 @@ def outputs_of(
 def translated(
     model: Translator, images: Sequence[Pixels], direction: str | None, processes: Together | None = None
 ) -> list[Pixels]:
-    """The translations of images (H, W, C); neighbours of equal shape go through the network together.
+    """The translations of images (H, W, C), as 8-bit images; neighbours of equal shape go through the network together.
 
     ``processes`` and errors as ``outputs_of``.
     """
@@ -105,7 +106,8 @@ def translated(
 
 def _translated(model: Translator, batch: list[Pixels], direction: str | None) -> list[Pixels]:
     try:
-        return model.translate_pixels(batch, direction)
+        depth = model.depths(model.check_direction(direction))[1]
+        return [as_shown(made, depth) for made in model.translate_pixels(batch, direction)]
     except RuntimeError as error:
         if not is_out_of_memory(error):
             raise

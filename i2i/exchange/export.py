@@ -68,6 +68,8 @@ def export_model(
     weights = weight_file(model)
     translator = load_translator(model, device="cpu")
     direction = translator.check_direction(direction)
+    if not translator.config.images.is_plain:
+        raise ConfigError(f"{weights}: exported models take 8-bit images, and this one does not: use i2i translate")
     output = output or weights.with_name(f"{direction}{SUFFIXES[form]}")
     require_free(output, overwrite=overwrite)
     graph = Graph(translator.method.directions()[direction])

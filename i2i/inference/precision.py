@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 
 from i2i.config.schema import Precision
-from i2i.data.images import Pixels
+from i2i.data.depth import as_shown
 from i2i.device import resolve_precision
 from i2i.inference.translator import Layers, Translator
+from i2i.kinds import AnyPixels
 
 MEAN, LARGEST = 1.0, 16
 """How far the outputs may be from those of fp32, of 255: on average, and anywhere."""
@@ -60,7 +61,7 @@ class Choice:
 
 
 def choose(
-    translator: Translator, direction: str, wanted: Precision, images: Iterable[Pixels], count: int, seed: int | None
+    translator: Translator, direction: str, wanted: Precision, images: Iterable[AnyPixels], count: int, seed: int | None
 ) -> tuple[Choice, Translator]:
     """The precision of a translation, and what translates in it.
 
@@ -86,18 +87,19 @@ def choose(
 
 
 def measure(
-    exact: Translator, other: Translator, direction: str, images: Iterable[Pixels], seed: int | None
+    exact: Translator, other: Translator, direction: str, images: Iterable[AnyPixels], seed: int | None
 ) -> Distance:
     """How far ``other`` is from ``exact`` in the middle of some images."""
+    depth = exact.depths(direction)[1]
 
-    def both(image: Pixels) -> tuple[Pixels, Pixels]:
+    def both(image: AnyPixels) -> tuple[AnyPixels, AnyPixels]:
         one, two = (each.translate_pixels([middle(image, SIDE)], direction, seed=seed)[0] for each in (exact, other))
-        return one, two
+        return as_shown(one, depth), as_shown(two, depth)
 
     return distance_of(other.precision, map(both, images))
 
 
-def distance_of(precision: Precision, outputs: Iterable[tuple[Pixels, Pixels]]) -> Distance:
+def distance_of(precision: Precision, outputs: Iterable[tuple[AnyPixels, AnyPixels]]) -> Distance:
     """The distance of outputs in ``precision``, each given after that in fp32."""
     total, values, largest, count = 0, 0, 0, 0
     for one, two in outputs:
@@ -118,7 +120,7 @@ def kept(report: Mapping[str, Any], decisive: Mapping[str, Any]) -> Choice | Non
         return None
 
 
-def middle(image: Pixels, size: int) -> Pixels:
+def middle(image: AnyPixels, size: int) -> AnyPixels:
     """The square of ``size`` pixels in the middle of an image (H, W, C), or what there is of it."""
     top, left = (max(0, (side - size) // 2) for side in image.shape[:2])
     return image[top : top + size, left : left + size]

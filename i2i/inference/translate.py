@@ -24,7 +24,10 @@ import numpy as np
 
 from i2i.bounds import MAX_PIXELS
 from i2i.config.schema import Precision
-from i2i.data.images import SUFFIXES, Pixels, encode_image, is_image, is_large, list_images, read_image
+from i2i.data.carried import Carried, carried_by
+from i2i.data.depth import outside
+from i2i.data.images import NAMES, SUFFIXES, encode_image, is_image, is_large, list_images, read_image, read_values
+from i2i.data.stored import Held, can_hold
 from i2i.device import capabilities, is_out_of_memory
 from i2i.display import say, tracked, warn
 from i2i.errors import ConfigError, DataError
@@ -32,11 +35,12 @@ from i2i.inference.outputs import LOCK, FileResult, Job, Outputs, Part, Report, 
 from i2i.inference.precision import Choice, Distance, choose, kept
 from i2i.inference.together import ENDED, Together
 from i2i.inference.translator import AUTO_SIDE, Tile, Translator
+from i2i.kinds import AnyPixels
 from i2i.needs import require_path
 from i2i.storage.files import remove_temporaries, require_free, write_atomically
 from i2i.storage.lock import locked
 
-Format = Literal["png", "jpg", "webp", "bmp", "tiff"]
+Format = Literal["png", "jpg", "webp", "bmp", "tiff", "npy"]
 AHEAD = 16
 """Number of files decoded in advance."""
 BATCH_PIXELS = 1 << 20
@@ -87,7 +91,7 @@ def plan(source: Path, output: Path | None, image_format: Format, *, overwrite: 
     files = list_images(source, denied)
     if not files:
         without = f", without {denied[0]}" if denied else ""
-        raise DataError(f"{source}: no images (jpg, png, webp, bmp, tiff) in it{without}")
+        raise DataError(f"{source}: no images ({NAMES}) in it{without}")
     jobs = _name_outputs(source, files, folder, image_format)
     inputs = {_real(job.source) for job in jobs}
     for path in (folder, *(job.target for job in jobs)):
@@ -129,6 +133,27 @@ def _name_outputs(source: Path, files: list[Path], output: Path, image_format: F
             raise DataError(f"{file} and {targets[target]} would both become {target}: rename one")
         targets[target] = file
     return [Job(file, target) for target, file in targets.items()]
+
+
+def usual_format(translator: Translator, direction: str | None) -> Format:
+    """The format that holds what a model writes: PNG for images, TIFF for one channel of floats, else NPY."""
+    chosen = translator.check_direction(direction)
+    depth, channels = translator.depths(chosen)[1], translator.channels(chosen)[1]
+    if depth.kind in ("8-bit", "uint16") and can_hold(".png", depth.kind, channels):
+        return "png"
+    return "tiff" if depth.kind == "float32" and channels == 1 else "npy"
+
+
+def _require_formats(translator: Translator, direction: str, jobs: Sequence[Job]) -> None:
+    depth, channels = translator.depths(direction)[1], translator.channels(direction)[1]
+    for suffix in sorted({job.target.suffix.lower() for job in jobs}):
+        if depth.is_plain and channels == 4 and suffix in (".jpg", ".jpeg"):
+            raise ConfigError("this model writes four channels, and JPEG has no transparency: use --format png")
+        if not depth.is_plain and not can_hold(suffix, depth.kind, channels):
+            usual = usual_format(translator, direction)
+            raise ConfigError(
+                f"this model writes {Held(depth.kind, channels)}, which {suffix[1:]} cannot hold: use --format {usual}"
+            )
 
 
 def translate_files(
@@ -174,8 +199,7 @@ def translate_files(
     """
     jobs, folder, denied = planned
     direction = translator.check_direction(direction)
-    if translator.channels(direction)[1] == 4 and any(job.target.suffix.lower() in (".jpg", ".jpeg") for job in jobs):
-        raise ConfigError("this model writes four channels, and JPEG has no transparency: use --format png")
+    _require_formats(translator, direction, jobs)
     own = translator.config.inference.seed
     drawn = (own if seed is None else seed) if translator.has_noise else None
     translator.tile_side(1, 1, direction, tile=tile)  # refuses tiles that are not possible before anything is written
@@ -235,6 +259,8 @@ def _choose(
 ) -> tuple[Choice, Translator]:
     """As an earlier translation into the folder, as ``measured``, or by the first images that can be read."""
     translator, direction = work.translator, work.direction
+    if wanted == "auto" and not all(depth.is_plain for depth in translator.depths(direction)):
+        return Choice("fp32"), translator.faster(direction, "fp32")  # a step of 16 bits is finer than those of bf16
     earlier = None if planned.folder is None else kept(reported(planned.folder), work.decisive)
     known = earlier or (measured or {}).get(direction)
     if wanted == "auto" and known is not None:
@@ -352,7 +378,7 @@ def _translate(
                 _finish(job, written, results)
 
 
-def _translated(work: Work, batch: list[Decoded]) -> tuple[list[Pixels], int | None]:
+def _translated(work: Work, batch: list[Decoded]) -> tuple[list[AnyPixels], int | None]:
     """The translations of images of one size, and the side of the tiles that they were translated by.
 
     Raises:
@@ -386,12 +412,12 @@ def _threads() -> Iterator[ThreadPoolExecutor]:
     pool.shutdown()
 
 
-def _write(work: Work, item: Decoded, output: Pixels, side: int | None, record: Record | None) -> FileResult:
+def _write(work: Work, item: Decoded, output: AnyPixels, side: int | None, record: Record | None) -> FileResult:
     """Writes one output, after its line in the record."""
     target = item.job.target
     shown = str(target) if record is None else record.outputs.name(target)
     try:
-        content = encode_image(target, output)
+        content = encode_image(target, output, item.carried.options(target.suffix.lower(), output.shape[2]))
         result = replace(
             work.result(item.job, shown),
             input_bytes=item.size,
@@ -425,12 +451,13 @@ def _finish(job: Job, written: Future[FileResult], results: dict[Path, FileResul
 
 @dataclass
 class Decoded:
-    """An input: its pixels (H, W, C), the size of its file and the file's SHA-256."""
+    """An input: its pixels (H, W, C), the size of its file, the file's SHA-256, and what its translation takes over."""
 
     job: Job
-    pixels: Pixels
+    pixels: AnyPixels
     size: int
     digest: str
+    carried: Carried
     is_large: bool
 
     def forget_pixels(self) -> None:
@@ -445,9 +472,19 @@ def _decode_ahead(job: Job, work: Work) -> Decoded | None:
 
 def _decode(job: Job, work: Work, *, large: bool = False) -> Decoded:
     channels, _ = work.translator.channels(work.direction)
-    pixels = read_image(job.source, channels, work.translator.config.images.background, work.max_pixels)
+    depth, _ = work.translator.depths(work.direction)
+    if depth.is_plain:
+        pixels: AnyPixels = read_image(job.source, channels, work.translator.config.images.background, work.max_pixels)
+    else:
+        pixels = read_values(job.source, depth.kind, channels, work.max_pixels)
+        if share := outside(pixels, depth):
+            warn(
+                f"{job.source}: {share:.1%} of its values are outside of {depth.low:,.9g} to {depth.high:,.9g}, the "
+                "range of training, and are clipped"
+            )
     try:
-        return Decoded(job, pixels, *digest_of_file(job.source), is_large=large)
+        carried = carried_by(job.source, work.max_pixels)
+        return Decoded(job, pixels, *digest_of_file(job.source), carried, is_large=large)
     except OSError as error:
         raise DataError(f"{job.source}: {error.strerror or error}") from None
 

@@ -11,10 +11,11 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from i2i.config.schema import ModelConfig, Precision
-from i2i.data.batches import to_pixels, to_unit
+from i2i.config.schema import Depth, ModelConfig, Precision
+from i2i.data.batches import to_pixels, unit_batch
+from i2i.data.depth import from_unit_values
 from i2i.data.images import Pixels, from_pil, to_pil
-from i2i.data.transforms import stack
+from i2i.data.stored import Held
 from i2i.device import DTYPES
 from i2i.display import say, tracked
 from i2i.errors import ConfigError, DataError
@@ -22,6 +23,7 @@ from i2i.inference.fast_layers import speed_up
 from i2i.inference.memory import MemoryForImages
 from i2i.inference.padding import pad_to
 from i2i.inference.tiles import TiledImage
+from i2i.kinds import NUMPY_TYPES, AnyPixels
 from i2i.methods.base import Method
 from i2i.methods.translation import TranslationMethod
 from i2i.networks.at_inference import SeededLayer, drawn_from
@@ -33,7 +35,7 @@ AUTO_SIDE = 512
 """The side that "auto" takes."""
 Layers = Literal["torch", "channels last", "fast"]
 """A generator's layers: torch's, the same with channels last in memory, or those of ``fast_layers``."""
-AnyImage = TypeVar("AnyImage", Image.Image, Pixels, Tensor)
+AnyImage = TypeVar("AnyImage", Image.Image, AnyPixels, Tensor)
 
 
 class Translator:
@@ -118,6 +120,12 @@ class Translator:
         offered = self.method.directions()[direction]
         return offered.in_channels, offered.out_channels
 
+    def depths(self, direction: str) -> tuple[Depth, Depth]:
+        """The depths of inputs and outputs in ``direction``."""
+        offered, images = self.method.directions()[direction], self.config.images
+        of = {"A": images.depth_a, "B": images.depth_b}
+        return of[offered.source], of[offered.target]
+
     def check_direction(self, direction: str | None) -> str:
         """``direction``, or the default for None.
 
@@ -140,11 +148,12 @@ class Translator:
             return self.method.translate(padded, direction)[..., :height, :width]
 
     def translate_pixels(
-        self, images: list[Pixels], direction: str | None = None, *, seed: int | None = None
-    ) -> list[Pixels]:
-        """Translates images (H, W, C), uint8, all of one size; ``seed`` as in ``translate``."""
-        batch = to_unit(torch.from_numpy(stack(images)), self.device)
-        return to_pixels(self.translate(batch, direction, seed=seed))
+        self, images: list[AnyPixels], direction: str | None = None, *, seed: int | None = None
+    ) -> list[AnyPixels]:
+        """Translates images (H, W, C) of the depth of inputs, all of one size; ``seed`` as in ``translate``."""
+        given, made = self.depths(self.check_direction(direction))
+        outputs = self.translate(unit_batch(images, given, self.device), direction, seed=seed)
+        return list(to_pixels(outputs) if made.is_plain else from_unit_values(outputs, made))
 
     def translate_by_tiles(
         self,
@@ -230,8 +239,8 @@ class Translator:
         """Translates one image.
 
         Args:
-            image: a PIL image; or an array (H, W, C) or (H, W), uint8; or a tensor (C, H, W) or (N, C, H, W),
-                float in [-1, 1].
+            image: a PIL image; or an array (H, W, C) or (H, W), uint8, or what the model has learnt from; or a tensor
+                (C, H, W) or (N, C, H, W), float in [-1, 1].
             direction: one of ``directions``; the first by default.
             seed: seed of the noise of a translator with noise; by default the seed in its file.
             tile: translates images that are larger by tiles of this side; by default those that do not fit into memory.
@@ -247,16 +256,19 @@ class Translator:
         direction = self.check_direction(direction)
         channels = self.channels(direction)[0]
 
-        def translated(pixels: Pixels) -> Pixels:
+        def translated(pixels: AnyPixels) -> AnyPixels:
             height, width = pixels.shape[:2]
             side = self.tile_side(height, width, direction, tile=tile)
             if side is None:
                 return self.translate_pixels([pixels], direction, seed=seed)[0]
             return self.pixels_by_tiles(pixels, direction, side=side, overlap=overlap, seed=seed)
 
+        is_plain = all(depth.is_plain for depth in self.depths(direction))
         if isinstance(image, Image.Image):
             if 0 in image.size:
                 raise DataError(f"an image of {image.size} is empty")
+            if not is_plain:
+                raise DataError("this model has a depth that PIL images do not have in general: give an array")
             return to_pil(translated(from_pil(image, channels, self.config.images.background)))
         if isinstance(image, Tensor):
             if image.ndim not in (3, 4) or image.shape[-3] != channels or not image.is_floating_point():
@@ -273,25 +285,46 @@ class Translator:
                     [self.translate_by_tiles(one, direction, side=side, overlap=overlap, seed=seed) for one in batch]
                 )
             return images.to(image.device) if image.ndim == 4 else images[0].to(image.device)
+        if isinstance(image, np.ndarray) and not is_plain:
+            made = translated(self._values(image, direction))
+            return made[..., 0] if image.ndim == 2 and made.shape[2] == 1 else made
         if isinstance(image, np.ndarray) and image.dtype == np.uint8 and _is_image(image):
             made = translated(from_pil(to_pil(image), channels, self.config.images.background))
             return made[..., 0] if image.ndim == 2 and made.shape[2] == 1 else made
         raise DataError(f"cannot translate {type(image).__name__}: give a PIL image, a uint8 array or a float tensor")
 
+    def _values(self, image: AnyPixels, direction: str) -> AnyPixels:
+        """An array as an image (H, W, C) of the depth of inputs."""
+        depth, channels = self.depths(direction)[0], self.channels(direction)[0]
+        values = image[..., None] if image.ndim == 2 else image
+        if image.dtype != NUMPY_TYPES[depth.kind] or values.ndim != 3 or not values.size or values.shape[2] != channels:
+            raise DataError(
+                f"{Held(depth.kind, channels)} are needed, as an array (H, W, C), and not {image.dtype} {image.shape}"
+            )
+        if not np.isfinite(values).all():
+            raise DataError("the array holds values that are no numbers (NaN or infinity)")
+        return values
+
     def pixels_by_tiles(
         self,
-        pixels: Pixels,
+        pixels: AnyPixels,
         direction: str | None = None,
         *,
         side: int,
         overlap: int | None = None,
         seed: int | None = None,
         name: str = "the image",
-    ) -> Pixels:
-        """``translate_by_tiles`` of an image (H, W, C), uint8."""
-        image = torch.from_numpy(np.require(pixels, requirements="W")).permute(2, 0, 1)
+    ) -> AnyPixels:
+        """``translate_by_tiles`` of an image (H, W, C) of the depth of inputs."""
+        given, depth = self.depths(self.check_direction(direction))
+        if given.is_plain and depth.is_plain:
+            image = torch.from_numpy(np.require(pixels, requirements="W")).permute(2, 0, 1)
+        else:
+            image = unit_batch([pixels], given, torch.device("cpu"))[0]
         made = self.translate_by_tiles(image, direction, side=side, overlap=overlap, seed=seed, name=name)
-        return made.permute(1, 2, 0).numpy()
+        if given.is_plain and depth.is_plain:
+            return made.permute(1, 2, 0).numpy()
+        return to_pixels(made[None])[0] if depth.is_plain else from_unit_values(made, depth)
 
 
 def _is_image(array: Pixels) -> bool:

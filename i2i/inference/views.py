@@ -19,6 +19,7 @@ from i2i.data.images import Pixels, to_pil, write_image
 from i2i.display import tracked
 from i2i.errors import ConfigError, DataError
 from i2i.inference.sampler import Sampler
+from i2i.kinds import AnyPixels
 from i2i.methods.infogan import InfoGAN
 from i2i.storage.files import write_atomically
 from i2i.tiles import tile
@@ -45,14 +46,14 @@ def require_empty(folder: Path, *, overwrite: bool = False) -> None:
         raise DataError(f"{folder} exists and is not empty: choose another with -o, or replace files with --overwrite")
 
 
-def write_images(folder: Path, images: Iterable[Pixels], numbers: Sequence[int]) -> None:
-    """Writes images as PNG files named by these ``numbers``.
+def write_images(folder: Path, images: Iterable[AnyPixels], numbers: Sequence[int], *, suffix: str = ".png") -> None:
+    """Writes images as files named by these ``numbers``.
 
     Raises:
         DataError: a file cannot be written.
     """
     for number, pixels in zip(numbers, tracked("sampling", len(numbers))(images), strict=True):
-        write_image(folder / f"{number:05}.png", pixels, flush=False)
+        write_image(folder / f"{number:05}{suffix}", pixels, flush=False)
 
 
 def sheet(images: Iterable[Pixels], columns: int = COLUMNS) -> Pixels:

@@ -170,5 +170,8 @@ def mean_score(scores: Tensor) -> Tensor:
 
 
 def side_by_side(*columns: Tensor) -> Tensor:
-    """Joins batches of images (N, C, H, W) into rows (N, 3, H, sum of W); grey becomes RGB, alpha is dropped."""
-    return torch.cat([c.expand(-1, 3, -1, -1) if c.shape[1] == 1 else c[:, :3] for c in columns], dim=3).float()
+    """Joins batches of images (N, C, H, W) into rows (N, 3, H, sum of W).
+
+    Grey becomes RGB. Of more than three channels the first three are shown, and of two the first.
+    """
+    return torch.cat([c[:, :3] if c.shape[1] >= 3 else c[:, :1].expand(-1, 3, -1, -1) for c in columns], dim=3).float()

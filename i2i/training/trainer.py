@@ -121,7 +121,8 @@ class Trainer:
     def __init__(self, config: Config, *, listed: ImageList | None = None) -> None:
         processes = join_processes(config)
         self.device = resolve_device(config.training.device, processes.local_process_index)
-        precision = resolve_precision(config.training.precision, self.device)
+        wanted = config.training.precision
+        precision = resolve_precision(wanted, self.device)
         threads = use_threads(config.training.threads, self.device)
         settled = {"precision": precision, "device": self.device.type, "threads": threads}
         config = changed(config, {"training": settled})
@@ -143,6 +144,8 @@ class Trainer:
                 labels=method.uses_labels(config.method),
                 listed=listed,
             )
+        if wanted == "auto" and not self.data.config.images.is_plain:  # a 16-bit step is finer than those of bf16
+            config = changed(config, {"training.precision": "fp32"})
         found = {
             "data": self.data.config.absolute(),
             "discriminator_augmentation": settled_augmentation(config, buildable, self.data.smallest()),
@@ -167,8 +170,8 @@ class Trainer:
         self._curves: RunLog | None = None
         self.metrics: dict[str, float] = {}
         self.position = Position(0, 0.0, over=False, asked_to_stop=False)
-        wanted = config.evaluation.every is not None and self.is_main
-        self._evaluation = Evaluation(self) if wanted else None
+        evaluated = config.evaluation.every is not None and self.is_main
+        self._evaluation = Evaluation(self) if evaluated else None
 
     @property
     def method(self) -> Method:

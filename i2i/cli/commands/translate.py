@@ -53,10 +53,8 @@ class TileSide(click.ParamType[int | Literal["auto"]]):
 @click.option(
     "--format",
     "image_format",
-    type=click.Choice(["png", "jpg", "webp", "bmp", "tiff"]),
-    default="png",
-    show_default=True,
-    help="Format of the outputs.",
+    type=click.Choice(["png", "jpg", "webp", "bmp", "tiff", "npy"]),
+    help="Format of the outputs.  [default: png; tiff or npy where the depth needs it]",
 )
 @click.option(
     "--precision",
@@ -90,7 +88,7 @@ def translate(
     model: Path | None,
     direction: str | None,
     seed: int | None,
-    image_format: Format,
+    image_format: Format | None,
     precision: Precision,
     tile: int | Literal["auto"],
     overlap: int | None,
@@ -115,11 +113,12 @@ def translate(
         from i2i.inference.fastest import kept_fastest
         from i2i.inference.load import load_translator
         from i2i.inference.together import together
-        from i2i.inference.translate import plan, translate_files
+        from i2i.inference.translate import plan, translate_files, usual_format
 
         with together() as processes:
-            planned = processes.told(lambda: plan(source, output, image_format, overwrite=overwrite))
             translator = load_translator(model, device=device)
+            form = image_format or usual_format(translator, direction)
+            planned = processes.told(lambda: plan(source, output, form, overwrite=overwrite))
             if seed is not None and not translator.has_noise:
                 warn(f"--seed changes nothing: {translator.config.arch} draws no noise at translation")
             fastest = processes.told(lambda: kept_fastest(model, translator))

@@ -1,0 +1,87 @@
+"""What a translation takes over from its input besides the pixels: colour profile, EXIF and resolution.
+
+EXIF without its orientation, which has been applied, and without tags that describe the file and not the image.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from PIL import ExifTags, Image
+
+from i2i.bounds import MAX_PIXELS
+from i2i.data.images import opened
+from i2i.data.stored import ArrayFile
+from i2i.errors import DataError
+
+LARGEST_EXIF, LARGEST_PROFILE = 2**16 - 64, 2**22
+"""Bytes: what one segment of a JPEG holds, and more than any profile of use."""
+LARGEST_DPI = 1e5
+TAGS = (
+    *(ExifTags.Base.ImageDescription, ExifTags.Base.Make, ExifTags.Base.Model, ExifTags.Base.Software),
+    *(ExifTags.Base.DateTime, ExifTags.Base.Artist, ExifTags.Base.Copyright),
+)
+SPACES = {b"GRAY": (1,), b"RGB ": (3, 4)}
+"""The channels of images that a profile of this colour space fits."""
+
+
+@dataclass(frozen=True)
+class Carried:
+    """``icc_profile`` and ``exif`` as files hold them, and the dots per inch across and down."""
+
+    icc_profile: bytes = b""
+    exif: bytes = b""
+    dpi: tuple[float, float] | None = None
+
+    def options(self, suffix: str, channels: int) -> dict[str, Any]:
+        """What Pillow's ``save`` takes for a file of this suffix and these channels."""
+        found: dict[str, Any] = {}
+        if channels in SPACES.get(self.icc_profile[16:20], ()) and suffix != ".bmp":
+            found["icc_profile"] = self.icc_profile
+        if self.exif and suffix != ".bmp":
+            found["exif"] = self.exif
+        if self.dpi and suffix != ".webp":
+            found["dpi"] = self.dpi
+        return found
+
+
+NOTHING = Carried()
+
+
+def carried_by(path: Path, max_pixels: int = MAX_PIXELS) -> Carried:
+    """What the file at ``path`` says in its header; what is damaged or too large in it is left out."""
+    try:
+        with opened(path, max_pixels) as file:
+            if isinstance(file, ArrayFile):
+                return NOTHING
+            profile = file.info.get("icc_profile") or b""
+            fits = isinstance(profile, bytes) and len(profile) <= LARGEST_PROFILE
+            return Carried(profile if fits else b"", _exif(file), _dpi(file))
+    except DataError:  # it will be named when it is read
+        return NOTHING
+
+
+def _exif(file: Image.Image) -> bytes:
+    if file.format == "PNG" and "exif" not in file.info:
+        return b""  # Pillow would decode the image to look for it behind the pixels
+    try:
+        found, kept = file.getexif(), Image.Exif()
+        kept.update({tag: found[tag] for tag in TAGS if tag in found})
+        for part in (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo):
+            if inside := found.get_ifd(part):
+                kept.get_ifd(part).update(inside)
+        written = kept.tobytes() if len(kept) or any(kept.get_ifd(part) for part in ExifTags.IFD) else b""
+    except Exception:  # Pillow raises nearly every kind on damaged tags
+        return b""
+    return written if len(written) <= LARGEST_EXIF else b""
+
+
+def _dpi(file: Image.Image) -> tuple[float, float] | None:
+    try:
+        across, down = (float(value) for value in file.info["dpi"])
+    except (KeyError, TypeError, ValueError, ZeroDivisionError, OverflowError):
+        return None
+    return (across, down) if all(math.isfinite(each) and 1 < each < LARGEST_DPI for each in (across, down)) else None
