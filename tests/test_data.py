@@ -279,11 +279,11 @@ def test_images_larger_than_the_sample_said_are_decoded_again() -> None:
     pixels = np.arange(6, dtype=np.uint8).reshape(1, 2, 3)
     for number in range(3):
         memory.put(number, pixels + number)
-    kept = memory.get(0)
+    kept = memory.get(0, pixels.dtype)
     assert kept is not None
     np.testing.assert_array_equal(kept, pixels)
-    assert memory.get(1) is None
-    assert memory.get(2) is None
+    assert memory.get(1, pixels.dtype) is None
+    assert memory.get(2, pixels.dtype) is None
 
 
 def test_data_without_a_readable_image_is_refused_before_training(tmp_path: Path) -> None:
