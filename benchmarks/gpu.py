@@ -44,6 +44,7 @@ from torch.utils._pytree import keystr, tree_flatten_with_path, tree_map
 
 from i2i import resolve_config
 from i2i.batch import Batch
+from i2i.bench.training import random_batch
 from i2i.config.resolve import recipe_names
 from i2i.config.schema import Config, Precision
 from i2i.device import (
@@ -247,14 +248,7 @@ class Noise(Iterator[Batch]):
 
 def noise(config: Config, number: int) -> Batch:
     """A random batch, always the same for a number."""
-    random = torch.Generator().manual_seed(derive_seed(config.training.seed, "noise", number))
-    images, count, side = config.data.images, config.training.batch_size, config.image_size
-    a, b = (
-        torch.rand(count, channels, side, side, generator=random) * 2 - 1
-        for channels in (images.channels_a, images.channels_b)
-    )
-    label = torch.randint(len(images.labels), (count,), generator=random) if images.labels else None
-    return Batch(a, b, label)
+    return random_batch(config, derive_seed(config.training.seed, "noise", number))
 
 
 def take(engine: Engine, batches: Noise, count: int) -> dict[str, Tensor]:

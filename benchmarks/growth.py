@@ -50,7 +50,7 @@ def step(size: int, batch: int) -> float:
 
     torch.set_num_threads(1)
     config = resolve_config("cyclegan", options=settings(image_size=size, **{"training.batch_size": batch}))
-    engine, images = Engine(config, torch.device("cpu")), random_batch(config, torch.device("cpu"))
+    engine, images = Engine(config, torch.device("cpu")), random_batch(config)
 
     def seconds() -> float:
         begin = time.process_time()

@@ -22,12 +22,17 @@ def completed(*words: str) -> list[tuple[str, str]]:
 def test_recipes_and_keys_are_completed() -> None:
     assert completed("train", "--arch", "") == [("plain", name) for name in recipe_names()]
     assert ("plain", "pix2pix") in completed("archs", "pi")
+    assert completed("bench", "--arch", "pi") == [("plain", "pix2pix")]
     assert completed("train", "--set", "training.ep") == [("plain", "training.epochs=")]
     assert ("plain", "method.cycle_weight=") in completed("train", "--arch", "cyclegan", "--set", "method.")
+    assert ("plain", "method.cycle_weight=") in completed("bench", "--arch", "cyclegan", "--set", "method.")
     assert completed("train", "--arch", "no-such-recipe", "--set", "method.") == []
 
 
-@pytest.mark.parametrize("words", [("train", "--resume"), ("translate", "x.png", "--model"), ("doctor",), ("compare",)])
+@pytest.mark.parametrize(
+    "words",
+    [("train", "--resume"), ("translate", "x.png", "--model"), ("bench",), ("doctor",), ("compare",), ("report",)],
+)
 def test_runs_are_completed_and_other_files_too(
     words: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -28,7 +28,7 @@ def time_training(config: Config, device: torch.device, limit: float, *, compile
     ways = [Way(each, layers) for layers in ("torch", "channels last") for each in precisions]
     ways += [Way(each, "torch", True) for each in precisions if compiled]
     losses: dict[Way, dict[str, float]] = {}
-    batch = random_batch(config, device)
+    batch = random_batch(config).to(device)
     timed = in_turns({way: _stepping(config, device, way, batch, losses) for way in ways}, TURNS, limit, "timing steps")
     plain = ways[0]
     rows = []
@@ -49,16 +49,16 @@ def time_training(config: Config, device: torch.device, limit: float, *, compile
     return Table(title, torch.get_num_threads(), rows)
 
 
-def random_batch(config: Config, device: torch.device) -> Batch:
+def random_batch(config: Config, seed: int = 0) -> Batch:
     """A batch of noise of the shapes that ``config`` trains on."""
     images, count, side = config.data.images, config.training.batch_size, config.image_size
-    random = torch.Generator().manual_seed(0)
+    random = torch.Generator().manual_seed(seed)
     a, b = (
         torch.rand(count, channels, side, side, generator=random) * 2 - 1
         for channels in (images.channels_a, images.channels_b)
     )
     label = torch.randint(len(images.labels), (count,), generator=random) if images.labels else None
-    return Batch(a, b, label).to(device)
+    return Batch(a, b, label)
 
 
 def _stepping(

@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from i2i.batch import Domain
 from i2i.config.schema import DataConfig, Depth
 from i2i.data.heads import Head
-from i2i.data.store import ImageLike
+from i2i.data.store import ImageLike, attempted
 from i2i.data.stored import Held
 from i2i.display import tracked
 from i2i.errors import ConfigError, DataError
 from i2i.kinds import FULL
-
-AT_ONCE = 64
-"""How many images are on their way in threads."""
 
 
 @dataclass(frozen=True)
@@ -82,9 +78,14 @@ def _depth(found: Found, held: Held) -> Depth:
 
 def _range(found: Found, held: Held) -> tuple[float, float]:
     """The least and the largest value of all images that can be read; the others are met again, and named, later."""
+
+    def extremes(image: ImageLike) -> tuple[float, float]:
+        values = image.values(held.kind, held.channels or 1)
+        return float(values.min()), float(values.max())
+
     low, high = math.inf, -math.inf
     first: DataError | None = None
-    for result in tracked(f"range of {found.domain}", len(found.images))(_extremes(found, held)):
+    for result in tracked(f"range of {found.domain}", len(found.images))(attempted(extremes, found.images)):
         if isinstance(result, DataError):
             first = first or result
         else:
@@ -92,16 +93,3 @@ def _range(found: Found, held: Held) -> tuple[float, float]:
     if low > high:
         raise first or DataError(f"no image of domain {found.domain} can be read")
     return low, high
-
-
-def _extremes(found: Found, held: Held) -> Iterator[tuple[float, float] | DataError]:
-    def extremes(image: ImageLike) -> tuple[float, float] | DataError:
-        try:
-            values = image.values(held.kind, held.channels or 1)
-        except DataError as error:
-            return error
-        return float(values.min()), float(values.max())
-
-    with ThreadPoolExecutor() as pool:
-        for start in range(0, len(found.images), AT_ONCE):
-            yield from pool.map(extremes, found.images[start : start + AT_ONCE])

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -27,6 +27,9 @@ from i2i.kinds import NUMPY_TYPES, AnyPixels, Kind
 
 DRAFT = 2
 """An image that is decoded at a part of its size is still scaled down this many times: what is left differs little."""
+AT_ONCE = 256
+"""How many images are on their way in threads."""
+Read = TypeVar("Read")
 Progress = Callable[[Iterable[AnyPixels | DataError]], Iterable[AnyPixels | DataError]]
 
 
@@ -227,7 +230,7 @@ class ImageStore:
         self._loading = loading
         self._kept: list[AnyPixels] = []
         room = budget
-        for number, pixels in enumerate(progress(_decode_all(images, loading))):
+        for number, pixels in enumerate(progress(attempted(loading.read, images))):
             if isinstance(pixels, DataError):
                 self.skipped.append(pixels)
                 continue
@@ -273,14 +276,16 @@ def _target(width: int, height: int, size: int, fit: Fit) -> tuple[int, int]:
     return (size, size) if fit == "square" else (max(size, round(width * scale)), max(size, round(height * scale)))
 
 
-def _decode_all(images: Sequence[ImageLike], loading: Loading) -> Iterator[AnyPixels | DataError]:
-    def decode(image: ImageLike) -> AnyPixels | DataError:
+def attempted(read: Callable[[ImageLike], Read], images: Sequence[ImageLike]) -> Iterator[Read | DataError]:
+    """What ``read`` makes of each image, in threads, or the error that it raises."""
+
+    def result(image: ImageLike) -> Read | DataError:
         try:
-            return loading.read(image)
+            return read(image)
         except DataError as error:
             return error
 
     with ThreadPoolExecutor() as pool:
         # In slices, so that decoded images do not pile up in front of a slow consumer.
-        for start in range(0, len(images), 256):
-            yield from pool.map(decode, images[start : start + 256])
+        for start in range(0, len(images), AT_ONCE):
+            yield from pool.map(result, images[start : start + AT_ONCE])

@@ -119,6 +119,7 @@ def render(page: Page) -> str:
     return rendered(
         "i2i.evaluation",
         "page.html",
+        title=page.title,
         style=_style(page),
         script=text_of("i2i.evaluation", "page.js"),
         page=page,

@@ -1,7 +1,7 @@
 """Chooses how to translate: in fp32, or faster where real images show that to be close enough.
 
-What the device can do and the images decide, or what `i2i bench` kept beside the run, and never a clock, so that the
-same command gives the same files. A translation that goes on keeps what its report says.
+What the device can do and the images decide, or what `i2i bench` kept beside the run. What was measured by a clock is
+kept, so that the same command gives the same files. A translation that goes on keeps what its report says.
 """
 
 from __future__ import annotations

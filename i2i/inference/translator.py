@@ -271,27 +271,34 @@ class Translator:
                 raise DataError("this model has a depth that PIL images do not have in general: give an array")
             return to_pil(translated(from_pil(image, channels, self.config.images.background)))
         if isinstance(image, Tensor):
-            if image.ndim not in (3, 4) or image.shape[-3] != channels or not image.is_floating_point():
-                raise DataError(f"a float tensor ({channels}, H, W) in [-1, 1] is needed, not {tuple(image.shape)}")
-            if 0 in image.shape:
-                raise DataError(f"an image of {tuple(image.shape)} is empty")
-            batch = (image if image.ndim == 4 else image[None]).float()
-            height, width = batch.shape[2:]
-            side = self.tile_side(height, width, direction, tile=tile)
-            if side is None:
-                images = self.translate(batch, direction, seed=seed)
-            else:
-                images = torch.stack(
-                    [self.translate_by_tiles(one, direction, side=side, overlap=overlap, seed=seed) for one in batch]
-                )
-            return images.to(image.device) if image.ndim == 4 else images[0].to(image.device)
-        if isinstance(image, np.ndarray) and not is_plain:
-            made = translated(self._values(image, direction))
-            return made[..., 0] if image.ndim == 2 and made.shape[2] == 1 else made
-        if isinstance(image, np.ndarray) and image.dtype == np.uint8 and _is_image(image):
+            return self._of_tensor(image, direction, seed, tile, overlap)
+        if not isinstance(image, np.ndarray) or (is_plain and not (image.dtype == np.uint8 and _is_image(image))):
+            raise DataError(
+                f"cannot translate {type(image).__name__}: give a PIL image, a uint8 array or a float tensor"
+            )
+        if is_plain:
             made = translated(from_pil(to_pil(image), channels, self.config.images.background))
-            return made[..., 0] if image.ndim == 2 and made.shape[2] == 1 else made
-        raise DataError(f"cannot translate {type(image).__name__}: give a PIL image, a uint8 array or a float tensor")
+        else:
+            made = translated(self._values(image, direction))
+        return made[..., 0] if image.ndim == 2 and made.shape[2] == 1 else made
+
+    def _of_tensor(self, image: Tensor, direction: str, seed: int | None, tile: Tile, overlap: int | None) -> Tensor:
+        """``__call__`` of a tensor (C, H, W) or (N, C, H, W)."""
+        channels = self.channels(direction)[0]
+        if image.ndim not in (3, 4) or image.shape[-3] != channels or not image.is_floating_point():
+            raise DataError(f"a float tensor ({channels}, H, W) in [-1, 1] is needed, not {tuple(image.shape)}")
+        if 0 in image.shape:
+            raise DataError(f"an image of {tuple(image.shape)} is empty")
+        batch = (image if image.ndim == 4 else image[None]).float()
+        height, width = batch.shape[2:]
+        side = self.tile_side(height, width, direction, tile=tile)
+        if side is None:
+            images = self.translate(batch, direction, seed=seed)
+        else:
+            images = torch.stack(
+                [self.translate_by_tiles(one, direction, side=side, overlap=overlap, seed=seed) for one in batch]
+            )
+        return (images if image.ndim == 4 else images[0]).to(image.device)
 
     def _values(self, image: AnyPixels, direction: str) -> AnyPixels:
         """An array as an image (H, W, C) of the depth of inputs."""

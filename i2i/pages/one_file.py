@@ -23,25 +23,27 @@ QUALITY = 90
 """Of an image that may lose detail."""
 
 
-def rendered(package: str, template: str, *, style: str, script: str = "", **shown: Any) -> str:
+def rendered(package: str, template: str, *, title: str, style: str, script: str = "", **shown: Any) -> str:
     """A page as HTML.
 
     Args:
-        package: where the template lies.
+        package: where the template lies; it begins with ``head``.
         template: its name.
+        title: of the page.
         style: what the page adds to the style of all pages.
         script: what the page runs; empty for a page that runs nothing.
         shown: the template's own variables.
     """
     style = text_of("i2i.pages", "look.css") + style
-    return _template(package, template).render(
+    head = _template("i2i.pages", "head.html").render(
         version=__version__,
+        title=title,
         style=Markup(style),
         script=Markup(script),
         style_hash=_digest(style),
         script_hash=_digest(script),
-        **shown,
     )
+    return _template(package, template).render(head=Markup(head), title=title, **shown)
 
 
 def text_of(package: str, name: str) -> str:

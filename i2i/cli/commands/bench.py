@@ -11,18 +11,32 @@ from typing import Any
 import click
 
 from i2i.cli.ending import DONE, SKIPPED, stoppable, tell
-from i2i.cli.options import DEVICE, DEVICE_HELP, Duration, FileName, example, overwrite_option, pass_settings, setting
+from i2i.cli.options import (
+    DEVICE,
+    DEVICE_HELP,
+    Assignment,
+    Duration,
+    FileName,
+    Recipe,
+    Run,
+    example,
+    overwrite_option,
+    pass_settings,
+    setting,
+)
 from i2i.storage.files import require_free, write_atomically
 
 
 @click.command(
     epilog=example("i2i bench runs/NAME", "i2i bench --arch cyclegan --image-size 128 --batch-size 1 --max-time 3m")
 )
-@click.argument("run", metavar="[RUN]", type=FileName(), required=False)
-@click.option("--arch", help="Without RUN: the recipe to time, on random images.")
+@click.argument("run", metavar="[RUN]", type=Run(), required=False)
+@click.option("--arch", type=Recipe(), help="Without RUN: the recipe to time, on random images.")
 @setting("--image-size", "image_size", type=int, help="Side of the images, in pixels.")
 @setting("--batch-size", "training.batch_size", type=int, help="Images per domain in a batch.")
-@click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Any setting of the recipe.")
+@click.option(
+    "--set", "assignments", type=Assignment(), multiple=True, metavar="KEY=VALUE", help="Any setting of the recipe."
+)
 @setting("--device", "training.device", type=DEVICE, help=DEVICE_HELP)
 @click.option("--max-time", "limit", type=Duration(), default="1m", show_default=True, help="Time to take, about.")
 @click.option("--compile", "compiled", is_flag=True, help="Time compiled networks too, which takes minutes.")
