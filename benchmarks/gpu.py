@@ -1,18 +1,24 @@
 """Every recipe on an accelerator: whether it runs, whether it repeats, and what was predicted beside what is measured.
 
-Each recipe has processes of its own and an equal share of the time that is left, and trains on noise of its own size
-and batch, in its own precision and in the other of bf16 and fp32. What is looked at:
+Each recipe trains on noise of its own size and batch, in its own precision and in the other of bf16 and fp32. Several
+processes at a time look at:
 
 - smoke: a few steps end with finite losses;
-- exactness: steps from the same seed give the same bits again, and so do those after a resume;
+- exactness: steps from the same seed give the same bits again, those after a resume do, and so do those that are
+  computed kernel by kernel instead of replayed (``training.graphs``);
 - kernels of a step by torch's profiler, copies counted apart;
-- measurement: the median time of a step, and the peak memory that torch counts above what there was before the method
-  was built, without batches;
-- prediction: the same as ``--dry-run`` computes it, with the bound from the GPU's data sheet where that is known.
+- prediction: kernels, time and memory as ``--dry-run`` computes them, with the bound from the GPU's data sheet where
+  that is known.
 
-Writes ``gpu.md`` and ``gpu.json`` after each recipe; the exit code is 1 where something failed, differed or was left
+Then one process after the other measures:
+
+- measurement: the median time of a step kernel by kernel, and the peak memory that torch counts above what there was
+  before the method was built, without batches;
+- replaying: the median time of a replayed step.
+
+Writes ``gpu.md`` and ``gpu.json`` as it goes; the exit code is 1 where something failed, differed or was left
 out. Without an accelerator it says so and ends; ``--device cpu`` tries its logic, where kernels and memory are not
-counted. It has not been run on a GPU yet.
+counted and nothing is replayed.
 
 usage: python -m benchmarks.gpu [-o FOLDER] [--device auto|NAME] [--minutes 10] [--arch ARCH]... [--set KEY=VALUE]...
 """
@@ -31,6 +37,7 @@ import time
 import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -45,7 +52,7 @@ from torch.utils._pytree import keystr, tree_flatten_with_path, tree_map
 from i2i import resolve_config
 from i2i.batch import Batch
 from i2i.bench.training import random_batch
-from i2i.config.resolve import recipe_names
+from i2i.config.resolve import changed, recipe_names
 from i2i.config.schema import Config, Precision
 from i2i.device import (
     accelerators,
@@ -68,8 +75,14 @@ from i2i.training.engine import Engine
 
 Figures = dict[str, Any]
 BATCHES = 4
-SMOKE, EXACT, WARM_UP, TIMED = 3, 2, 3, 10
-"""Steps: of the smoke test, before and after a resume, before a measurement, and those that are timed."""
+SMOKE, EXACT, WARM_UP, TIMED = 3, 7, 5, 10
+"""Steps: of the smoke test, before and after a resume, before a measurement, and those that are timed.
+
+A few steps more than it takes until they are replayed.
+"""
+LOOKS = ("check", "plan", "measure")
+TOGETHER = 6
+"""Processes at a time, but for those that measure."""
 SHEETS = {
     "RTX 3090": r"RTX 3090(?! Ti)",
     "RTX 4090": r"RTX 4090(?! D| Laptop)",
@@ -78,8 +91,8 @@ SHEETS = {
     "H200 SXM": r"H200$",
 }
 """How the driver names the GPUs whose data sheets are known, where that is not by the same word."""
-AROUND = 15
-"""Seconds that are kept for what is around the recipes."""
+CHECKS = 0.6
+"""The share of the time that is for all but measuring, at most."""
 MIB = 2**20
 
 
@@ -91,7 +104,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=10)
     parser.add_argument("--arch", action="append", choices=recipe_names())
     parser.add_argument("--set", dest="assignments", action="append", default=[])
-    parser.add_argument("--look", choices=["steps", "plan"], help=argparse.SUPPRESS)
+    parser.add_argument("--look", choices=LOOKS, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.device == "auto" and available_devices() == ["cpu"]:
         print("skipped: torch finds no accelerator here")
@@ -106,11 +119,11 @@ def main() -> None:
     if arguments.look:
         look_at(archs[0], arguments.look, device, arguments.assignments)
         return
-    found: Figures = {}
+    found: Figures = {arch: {"parts": {}, "left_out": []} for arch in archs}
     report = {"machine": machine(device), "settings": arguments.assignments, "recipes": found}
     arguments.output.mkdir(parents=True, exist_ok=True)
-    for arch, each in in_turn(archs, device, arguments.minutes, arguments.assignments):
-        found[arch] = each
+    for arch, look, told in looks(archs, device, arguments.minutes, arguments.assignments):
+        note(found[arch], look, told)
         (arguments.output / "gpu.json").write_text(json.dumps(report, indent=1) + "\n")
         (arguments.output / "gpu.md").write_text(table(report))
     sys.exit(1 if any(map(faults, found.values())) else 0)
@@ -128,19 +141,35 @@ def machine(device: torch.device) -> Figures:
     }
 
 
-def in_turn(
+def looks(
     archs: Sequence[str], device: torch.device, minutes: float, assignments: Sequence[str]
-) -> Iterator[tuple[str, Figures]]:
-    """What was found of each recipe; what one leaves of its time goes to those after it."""
-    end = time.monotonic() + 60 * minutes - AROUND
+) -> Iterator[tuple[str, str, list[Figures]]]:
+    """What each look at a recipe told: several at a time, and then those that measure one by one."""
+    start = time.monotonic()
+
+    def seconds(share: float) -> float:
+        return max(0.0, start + share * 60 * minutes - time.monotonic())
+
+    def look_from_outside(arch: str, look: str) -> tuple[str, str, list[Figures]]:
+        return arch, look, told_by(arch, look, device, seconds(CHECKS), assignments)
+
+    with ThreadPoolExecutor(TOGETHER) as pool:
+        tasks = [pool.submit(look_from_outside, arch, look) for look in LOOKS[:2] for arch in archs]
+        for task in as_completed(tasks):
+            yield task.result()
     for number, arch in enumerate(archs):
-        start = time.monotonic()
-        share = max(0.0, end - start) / (len(archs) - number)
-        found = apart(arch, device, share, assignments)
-        took = time.monotonic() - start
-        said = [f"{arch:14} {took:5.0f} s, {share - took:5.0f} s of its share left over", *faults(found)]
-        print("; ".join(said), flush=True)
-        yield arch, {**found, "seconds": round(took, 1)}
+        yield arch, LOOKS[2], told_by(arch, LOOKS[2], device, seconds(1) / (len(archs) - number), assignments)
+
+
+def note(found: Figures, look: str, told: Sequence[Figures]) -> None:
+    """Adds what a look at a recipe told to what was found."""
+    head, parts = (dict(told[0]), list(told[1:])) if told else ({"expected": [f"the look {look!r}"]}, [])
+    named = {part.pop("part"): part for part in map(dict, parts)}
+    left_out = [name for name in head.pop("expected") if name not in named]
+    found.update(head)
+    found["parts"].update(named)
+    found["left_out"] += left_out
+    print("; ".join([f"{head.get('arch', '')} {look}", *faults({"parts": named, "left_out": left_out})]), flush=True)
 
 
 def faults(found: Figures) -> list[str]:
@@ -153,30 +182,13 @@ def faults(found: Figures) -> list[str]:
     ]
 
 
-def apart(arch: str, device: torch.device, share: float, assignments: Sequence[str]) -> Figures:
-    """Looks at a recipe's steps and then at its plan, within a share of the time.
-
-    Each in a process of its own: planning registers another accelerator, which torch refuses once it took real steps.
-    """
-    end = time.monotonic() + share
-    found: Figures = {"parts": {}, "left_out": []}
-    for look in ("steps", "plan"):
-        told = told_by(arch, look, device, max(0.0, end - time.monotonic()), assignments)
-        if not told:
-            found["left_out"].append(f"the {look}")
-            continue
-        head, *parts = told
-        expected, named = head.pop("expected"), {part.pop("part"): part for part in parts}
-        found.update(head)
-        found["parts"].update(named)
-        found["left_out"] += [name for name in expected if name not in named]
-    return found
-
-
 def told_by(
     arch: str, look: str, device: torch.device, seconds: float, assignments: Sequence[str]
 ) -> list[dict[str, Any]]:
-    """What a process told that looks at a recipe, and that is ended after so many seconds."""
+    """What a process told that looks at a recipe, and that is ended after so many seconds.
+
+    Planning has one of its own: it registers another accelerator, which torch refuses once it took real steps.
+    """
     given = [part for setting in assignments for part in ("--set", setting)]
     command = ["-m", "benchmarks.gpu", "--look", look, "--arch", arch, "--device", device.type, *given]
     try:
@@ -191,14 +203,19 @@ def look_at(arch: str, look: str, device: torch.device, assignments: Sequence[st
     resized = with_known_data(lambda _: resolve_config(arch, assignments=assignments))
     config = resized(0)
     training = config.training
-    counted = [kernels] if capabilities(device).asynchronous else []
-    looks = [smoke, exactness, *counted, measurement] if look == "steps" else [prediction]
+    asynchronous = capabilities(device).asynchronous
+    looks_of = {
+        "check": [smoke, exactness, *([kernels] if asynchronous else [])],
+        "plan": [prediction],
+        "measure": [measurement, *([replaying] if asynchronous else [])],
+    }
     parts = {
         f"{each.__name__} {precision}": partial(each, settled(resized, precision, 0), device)
         for precision in precisions(config, device)
-        for each in looks
+        for each in looks_of[look]
     }
     head = {
+        "arch": arch,
         "image_size": config.image_size,
         "batch_size": training.batch_size,
         "only_deterministic": training.deterministic,
@@ -206,7 +223,7 @@ def look_at(arch: str, look: str, device: torch.device, assignments: Sequence[st
         "expected": list(parts),
     }
     print(json.dumps(head), flush=True)
-    with determinism(training.deterministic and look == "steps", device):
+    with determinism(training.deterministic and look != "plan", device):
         for name, part in parts.items():
             tell(name, part)
 
@@ -273,14 +290,18 @@ def smoke(config: Config, device: torch.device) -> Figures:
 
 
 def exactness(config: Config, device: torch.device) -> Figures:
-    """Whether the same steps, and those after a resume, end in the same bits."""
-    (middle, end), (_, again) = (states(config, device) for _ in range(2))
+    """Whether the same steps, those after a resume, and those that are not replayed end in the same bits."""
+    (middle, end), (_, again), (_, eager) = (
+        states(each, device) for each in (config, config, changed(config, {"training.graphs": False}))
+    )
     engine, batches = Engine(config, device), Noise(config, device)
     engine.load_state_dict(middle["engine"])
     batches.taken = middle["taken"]
     take(engine, batches, EXACT)
-    found = {"repeats": differing(end, again), "resumes": differing(end, state_of(engine, batches))}
+    left = {"repeats": again, "resumes": state_of(engine, batches), "replays": eager}
+    found = {name: differing(end, other) for name, other in left.items()}
     return {
+        "recorded": engine.replay is not None,
         **{name: not different for name, different in found.items()},
         "differing": {name: {"count": len(each), "first": each[:5]} for name, each in found.items()},
     }
@@ -318,7 +339,7 @@ def apart_in(left: Figures, right: Figures, name: str) -> bool:
 
 def kernels(config: Config, device: torch.device) -> Figures:
     """How many kernels, copies and fillings of memory the profiler sees in a step."""
-    engine, batches = Engine(config, device), Noise(config, device)
+    engine, batches = Engine(changed(config, {"training.graphs": False}), device), Noise(config, device)
     take(engine, batches, WARM_UP)
     wait(device)
     with profile(activities=supported_activities()) as seen:  # type: ignore[no-untyped-call]
@@ -334,24 +355,41 @@ def kernels(config: Config, device: torch.device) -> Figures:
 
 
 def measurement(config: Config, device: torch.device) -> Figures:
-    """Seconds of each of several steps, and their peak memory in bytes."""
+    """Seconds of each of several steps, kernel by kernel, and their peak memory in bytes."""
     batches = Noise(config, device)
     memory = torch.get_device_module(device) if capabilities(device).own_memory else None
     before = memory.memory_allocated(device) if memory else 0
-    engine = Engine(config, device)
+    engine = Engine(changed(config, {"training.graphs": False}), device)
     take(engine, batches, WARM_UP)
     wait(device)
     if memory:
         memory.reset_peak_memory_stats(device)
+    seconds = timed(engine, batches, device)
+    peak = memory.max_memory_allocated(device) - before if memory else None
+    reserved = memory.max_memory_reserved(device) if memory else None
+    return {"step": median(seconds), "steps": seconds, "peak": peak, "before": before, "reserved": reserved}
+
+
+def replaying(config: Config, device: torch.device) -> Figures:
+    """Seconds of each of several steps that are replayed, and the memory that is reserved then."""
+    engine, batches = Engine(config, device), Noise(config, device)
+    if engine.replay is None:
+        return {"step": None}
+    take(engine, batches, 3 * WARM_UP)  # where steps differ, each kind is recorded apart
+    wait(device)
+    seconds = timed(engine, batches, device)
+    return {"step": median(seconds), "steps": seconds, "reserved": torch.cuda.max_memory_reserved(device)}
+
+
+def timed(engine: Engine, batches: Noise, device: torch.device) -> list[float]:
+    """Seconds of each of several steps."""
     seconds = []
     for _ in range(TIMED):
         start = time.perf_counter()
         take(engine, batches, 1)
         wait(device)
         seconds.append(time.perf_counter() - start)
-    peak = memory.max_memory_allocated(device) - before if memory else None
-    reserved = memory.max_memory_reserved(device) if memory else None
-    return {"step": median(seconds), "steps": seconds, "peak": peak, "before": before, "reserved": reserved}
+    return seconds
 
 
 def prediction(config: Config, device: torch.device) -> Figures:
@@ -382,9 +420,11 @@ def sheet_of(device: torch.device) -> GPU | None:
 
 def table(report: Figures) -> str:
     """A row for each recipe and precision, and below what it was made on, what failed and what was left out."""
-    columns = "recipe | size | batch | precision | finite | repeats | resumes"
-    compared = "kernels predicted | counted | peak predicted, MiB | counted | bound, ms | by | measured, ms"
-    lines = [f"| {columns} | {compared} |", "|---" * 14 + "|"]
+    columns = "recipe | size | batch | precision | finite | repeats | resumes | replays"
+    compared = (
+        "kernels predicted | counted | peak predicted, MiB | counted | bound, ms | by | measured, ms | replayed, ms"
+    )
+    lines = [f"| {columns} | {compared} |", "|---" * 16 + "|"]
     notes = [f"{name}: {value}" for name, value in report["machine"].items()]
     if report["settings"]:
         notes.append(f"settings: {', '.join(report['settings'])}")
@@ -405,10 +445,16 @@ def row(arch: str, found: Figures, precision: str) -> str:
 
     cells = [
         *(f"`{arch}`", str(found["image_size"]), str(found["batch_size"]), precision),
-        *(cell("smoke", "finite"), cell("exactness", "repeats"), cell("exactness", "resumes")),
+        *(
+            cell("smoke", "finite"),
+            cell("exactness", "repeats"),
+            cell("exactness", "resumes"),
+            cell("exactness", "replays"),
+        ),
         *(cell("prediction", "kernels"), cell("kernels", "kernels")),
         *(cell("prediction", "peak", MIB), cell("measurement", "peak", MIB)),
         *(cell("prediction", "step", 1e-3, 2), cell("prediction", "binding"), cell("measurement", "step", 1e-3, 2)),
+        cell("replaying", "step", 1e-3, 2),
     ]
     return f"| {' | '.join(cells)} |"
 

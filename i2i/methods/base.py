@@ -6,7 +6,7 @@ The trainer owns everything else: optimisers, backward, precision, schedules, av
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, ClassVar, NamedTuple, TypeVar
@@ -84,6 +84,9 @@ class Method(Component, nn.Module, family="method"):
         few_images: with fewer training images than this (of the smaller domain where there are two), discriminators
             learn them by heart before generators have learnt anything.
         batches_per_step: number of batches that one call of ``updates`` uses.
+        replayable: whether a step may be recorded and replayed (``i2i/training/replay.py``): steps of one ``variant``
+            do the same operations, the host draws by ``decided`` alone, and what they change stays at its address.
+            Each class says so itself: it is not inherited.
         recomputes: whether ``recomputable`` saves memory; set by the engine while it accumulates gradients.
         progress: the position of the run; set by the engine before each step.
         follows_signs: whether ``mean_scores`` has the mean sign of real images too; set by the engine where
@@ -97,6 +100,7 @@ class Method(Component, nn.Module, family="method"):
     needs: ClassVar[Needs] = "unpaired"
     few_images: ClassVar[int] = 200
     batches_per_step: int = 1
+    replayable: bool = False
     recomputes: bool = False
     progress: Progress = Progress()
     follows_signs: bool = False
@@ -118,6 +122,10 @@ class Method(Component, nn.Module, family="method"):
 
         After each ``yield``, the player's optimiser has stepped.
         """
+
+    def variant(self) -> Hashable:
+        """What distinguishes the operations of the next step from those of others, by ``progress``."""
+        return ()
 
     @abstractmethod
     def averaged(self) -> dict[str, nn.Module]:

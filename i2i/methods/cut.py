@@ -15,7 +15,7 @@ instance norm the result is the same; batch norm and dropout would see other bat
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from functools import partial
 from typing import Annotated, Any
 
@@ -89,6 +89,8 @@ class CUT(TranslationMethod, name="cut"):
         penalty_every: these are computed in every so many steps, with so many times the weight.
     """
 
+    replayable = True
+
     def __init__(
         self,
         data: DataSpec,
@@ -145,11 +147,19 @@ class CUT(TranslationMethod, name="cut"):
     def judges(self) -> dict[str, Judge]:
         return {"discriminator": Judge(self.discriminator, ("B",), self.objective)}
 
+    def variant(self) -> Hashable:
+        with torch.random.fork_rng(devices=[]):  # the same draw as in ``updates``, where it is the first
+            mirrored = self._mirrors()
+        return mirrored, self.penalties.due(self.progress.step)
+
+    def _mirrors(self) -> bool:
+        return self.flip_equivariance and bool(torch.rand(()) < 0.5)
+
     def updates(self, batches: Iterator[Batch]) -> Iterator[Update]:
         batch = next(batches)
         real_a, real_b = batch.a, batch.other()
         sources = torch.cat([real_a, real_b]) if self.identity_weight else real_a
-        flipped = self.flip_equivariance and bool(torch.rand(()) < 0.5)
+        flipped = self._mirrors()
         outputs, places, keys = self._translate_with_keys(sources, flipped)
         fake_b = outputs[: len(real_a)]
 

@@ -8,7 +8,7 @@ discriminator once on real and fake, which is the same under instance norm (not 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from functools import partial
 from typing import Annotated, Any
 
@@ -46,6 +46,8 @@ class CycleGAN(TwoWayTranslation, name="cyclegan"):
         mixed_penalty: that between both.
         penalty_every: these are computed in every so many steps, with so many times the weight.
     """
+
+    replayable = True
 
     def __init__(
         self,
@@ -89,6 +91,9 @@ class CycleGAN(TwoWayTranslation, name="cyclegan"):
             "discriminator_A": Judge(self.discriminator_A, ("A",), self.objective),
             "discriminator_B": Judge(self.discriminator_B, ("B",), self.objective),
         }
+
+    def variant(self) -> Hashable:
+        return self.penalties.due(self.progress.step)
 
     def updates(self, batches: Iterator[Batch]) -> Iterator[Update]:
         batch = next(batches)

@@ -66,6 +66,8 @@ class DualGAN(TwoWayTranslation, name="dualgan"):
         noise_channels: channels of noise beside each image.
     """
 
+    replayable = True
+
     def __init__(
         self,
         data: DataSpec,

@@ -16,7 +16,7 @@ exact.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from functools import partial
 from typing import Annotated, Any, Literal
 
@@ -105,6 +105,8 @@ class EnCo(TranslationMethod, name="enco"):
         penalty_every: these are computed in every so many steps, with so many times the weight.
     """
 
+    replayable = True
+
     def __init__(
         self,
         data: DataSpec,
@@ -156,10 +158,16 @@ class EnCo(TranslationMethod, name="enco"):
     def judges(self) -> dict[str, Judge]:
         return {"discriminator": Judge(self.discriminator, ("B",), self.objective)}
 
+    def variant(self) -> Hashable:
+        return self._keeps_identity(), self.penalties.due(self.progress.step)
+
+    def _keeps_identity(self) -> bool:
+        return bool(self.identity_weight) and self.progress.fraction <= self.identity_until
+
     def updates(self, batches: Iterator[Batch]) -> Iterator[Update]:
         batch = next(batches)
         real_a, real_b = batch.a, batch.other()
-        keeping = bool(self.identity_weight) and self.progress.fraction <= self.identity_until
+        keeping = self._keeps_identity()
         sources = torch.cat([real_a, real_b]) if keeping else real_a
         # During accumulation the maps of every micro-batch would wait here for the discriminator: they come later.
         with torch.set_grad_enabled(not self.recomputes):

@@ -12,7 +12,7 @@ for both. Generated images get the labels of the real batch, as in the condition
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from typing import Any, Literal
 
 import torch
@@ -55,6 +55,8 @@ class GAN(GenerativeMethod, name="gan"):
         penalty_every: r1 and r2 are computed in every so many steps, with so many times the weight.
         orthogonal: weight of the orthogonal regularisation of the generator (BigGAN).
     """
+
+    replayable = True
 
     def __init__(
         self,
@@ -111,6 +113,9 @@ class GAN(GenerativeMethod, name="gan"):
 
     def players(self) -> dict[str, list[nn.Module]]:
         return {"generator": [self.generator], "discriminator": [self.discriminator]}
+
+    def variant(self) -> Hashable:
+        return self.zero_centred.due(self.progress.step)
 
     def updates(self, batches: Iterator[Batch]) -> Iterator[Update]:
         for _ in range(self.batches_per_step):

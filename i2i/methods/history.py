@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from torch import Tensor, nn
 
-from i2i.world import items_of_all, world
+from i2i.deciding import decided
+from i2i.world import items_of_all, own_part, world
 
 
 class ImageHistory(nn.Module):
@@ -28,19 +31,29 @@ class ImageHistory(nn.Module):
         """Maps fakes: (N, C, H, W) to a batch of the same shape in which about half are older ones, detached."""
         if not len(self.images):
             return fakes.detach().to(self.images.dtype, copy=True)
-        here = world()
-        shown, stored = self._exchanges(len(fakes) * here.size)
-        own = range(here.rank, len(fakes) * here.size, here.size)
-        batch = torch.stack(
-            [
-                self.images[shown[item]] if item in shown else fake.to(self.images.dtype)
-                for item, fake in zip(own, fakes.detach(), strict=True)
-            ]
-        )
-        if stored:
-            new = items_of_all(fakes.detach(), list(stored.values()))
-            torch._foreach_copy_([self.images[slot] for slot in stored], list(new.to(self.images.dtype)))
+        here, device = world(), fakes.device
+        draw = partial(self._draw, len(fakes) * here.size)
+        drawn = draw() if here.size > 1 else None  # then the host has to know what ranks send each other
+        shown, slots, items = (decided(draw, device) if drawn is None else drawn.to(device)).unbind(1)
+        new, own = fakes.detach().to(self.images.dtype), own_part(shown)
+        batch = torch.where(_each(own >= 0), self.images[own.clamp(min=0)], new)
+        if drawn is None:
+            kept = torch.where(_each(items >= 0), new[items.clamp(min=0)], self.images[slots])
+            self.images.index_copy_(0, slots, kept)
+        elif stored := {slot: item for _, slot, item in drawn.tolist() if item >= 0}:
+            sent = items_of_all(fakes.detach(), list(stored.values()))
+            torch._foreach_copy_([self.images[slot] for slot in stored], list(sent.to(self.images.dtype)))
         return batch
+
+    def _draw(self, count: int) -> Tensor:
+        """Rows (count, 3): the slot that is shown in place of an item, and a slot with the item that it gets.
+
+        -1 stands for none. Each row names something to store: where fewer items are stored, some do so twice.
+        """
+        shown, stored = self._exchanges(count)
+        pairs = list(stored.items()) or [(0, -1)]
+        pairs += pairs[-1:] * (count - len(pairs))
+        return torch.tensor([[shown.get(item, -1), *pair] for item, pair in enumerate(pairs)])
 
     def _exchanges(self, count: int) -> tuple[dict[int, int], dict[int, int]]:
         """By item of the whole batch the slot whose image is shown in its place, and by slot the item that it gets."""
@@ -63,3 +76,8 @@ class ImageHistory(nn.Module):
     def set_extra_state(self, state: int) -> None:
         """Takes over the number of stored images."""
         self.stored = state
+
+
+def _each(condition: Tensor) -> Tensor:
+    """A condition (N,) for images (N, C, H, W)."""
+    return condition[:, None, None, None]

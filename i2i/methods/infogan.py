@@ -85,6 +85,8 @@ class InfoGAN(GenerativeMethod, name="infogan"):
         maximize_information: whether the generator maximises L_I too; Q always learns.
     """
 
+    replayable = True
+
     def __init__(
         self,
         data: DataSpec,

@@ -7,7 +7,7 @@ at inference (sections 3.1 and 3.3; ``inference`` in the recipe).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from functools import partial
 from typing import Any, ClassVar, Literal
 
@@ -40,6 +40,7 @@ class Pix2Pix(TranslationMethod, name="pix2pix"):
 
     needs: ClassVar[Needs] = "paired"
     few_images: ClassVar[int] = 100  # the paper learns from 400 facades
+    replayable = True
 
     def __init__(
         self,
@@ -84,6 +85,9 @@ class Pix2Pix(TranslationMethod, name="pix2pix"):
     def judges(self) -> dict[str, Judge]:
         sides: tuple[Domain, Domain] = ("A", "B") if self.direction == A_TO_B else ("B", "A")
         return {"discriminator": Judge(self.discriminator, sides if self.conditional else sides[1:], self.objective)}
+
+    def variant(self) -> Hashable:
+        return self.penalties.due(self.progress.step)
 
     def updates(self, batches: Iterator[Batch]) -> Iterator[Update]:
         source, target = self._sides(next(batches))

@@ -32,6 +32,8 @@ StepSize = Annotated[float, Field(gt=0, le=1e3)]
 class UnrolledGAN(GAN, name="unrolled"):
     """Minimax GAN whose generator looks ``unrolled_steps`` steps of size ``unrolled_rate`` ahead; 0 is a plain GAN."""
 
+    replayable = True
+
     def __init__(
         self,
         data: DataSpec,

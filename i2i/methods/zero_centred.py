@@ -40,10 +40,14 @@ class ZeroCentred:
             for critic in critics if weight else ():
                 refuse_batch_norm(critic, name)
 
+    def due(self, step: int) -> bool:
+        """Whether they are computed in this step."""
+        return bool(self.r1 or self.r2 or self.mixed) and step % self.every == 0
+
     def losses(self, critic: Critic, real: Tensor, fake: Tensor, step: int, domain: str = "") -> dict[str, Tensor]:
         """The weighted penalties of this step by name, for images (N, C, H, W)."""
         found: dict[str, Tensor] = {}
-        if step % self.every:
+        if not self.due(step):
             return found
         if self.r1:
             found[f"r1{domain}"] = self.every * self.r1 * r1_penalty(critic, real)

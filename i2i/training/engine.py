@@ -9,7 +9,7 @@ import math
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -27,8 +27,25 @@ from i2i.networks.at_inference import as_at_inference
 from i2i.seeding import derive_seed
 from i2i.training.augmenting import AdaptiveAugmentation
 from i2i.training.average import WeightAverage
+from i2i.training.replay import CudaRecorder, Replay
 from i2i.training.schedule import make_optimizer, rate_factor
-from i2i.world import average_over_ranks
+from i2i.world import average_over_ranks, world
+
+
+class Computed(NamedTuple):
+    """An update that is ready to be applied.
+
+    Attributes:
+        player: whose.
+        gradients: of each of the player's parameters; None for one that the losses do not depend on.
+        tags: of ``numbers``.
+        numbers: (count,), its losses and scores, and at last the norm of the gradient before clipping.
+    """
+
+    player: str
+    gradients: list[Tensor | None]
+    tags: list[str]
+    numbers: Tensor
 
 
 class Engine:
@@ -61,6 +78,7 @@ class Engine:
         self.average = None if training.ema is None else WeightAverage(self.method.averaged(), training.ema, images)
         self.step_count = 0
         self.augmentation = self._augmentation()
+        self.replay: Replay[Computed] | None = Replay(CudaRecorder()) if self._can_be_recorded() else None
 
     def step(self, batches: Iterator[Batch], progress: float) -> dict[str, Tensor]:
         """Runs one training step; ``progress`` is the fraction of the run that is done.
@@ -80,9 +98,9 @@ class Engine:
             for group in optimizer.param_groups:
                 group["lr"] = rate
         recorded: defaultdict[str, list[Tensor]] = defaultdict(list)
-        streams = [self.method.updates(batches) for _ in range(self.config.training.accumulate)]
-        while self._update_one_player(streams, recorded):
-            pass
+        for update in self._updates(batches):
+            for tag, number in self._apply(update).items():
+                recorded[tag].append(number)
         values = {tag: each[0] if len(each) == 1 else torch.stack(each).mean() for tag, each in recorded.items()}
         if self.average is not None:
             self.average.update(self.step_count)
@@ -151,13 +169,38 @@ class Engine:
         self.method.follows_signs = config.mode == "adaptive"
         return made
 
+    def _can_be_recorded(self) -> bool:
+        """Whether steps are recorded and replayed: those of one process, which ask the device for nothing."""
+        training = self.config.training
+        return (
+            training.graphs
+            and self.device.type == "cuda"
+            and "replayable" in vars(type(self.method))  # not inherited: a subclass may do other things
+            and self.method.replayable
+            and world().size == 1
+            and training.accumulate == 1
+            and not self.scaler.is_enabled()
+        )
+
     def autocast(self) -> AbstractContextManager[None]:
         """Within the context networks compute in the precision of the training."""
         dtype = DTYPES[self.config.training.precision]
         return torch.autocast(self.device.type, dtype, enabled=dtype != torch.float32)
 
-    def _update_one_player(self, streams: list[Iterator[Update]], recorded: defaultdict[str, list[Tensor]]) -> bool:
-        """Takes the next update of every micro-batch, all of the same player, and steps once; False at the end."""
+    def _updates(self, batches: Iterator[Batch]) -> Iterator[Computed]:
+        """The updates of a step, each computed when the one before has been applied."""
+        if self.replay is None:
+            return self._computed(batches)
+        return self.replay(self._computed, batches, self.method.variant())
+
+    def _computed(self, batches: Iterator[Batch]) -> Iterator[Computed]:
+        """All that a step does on the device but for its optimisers."""
+        streams = [self.method.updates(batches) for _ in range(self.config.training.accumulate)]
+        while (update := self._compute(streams)) is not None:
+            yield update
+
+    def _compute(self, streams: list[Iterator[Update]]) -> Computed | None:
+        """The next update of every micro-batch, all of the same player; None at the end."""
         players: list[str | None] = []
         values: list[tuple[str, Tensor]] = []
         for stream in streams:
@@ -176,43 +219,44 @@ class Engine:
             values += [(f"score/{name}", value) for name, value in update.scores.items()]
         player = players[0]
         if player is None:
-            return False
-        gradients = [parameter.grad for parameter in self.parameters[player] if parameter.grad is not None]
+            return None
+        gradients = [parameter.grad for parameter in self.parameters[player]]
+        there = [gradient for gradient in gradients if gradient is not None]
         numbers = torch.stack([value.detach().float() for _, value in values])
-        average_over_ranks([*gradients, numbers])
+        average_over_ranks([*there, numbers])
         self.scaler.unscale_(self.optimizers[player])
-        norm = get_total_norm(gradients).detach()
-        named = [(tag, number) for (tag, _), number in zip(values, numbers.unbind(), strict=True)]
-        if not capabilities(self.device).asynchronous:
-            self._require_finite(player, [*named, (f"{GRADIENT_NORM}{player}", norm)])
-        self._apply(player, gradients, norm, numbers)
-        if self.scaler.is_enabled():
-            # The loss scaling of fp16 skips a step whose gradient overflows, which then moves nothing.
-            named.append((f"health/skipped_{player}", (~norm.isfinite()).float()))
-            norm = torch.nan_to_num(norm, 0.0, 0.0, 0.0)
-        for tag, number in [*named, (f"{GRADIENT_NORM}{player}", norm)]:
-            recorded[tag].append(number)
-        return True
+        norm = get_total_norm(there).detach()
+        tags = [*(tag for tag, _ in values), f"{GRADIENT_NORM}{player}"]
+        return Computed(player, gradients, tags, torch.cat([numbers, norm[None]]))
 
-    def _require_finite(self, player: str, named: list[tuple[str, Tensor]]) -> None:
-        """Stops before the update of a player is applied."""
-        for tag, number in named:
-            require_finite({tag: number.item()}, f"step {self.step_count + 1}", player)
+    def _apply(self, update: Computed) -> dict[str, Tensor]:
+        """Steps the player's optimiser, and returns what is known of the update by tag.
 
-    def _apply(self, player: str, gradients: list[Tensor], norm: Tensor, numbers: Tensor) -> None:
-        """Steps the player's optimiser with its gradients, whose norm is ``norm`` before clipping.
-
-        On an accelerator an update whose gradients or losses (``numbers``) are not finite moves no weight; that is
-        decided there, and the host does not wait for it.
+        On an accelerator an update whose gradients or losses are not finite moves no weight; that is decided there, and
+        the host does not wait for it.
         """
-        optimizer, clip_norm = self.optimizers[player], self.config.training.clip_norm
+        player, optimizer, clip_norm = update.player, self.optimizers[update.player], self.config.training.clip_norm
+        numbers = update.numbers if self.replay is None else update.numbers.clone()
+        named = dict(zip(update.tags, numbers.unbind(), strict=True))
+        if not capabilities(self.device).asynchronous:
+            for tag, number in named.items():
+                require_finite({tag: number.item()}, f"step {self.step_count + 1}", player)
+        for parameter, gradient in zip(self.parameters[player], update.gradients, strict=True):
+            parameter.grad = gradient
+        norm = named[f"{GRADIENT_NORM}{player}"]
         if clip_norm is not None:
             clip_grads_with_norm_(self.parameters[player], clip_norm, norm)
-        if capabilities(self.device).asynchronous and not self.scaler.is_enabled():
-            step_where(optimizer, gradients, torch.cat([numbers, norm[None]]).isfinite().all())
-        else:
+        if self.scaler.is_enabled():
             self.scaler.step(optimizer)
             self.scaler.update()
+            # The loss scaling of fp16 skips a step whose gradient overflows, which then moves nothing.
+            named[f"health/skipped_{player}"] = (~norm.isfinite()).float()
+            named[f"{GRADIENT_NORM}{player}"] = torch.nan_to_num(norm, 0.0, 0.0, 0.0)
+        elif capabilities(self.device).asynchronous:
+            step_where(optimizer, [each for each in update.gradients if each is not None], numbers.isfinite().all())
+        else:
+            optimizer.step()
+        return named
 
     @property
     def images_per_step(self) -> int:
