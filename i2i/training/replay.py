@@ -12,7 +12,8 @@ from __future__ import annotations
 import warnings
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterator
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Generic, TypeVar
 
 import torch
@@ -65,8 +66,8 @@ class _Part(Generic[Result]):
         """Takes the inputs of the next step."""
         for kept in self.batches:
             _copy(kept, next(batches))
-        for draw, kept in self.decisions:
-            kept.copy_(draw(), non_blocking=True)
+        for draw, drawn in self.decisions:
+            drawn.copy_(draw(), non_blocking=True)
 
 
 class Replay(Generic[Result]):
@@ -143,23 +144,23 @@ class Replay(Generic[Result]):
         for part in parts:
             part.refill(batches)
             drawn = iter([kept for _, kept in part.decisions])
-            part.again = self._recorder(lambda part=part, drawn=drawn: self._do(stream, part, drawn))
+            part.again = self._recorder(partial(_do, stream, part, drawn))
             if part.result is not None:
                 yield part.result
 
-    def _do(self, stream: Iterator[Result], part: _Part[Result], drawn: Iterator[Tensor]) -> None:
-        with deciding(lambda draw, device: next(drawn)):
-            part.result = next(stream, None)
+
+def _do(stream: Iterator[Result], part: _Part[Result], drawn: Iterator[Tensor]) -> None:
+    """The work of a part, with its decisions in their place."""
+    with deciding(lambda draw, device: next(drawn)):
+        part.result = next(stream, None)
 
 
 def _copied(batch: Batch) -> Batch:
-    tensors = (getattr(batch, each.name) for each in fields(batch))
-    return Batch(*(None if tensor is None else tensor.clone() for tensor in tensors))
+    return replace(batch, **{name: tensor.clone() for name, tensor in vars(batch).items() if tensor is not None})
 
 
 def _copy(kept: Batch, batch: Batch) -> None:
     """Copies into tensors that stay where they are."""
-    for each in fields(batch):
-        to, source = getattr(kept, each.name), getattr(batch, each.name)
+    for name, to in vars(kept).items():
         if to is not None:
-            to.copy_(source, non_blocking=True)
+            to.copy_(getattr(batch, name), non_blocking=True)
