@@ -18,7 +18,7 @@ Then one process after the other measures:
 
 Writes ``gpu.md`` and ``gpu.json`` as it goes; the exit code is 1 where something failed, differed or was left
 out. Without an accelerator it says so and ends; ``--device cpu`` tries its logic, where kernels and memory are not
-counted and nothing is replayed.
+counted and nothing is replayed. It has not been run on a GPU yet.
 
 usage: python -m benchmarks.gpu [-o FOLDER] [--device auto|NAME] [--minutes 10] [--arch ARCH]... [--set KEY=VALUE]...
 """
@@ -291,10 +291,9 @@ def smoke(config: Config, device: torch.device) -> Figures:
 
 def exactness(config: Config, device: torch.device) -> Figures:
     """Whether the same steps, those after a resume, and those that are not replayed end in the same bits."""
-    (middle, end), (_, again), (_, eager) = (
-        states(each, device) for each in (config, config, changed(config, {"training.graphs": False}))
-    )
-    engine, batches = Engine(config, device), Noise(config, device)
+    replayed = changed(config, {"training.graphs": True})
+    (middle, end), (_, again), (_, eager) = (states(each, device) for each in (replayed, replayed, config))
+    engine, batches = Engine(replayed, device), Noise(config, device)
     engine.load_state_dict(middle["engine"])
     batches.taken = middle["taken"]
     take(engine, batches, EXACT)
@@ -339,7 +338,7 @@ def apart_in(left: Figures, right: Figures, name: str) -> bool:
 
 def kernels(config: Config, device: torch.device) -> Figures:
     """How many kernels, copies and fillings of memory the profiler sees in a step."""
-    engine, batches = Engine(changed(config, {"training.graphs": False}), device), Noise(config, device)
+    engine, batches = Engine(config, device), Noise(config, device)
     take(engine, batches, WARM_UP)
     wait(device)
     with profile(activities=supported_activities()) as seen:  # type: ignore[no-untyped-call]
@@ -359,7 +358,7 @@ def measurement(config: Config, device: torch.device) -> Figures:
     batches = Noise(config, device)
     memory = torch.get_device_module(device) if capabilities(device).own_memory else None
     before = memory.memory_allocated(device) if memory else 0
-    engine = Engine(changed(config, {"training.graphs": False}), device)
+    engine = Engine(config, device)
     take(engine, batches, WARM_UP)
     wait(device)
     if memory:
@@ -372,7 +371,7 @@ def measurement(config: Config, device: torch.device) -> Figures:
 
 def replaying(config: Config, device: torch.device) -> Figures:
     """Seconds of each of several steps that are replayed, and the memory that is reserved then."""
-    engine, batches = Engine(config, device), Noise(config, device)
+    engine, batches = Engine(changed(config, {"training.graphs": True}), device), Noise(config, device)
     if engine.replay is None:
         return {"step": None}
     take(engine, batches, 3 * WARM_UP)  # where steps differ, each kind is recorded apart

@@ -15,9 +15,12 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from i2i.config.resolve import recipe_names
+from i2i.methods.cyclegan import CycleGAN
 from i2i.training.engine import Computed, Engine
 from i2i.training.replay import WARM_UP, Again, Replay
+from i2i.training.trainer import Trainer
 
+from .conftest import small_config
 from .toys import CPU, assert_same, prepare, stream_of
 
 DataFor = Callable[[str], Path]
@@ -79,3 +82,20 @@ def test_replayed_steps_have_the_same_bits(arch: str, data_for: DataFor) -> None
     straight, again = (states(arch, data_for(arch), replay, *settings) for replay in (False, True))
     for one, other in zip(straight, again, strict=True):
         assert_same(one, other)
+
+
+def test_a_setting_without_effect_is_named(data_for: DataFor, caplog: pytest.LogCaptureFixture) -> None:
+    Trainer(small_config("gan", data_for("gan"), "training.graphs=true"))
+    assert "training.graphs has no effect, steps are not replayed: the device is cpu" in caplog.text
+
+
+def test_a_subclass_says_for_itself_that_it_can_be_replayed(data_for: DataFor) -> None:
+    class Other(CycleGAN):
+        """May decide on the host what it computes."""
+
+    config, _ = prepare("cyclegan", data_for("cyclegan"))
+    engine = Engine(config, CPU)
+    engine.device = torch.device("cuda")
+    assert not engine.against_replay()
+    engine.method.__class__ = Other
+    assert "does not say that it can be" in engine.against_replay()

@@ -251,9 +251,9 @@ class TrainingConfig(Section):
     ``accumulate``: micro-batches of ``batch_size`` whose gradients are added up before an optimiser steps. Batch norm
     and DRAGAN's penalty see each micro-batch alone. ``deterministic``: only operations that give the same bits each
     time are used; without it, an accelerator is faster and a resumed run on it is no longer exact. ``graphs``: on CUDA,
-    steps are recorded once and replayed, with the same bits, where the method can be. ``threads`` of the CPU: "auto" is
-    what torch takes here, or fewer where a probe at the start finds that more do not pay, as on busy cores; a run keeps
-    the number that it started with, on which its sums depend.
+    steps are recorded once and replayed, with the same bits, where the method can be; off until it has been measured
+    there. ``threads`` of the CPU: "auto" is what torch takes here, or fewer where a probe at the start finds that more
+    do not pay, as on busy cores; a run keeps the number that it started with, on which its sums depend.
     ``rank_timeout``: how long a process waits for another one before it counts that one as lost; rank 0 has to be done
     with an evaluation, previews or a checkpoint by then.
     ``start_from``: a run folder or weight file whose networks this run starts with, and ``start_weights``: their moving
@@ -272,7 +272,7 @@ class TrainingConfig(Section):
     threads: Annotated[int, Field(ge=1, le=4096, strict=True)] | Literal["auto"] = "auto"
     precision: Precision = "auto"
     deterministic: bool = True
-    graphs: bool = True
+    graphs: bool = False
     clip_norm: Annotated[float, Field(gt=0)] | None = None
     ema: AverageConfig | None = None
     schedule: ScheduleConfig = ScheduleConfig()

@@ -86,7 +86,7 @@ class Method(Component, nn.Module, family="method"):
         batches_per_step: number of batches that one call of ``updates`` uses.
         replayable: whether a step may be recorded and replayed (``i2i/training/replay.py``): steps of one ``variant``
             do the same operations, the host draws by ``decided`` alone, and what they change stays at its address.
-            Each class says so itself: it is not inherited.
+            Each class says so itself, since a subclass may do other things.
         recomputes: whether ``recomputable`` saves memory; set by the engine while it accumulates gradients.
         progress: the position of the run; set by the engine before each step.
         follows_signs: whether ``mean_scores`` has the mean sign of real images too; set by the engine where

@@ -78,7 +78,8 @@ class Engine:
         self.average = None if training.ema is None else WeightAverage(self.method.averaged(), training.ema, images)
         self.step_count = 0
         self.augmentation = self._augmentation()
-        self.replay: Replay[Computed] | None = Replay(CudaRecorder()) if self._can_be_recorded() else None
+        replayed = training.graphs and not self.against_replay()
+        self.replay: Replay[Computed] | None = Replay(CudaRecorder()) if replayed else None
 
     def step(self, batches: Iterator[Batch], progress: float) -> dict[str, Tensor]:
         """Runs one training step; ``progress`` is the fraction of the run that is done.
@@ -169,18 +170,17 @@ class Engine:
         self.method.follows_signs = config.mode == "adaptive"
         return made
 
-    def _can_be_recorded(self) -> bool:
-        """Whether steps are recorded and replayed: those of one process, which ask the device for nothing."""
-        training = self.config.training
-        return (
-            training.graphs
-            and self.device.type == "cuda"
-            and "replayable" in vars(type(self.method))  # not inherited: a subclass may do other things
-            and self.method.replayable
-            and world().size == 1
-            and training.accumulate == 1
-            and not self.scaler.is_enabled()
-        )
+    def against_replay(self) -> str:
+        """Why ``training.graphs`` has no effect here; empty if it has."""
+        training, method = self.config.training, self.method
+        reasons = {
+            f"the device is {self.device.type}, and not cuda": self.device.type != "cuda",
+            f"method {method.name} does not say that it can be": "replayable" not in vars(type(method)),
+            "several processes exchange gradients": world().size > 1,
+            "gradients are accumulated": training.accumulate > 1,
+            "in fp16 the host decides whether a step is left out": training.precision == "fp16",
+        }
+        return next((reason for reason, holds in reasons.items() if holds), "")
 
     def autocast(self) -> AbstractContextManager[None]:
         """Within the context networks compute in the precision of the training."""

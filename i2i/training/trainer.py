@@ -153,6 +153,8 @@ class Trainer:
         self.config = config = config.model_copy(update=found)
         with self._deterministic():  # set before the device starts
             self.engine = Engine(config, self.device)
+            if config.training.graphs and (reason := self.engine.against_replay()):
+                warn(f"training.graphs has no effect, steps are not replayed: {reason}")
             self.previews = self.data.preview(config.training.sample_count).to(self.device)
         # Those that show every item once, of the larger domain where there are two.
         self.steps_per_epoch = math.ceil(self.data.size / self.engine.images_per_step)
