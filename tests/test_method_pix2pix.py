@@ -89,6 +89,16 @@ def test_weights_of_zero_are_the_papers_ablation() -> None:
         make(l1_weight=0.0, adversarial_weight=0.0)
 
 
+def test_pooled_l1_compares_means_of_squares() -> None:
+    a, b = torch.rand(1, 1, 16, 16) * 2 - 1, torch.rand(1, 3, 16, 16) * 2 - 1
+    method = make(l1_pooling=8)
+    _, generator = method.updates(iter([Batch(a, b)]))
+    means = [x.unfold(2, 8, 8).unfold(3, 8, 8).mean((4, 5)) for x in (method.generator(a), b)]
+    torch.testing.assert_close(generator.losses["l1"], 100 * (means[0] - means[1]).abs().mean())
+    with pytest.raises(ConfigError, match=r"method.l1_pooling 17 is larger than the image \(16 pixels\)"):
+        make(l1_pooling=17)
+
+
 def test_the_discriminator_does_not_reach_the_generator() -> None:
     method = make()
     discriminator, _ = method.updates(iter([Batch(torch.rand(2, 1, 16, 16), torch.rand(2, 3, 16, 16))]))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from torch import Tensor
-from torch.nn.functional import l1_loss
+from torch.nn.functional import avg_pool2d, l1_loss
 
 
 def cycle_consistency(cycled: Tensor, real: Tensor) -> Tensor:
@@ -16,6 +16,15 @@ def identity(mapped: Tensor, real: Tensor) -> Tensor:
     return l1_loss(mapped.float(), real)
 
 
-def reconstruction(output: Tensor, target: Tensor) -> Tensor:
-    """|y - G(x)|, mean over all elements (Isola et al. 2017, equation 3). Both: (N, C, H, W)."""
+def reconstruction(output: Tensor, target: Tensor, pooling: int = 1) -> Tensor:
+    """|y - G(x)|, mean over all elements (Isola et al. 2017, equation 3). Both: (N, C, H, W).
+
+    Args:
+        output: G(x).
+        target: y.
+        pooling: both are compared as means of squares of so many pixels a side, for pairs that are not quite aligned;
+            1 is the paper's.
+    """
+    if pooling > 1:
+        output, target = (avg_pool2d(x.float(), pooling, ceil_mode=True) for x in (output, target))
     return l1_loss(output.float(), target)

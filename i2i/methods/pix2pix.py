@@ -33,6 +33,9 @@ class Pix2Pix(TranslationMethod, name="pix2pix"):
     cGAN is ``l1_weight=0``, GAN is ``l1_weight=0`` and ``conditional=false`` (the discriminator does not see the input,
     equation 2), L1+GAN is ``conditional=false``, and L1+cGAN is the default.
 
+    ``l1_pooling`` compares means of squares of so many pixels a side instead of pixels, for pairs that are not quite
+    aligned.
+
     ``r1``, ``r2`` and ``mixed_penalty`` are weights of zero-centred gradient penalties of the discriminator at true
     partners, at outputs, and between both, by the image alone that is judged; they are computed in every
     ``penalty_every`` steps, with as many times the weight.
@@ -53,6 +56,7 @@ class Pix2Pix(TranslationMethod, name="pix2pix"):
         conditional: bool = True,
         adversarial_weight: Weight = 1.0,
         l1_weight: Weight = 100.0,
+        l1_pooling: Count = 1,
         r1: Weight = 0.0,
         r2: Weight = 0.0,
         mixed_penalty: Weight = 0.0,
@@ -72,11 +76,15 @@ class Pix2Pix(TranslationMethod, name="pix2pix"):
         self.penalties.require_fit([self.discriminator])
         self.objective: Objective = objective
         self.conditional = conditional
-        self.adversarial_weight, self.l1_weight = adversarial_weight, l1_weight
+        if l1_pooling > data.image_size:
+            raise ConfigError(f"method.l1_pooling {l1_pooling} is larger than the image ({data.image_size} pixels)")
+        self.adversarial_weight, self.l1_weight, self.l1_pooling = adversarial_weight, l1_weight, l1_pooling
 
     @classmethod
     def idle(cls, settings: Mapping[str, Any], method: Mapping[str, Any]) -> dict[str, str]:
         idle = idle_penalties(settings["r1"], settings["r2"], settings["mixed_penalty"])
+        if not settings["l1_weight"]:
+            idle["l1_pooling"] = "set l1_weight above 0"
         return idle if settings["adversarial_weight"] else idle | {"conditional": "set adversarial_weight above 0"}
 
     def players(self) -> dict[str, list[nn.Module]]:
@@ -103,7 +111,7 @@ class Pix2Pix(TranslationMethod, name="pix2pix"):
         if self.adversarial_weight:
             losses["gan"] = self.adversarial_weight * fooling_loss(critic, fake, target, self.objective)
         if self.l1_weight:
-            losses["l1"] = self.l1_weight * reconstruction(fake, target)
+            losses["l1"] = self.l1_weight * reconstruction(fake, target, self.l1_pooling)
         yield Update("generator", losses)
 
     def _score(self, source: Tensor, output: Tensor) -> Tensor:
