@@ -2,7 +2,8 @@
 
 The usual pipeline is that of reference code: a dataset that opens a file, resizes it, crops and flips at random, and
 converts it to a tensor, image by image, and torch's collation. "cold": i2i decodes each image for the first time;
-"warm": it has all in memory. One thread and no workers; CPU seconds count. torchvision is needed.
+"warm": it has all in memory; "disk": it has all decoded in a file (``data.disk_gib``). One thread and no workers; CPU
+seconds count. torchvision is needed.
 
 usage: python -m benchmarks.loading FOLDER --size 64 [--load-size 72] [--batch 16] [--images 2000] [--json FILE]
 """
@@ -63,9 +64,10 @@ def usual(folder: Path, load_size: int, size: int, batch: int) -> Iterator[Tenso
         yield from torch.utils.data.DataLoader(Usual(folder, load_size, size), batch_size=batch, shuffle=True)
 
 
-def ours(folder: Path, load_size: int, size: int, batch: int) -> Iterator[Batch]:
+def ours(folder: Path, load_size: int, size: int, batch: int, *, on_disk: bool = False) -> Iterator[Batch]:
     """Endless batches of i2i."""
-    config = DataConfig(path=str(folder), load_size=load_size, flip=True, channels_a=3)
+    room = {"memory_gib": 0.0, "disk_gib": 100.0} if on_disk else {}
+    config = DataConfig(path=str(folder), load_size=load_size, flip=True, channels_a=3, **room)
     data = load_training_set(config, "one domain", image_size=size)
     return batches_from(data.dataset(batch_size=batch, seed=0), 0, workers=0, device=CPU)
 
@@ -92,15 +94,17 @@ def main() -> None:
     torch.set_num_threads(1)
     given = arguments.folder, arguments.load_size or arguments.size * 286 // 256, arguments.size, arguments.batch
     files, count = len(list_images(arguments.folder)), -(-arguments.images // arguments.batch)
-    plain, warm = usual(*given), ours(*given)
+    plain, warm, disk = usual(*given), ours(*given), ours(*given, on_disk=True)
     rate(plain, 1, arguments.batch)
-    rate(warm, -(-2 * files // arguments.batch), arguments.batch)  # each image is in memory
-    rates: dict[str, list[float]] = {"usual": [], "cold": [], "warm": []}
+    for filled in (warm, disk):
+        rate(filled, -(-2 * files // arguments.batch), arguments.batch)  # each image was decoded
+    rates: dict[str, list[float]] = {"usual": [], "cold": [], "warm": [], "disk": []}
     for _ in range(arguments.turns):
         rates["usual"].append(rate(plain, count, arguments.batch))
         cold = ours(*given)
         rates["cold"].append(rate(cold, max(1, min(count, files // arguments.batch)), arguments.batch))
         rates["warm"].append(rate(warm, count, arguments.batch))
+        rates["disk"].append(rate(disk, count, arguments.batch))
     medians = {way: median(values) for way, values in rates.items()}
     table = {
         "environment": environment(),

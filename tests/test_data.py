@@ -261,6 +261,33 @@ def test_what_one_process_has_decoded_no_other_reads_again(tmp_path: Path) -> No
         assert data.problems() == []
 
 
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_set_larger_than_memory_is_decoded_once_with_room_on_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: int
+) -> None:
+    monkeypatch.setenv("I2I_CACHE", str(tmp_path / "cache"))
+    root = make_set(tmp_path / "data", trainA=3, trainB=5)
+    settings = ["training.batch_size=1", "data.memory_gib=0"]
+    [note] = two_domains(small_config("cyclegan", root, *settings), paired=False).notes()
+    assert "the rest is decoded each time; data.memory_gib=1 or data.disk_gib=1 would keep them" in note
+    config = small_config("cyclegan", root, *settings, "data.disk_gib=1")
+    data = two_domains(config, paired=False)
+    assert data.in_memory
+    assert f"kept on the disk, in {tmp_path / 'cache'}, until the run ends" in data.notes()[0]
+    first = batches(data, config, count=5, workers=workers)
+    for path in root.rglob("*.png"):
+        path.unlink()
+    assert all(map(equal, first, batches(data, config, count=5, workers=workers)))
+    assert not list((tmp_path / "cache").iterdir())  # a process that is killed leaves nothing behind
+
+
+def test_a_disk_without_room_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = make_set(tmp_path / "data", trainA=1, trainB=1)
+    monkeypatch.setenv("I2I_CACHE", str(root / "trainA/image00.png"))
+    with pytest.raises(ConfigError, match=r"data.disk_gib: cannot reserve 0.0 GiB"):
+        two_domains(small_config("cyclegan", root, "data.memory_gib=0", "data.disk_gib=1"), paired=False)
+
+
 def test_domains_share_the_memory_by_need(tmp_path: Path) -> None:
     root = make_set(tmp_path, trainA=1, trainB=5)
     six = 6 * 18 * 18 * 3  # half of it would not hold B
@@ -275,7 +302,7 @@ def test_domains_share_the_memory_by_need(tmp_path: Path) -> None:
 
 
 def test_images_larger_than_the_sample_said_are_decoded_again() -> None:
-    memory = PixelMemory(3, 10)
+    memory = PixelMemory(3, 18, 10 / 2**30)
     pixels = np.arange(6, dtype=np.uint8).reshape(1, 2, 3)
     for number in range(3):
         memory.put(number, pixels + number)

@@ -95,8 +95,9 @@ class DataConfig(Section):
     One-domain sets have only A. Their ``channels_a`` "auto" (1 where no image of a fixed sample has colours) and
     their ``labels`` None are filled in from the data when a run starts; empty ``labels`` leave labels unused that a
     method could use. Images with more than ``max_pixels`` are not decoded. ``memory_gib`` is for the decoded images of
-    all domains together, in each process. ``jpeg_drafts``: to learn from squares of less than half its sides, a JPEG is
-    decoded at a half, a quarter or an eighth of its size, but at twice theirs at least; their pixels differ slightly.
+    all domains together, in each process; a set that needs more may take ``disk_gib`` in the cache folder until the run
+    ends. ``jpeg_drafts``: to learn from squares of less than half its sides, a JPEG is decoded at a half, a quarter or
+    an eighth of its size, but at twice theirs at least; their pixels differ slightly.
 
     Two domains have a depth each, which is found in the data when a run starts, unless it is given. Where it is not
     8-bit, the channels are those of the files, and ``channels_a`` and ``channels_b`` are left at 3 or agree.
@@ -124,6 +125,7 @@ class DataConfig(Section):
     background: Background = (255, 255, 255)
     max_pixels: Annotated[int, Field(ge=1, le=2**40, strict=True)] = MAX_PIXELS
     memory_gib: Annotated[float, Field(ge=0, le=1e6)] = 2.0
+    disk_gib: Annotated[float, Field(ge=0, le=1e6)] = 0.0
     workers: Annotated[int, Field(ge=0, le=64, strict=True)] | Literal["auto"] = "auto"
 
     @model_validator(mode="after")

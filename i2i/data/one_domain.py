@@ -75,9 +75,9 @@ class OneDomain(TrainingData):
                 "of 8 or 16 bits in 1, 3 or 4 channels"
             )
         loading = Loading.of(config.images, "A", config.load_size, drafts=config.jpeg_drafts)
-        need, budget = bytes_of(len(train), loading, heads), int(config.memory_gib * 2**30)
-        source = ImageSource(train, loading, PixelMemory(len(train), min(need, budget)), contents)
-        return cls(config, image_size, collection, source, unreadable, contents, need <= budget, held)
+        memory = PixelMemory(len(train), bytes_of(len(train), loading, heads), config.memory_gib, config.disk_gib)
+        source = ImageSource(train, loading, memory, contents)
+        return cls(config, image_size, collection, source, unreadable, contents, memory.complete, held)
 
     @property
     def roots(self) -> tuple[Path, ...]:
@@ -93,7 +93,8 @@ class OneDomain(TrainingData):
 
     def notes(self) -> list[str]:
         reduced = any(held.kind == "uint16" for held in self.held)
-        return ["16-bit values are divided by 257: this recipe generates 8-bit images"] if reduced else []
+        divided = ["16-bit values are divided by 257: this recipe generates 8-bit images"] if reduced else []
+        return divided + self.source.memory.notes
 
     def problems(self) -> list[str]:
         return [*self.unreadable.reasons(), *self.collection.denied]

@@ -21,9 +21,10 @@ from i2i.data.depth import AS_8_BIT
 from i2i.data.heads import Head
 from i2i.data.identity import Contents, Identified, changed
 from i2i.data.images import MODES, Pixels, from_pil, to_pil
-from i2i.data.shared import shared_zeros
+from i2i.data.shared import shared_file, shared_zeros
 from i2i.errors import ConfigError, DataError
 from i2i.kinds import NUMPY_TYPES, AnyPixels, Kind
+from i2i.storage.cache import cache_folder
 
 DRAFT = 2
 """An image that is decoded at a part of its size is still scaled down this many times: what is left differs little."""
@@ -110,18 +111,41 @@ class PixelMemory:
     """Decoded pixels, kept as they come until the budget is full: one block for all domains of a run.
 
     Loader workers share it, however they are started, so what one process has decoded no other decodes again. Memory
-    is taken from the system only as the block fills.
+    is taken from the system only as the block fills. A set that does not fit may have its block on the disk.
 
     Args:
         count: how many images there are.
-        size: how many bytes may be kept.
+        need: how many bytes they take at most.
+        memory_gib: how many GiB may be kept in memory.
+        disk_gib: how many on the disk, where that is too little.
+
+    Attributes:
+        complete: whether all of them fit.
+        notes: what a person should know of those that do not fit in memory.
+
+    Raises:
+        ConfigError: what may be kept cannot be reserved.
     """
 
-    def __init__(self, count: int, size: int) -> None:
+    def __init__(self, count: int, need: int, memory_gib: float, disk_gib: float = 0.0) -> None:
+        on_disk = memory_gib * 2**30 < need <= disk_gib * 2**30
+        self.complete, self.notes = on_disk or need <= memory_gib * 2**30, list[str]()
         try:
-            self._block = shared_zeros(size)
+            if on_disk:
+                self._block = shared_file(need, cache_folder())
+            else:
+                self._block = shared_zeros(min(need, int(memory_gib * 2**30)))
         except (OSError, OverflowError, ValueError) as error:
-            raise ConfigError(f"data.memory_gib: cannot reserve {size / 2**30:.1f} GiB ({error}); lower it") from None
+            key, size = ("disk_gib", need) if on_disk else ("memory_gib", min(need, memory_gib * 2**30))
+            raise ConfigError(f"data.{key}: cannot reserve {size / 2**30:.1f} GiB ({error}); lower it") from None
+        takes = f"decoded images take {need / 2**30:.2g} GiB, and data.memory_gib is {memory_gib:g}: "
+        if on_disk:
+            self.notes.append(f"{takes}they are kept on the disk, in {cache_folder()}, until the run ends")
+        elif not self.complete:
+            more = math.ceil(need / 2**30)
+            self.notes.append(
+                f"{takes}the rest is decoded each time; data.memory_gib={more} or data.disk_gib={more} would keep them"
+            )
         # Of each image where it starts, and its shape; a height of 0: not here, of -1: about to be written.
         self._table = shared_zeros(count * 32).view(torch.int64).view(count, 4)
         self._used = shared_zeros(8).view(torch.int64)

@@ -88,13 +88,12 @@ class TwoDomains(TrainingData):
             bytes_of(len(side), loading, heads.values())
             for side, loading, heads in ((train.a, loading_a, heads_a), (train.b, loading_b, heads_b))
         )
-        budget = int(config.memory_gib * 2**30)
-        memory = PixelMemory(len(train.a) + len(train.b), min(need, budget))
+        memory = PixelMemory(len(train.a) + len(train.b), need, config.memory_gib, config.disk_gib)
         a = ImageSource(train.a, loading_a, memory, contents)
         b = ImageSource(train.b, loading_b, memory, contents, first=len(train.a))
         if train.paired and config.fit == "shorter":
             _require_equal_sizes(a, b, unreadable)
-        return cls(config, image_size, layout, a, b, unreadable, contents, need <= budget)
+        return cls(config, image_size, layout, a, b, unreadable, contents, memory.complete)
 
     @property
     def roots(self) -> tuple[Path, ...]:
@@ -114,9 +113,10 @@ class TwoDomains(TrainingData):
             a, b = described(images.depth_a, images.channels_a), described(images.depth_b, images.channels_b)
             depths = [f"depth of A: {a}; of B: {b}{_shown(images.channels_a, images.channels_b)}"]
         if layout.kind != "folders A and B" or layout.folders["test"] != layout.folders["train"]:
-            return depths
+            return [*depths, *self.a.memory.notes]
         return [
             *depths,
+            *self.a.memory.notes,
             f"held out (chosen by file name): {len(layout.test.a):,} images of A and {len(layout.test.b):,} of B "
             f"(data.held_out={layout.held_out:g}; --test-a and --test-b name others)",
         ]
