@@ -78,7 +78,8 @@ def translate(count: int) -> float:
     """CPU seconds of the translation of ``count`` files by a tiny generator."""
     from benchmarks.translate import untrained
     from i2i.inference.load import load_translator
-    from i2i.inference.translate import plan, translate_files
+    from i2i.inference.plan import plan
+    from i2i.inference.translate import translate_files
 
     with TemporaryDirectory(dir=os.environ.get("TMPDIR")) as scratch:
         folder, model = many_names(Path(scratch, "in"), count), Path(scratch, "model.safetensors")

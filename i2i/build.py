@@ -19,7 +19,7 @@ from i2i.device import raise_if_out_of_memory
 from i2i.errors import ConfigError
 from i2i.methods.base import Method
 from i2i.methods.generative import GenerativeMethod
-from i2i.networks.base import Network
+from i2i.networks.base import Network, Translator
 
 
 def build_method(config: ModelConfig) -> Method:
@@ -69,6 +69,22 @@ def check_buildable(config: Config) -> Method:
     except RuntimeError as error:
         raise_if_out_of_memory(error)
         raise
+
+
+def recompute_activations(method: Method) -> None:
+    """Lets the generators of ``method`` keep the outputs of their stages alone, and compute the rest again.
+
+    Raises:
+        ConfigError: it has none that can.
+    """
+    found = [network for network in method.children() if isinstance(network, Translator)]
+    if not found:
+        raise ConfigError(
+            "training.checkpoint_activations would have no effect: only generators that translate images compute "
+            "activations again"
+        )
+    for network in found:
+        network.recomputes = True
 
 
 @contextmanager

@@ -13,7 +13,8 @@ from i2i.evaluation.evaluate import Request
 from i2i.evaluation.gallery import compare_models
 from i2i.evaluation.page import render
 from i2i.inference.load import load_translator
-from i2i.inference.translate import plan, translate_files
+from i2i.inference.plan import plan
+from i2i.inference.translate import translate_files
 from i2i.storage.files import write_atomically
 from i2i.tiles import tile
 from i2i.training.start import train

@@ -280,6 +280,23 @@ def total_memory(device: torch.device) -> int:
     return min(limit for limit in limits if limit > 0)  # no limit is -1
 
 
+def free_memory(device: torch.device) -> int:
+    """Bytes that computing on ``device`` can take now: what is free there, and what this process has of it already."""
+    if capabilities(device).own_memory:
+        module = torch.get_device_module(device)
+        free, _ = module.mem_get_info(device)
+        return int(free + module.memory_reserved(device))
+    import psutil
+
+    own, free = psutil.Process().memory_info(), psutil.virtual_memory().available
+    if sys.platform != "win32":
+        import resource
+
+        limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+        free = min(free, limit - own.vms) if limit > 0 else free  # no limit is -1
+    return min(total_memory(device), int(free + own.rss))
+
+
 def require_memory(needed: float, device: torch.device, what: str, way_out: str) -> None:
     """Refuses what cannot fit before it is tried: the system might stop the process, or others, in the attempt.
 

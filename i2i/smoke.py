@@ -12,8 +12,9 @@ from i2i.data.points import POINTS
 from i2i.errors import DataError
 from i2i.evaluation.evaluate import Request, evaluate
 from i2i.inference.load import load
+from i2i.inference.plan import plan, usual_format
 from i2i.inference.sampler import Sampler
-from i2i.inference.translate import plan, translate_files, usual_format
+from i2i.inference.translate import translate_files
 from i2i.inference.views import write_images
 from i2i.training.start import train
 

@@ -78,7 +78,6 @@ def test_what_was_kept_holds_for_these_weights_on_this_machine(
 ) -> None:
     translator, fastest = load_translator(run, device="cpu"), Fastest({"AtoB": Choice("fp32", None, "torch")}, 1)
     keep_fastest(RunFolder(run), translator, fastest)
-    assert kept_fastest(run, translator) == fastest
     assert kept_fastest(run / "model.safetensors", translator) == fastest
 
     def refusal(name: str) -> str:
@@ -95,6 +94,25 @@ def test_what_was_kept_holds_for_these_weights_on_this_machine(
     for damaged in ("", "[]", "{}", '{"directions": 3}'):
         (run / "fastest.json").write_text(damaged)
         assert "fastest.json is not used: it cannot be read" in refusal(f"damaged{len(damaged)}")
+
+
+def test_a_translator_from_python_takes_what_is_kept(run: Path, i2i: Run, tmp_path: Path) -> None:
+    path = draw(tmp_path / "a.png", 3, (20, 12))
+    exact = load_translator(run, device="cpu")
+    expected = exact(read_image(path), "BtoA")
+    choices = {"AtoB": Choice("fp32", None, "fast"), "BtoA": Choice("bf16", None, "fast")}
+    keep_fastest(RunFolder(run), exact, Fastest(choices, 1))
+    loaded = load_translator(run, device="cpu")
+    made = loaded(read_image(path), "BtoA")
+    assert not np.array_equal(made, expected)
+    assert np.array_equal(load_translator(run, device="cpu", fastest=False)(read_image(path), "BtoA"), expected)
+    assert np.array_equal(loaded.faster("BtoA", "fp32", "torch")(read_image(path), "BtoA"), expected)
+    result = i2i("translate", path, "-o", tmp_path / "b.png", "--model", run, "--direction", "BtoA", "--device", "cpu")
+    assert result.code == 0, result.err
+    assert np.array_equal(read_image(tmp_path / "b.png"), made)
+    tiled = loaded(read_image(path), "BtoA", tile=8)
+    assert not np.array_equal(tiled, expected)
+    assert np.abs(tiled.astype(int) - made).max() <= 16
 
 
 def test_without_held_out_images_nothing_is_kept(run: Path, tmp_path: Path, toy_set: Path, i2i: Run) -> None:

@@ -45,7 +45,7 @@ def test_a_translation_does_not_wait_for_the_compiler(toy_set: Path, tmp_path: P
         f"sys.argv = ['i2i', 'translate', {str(toy_set / 'testA')!r}, '--model', {str(run)!r}, '-o', 'out']\n"
         "try: i2i.cli.main()\n"
         "except SystemExit as stop: assert stop.code == 0\n"
-        "print([name for name in ('torch._dynamo', 'sympy') if name in sys.modules])"
+        "print([name for name in ('torch._dynamo', 'sympy', 'triton', 'i2i.planning.stage') if name in sys.modules])"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
     assert "translated 3 of 3" in result.stdout, result.stderr

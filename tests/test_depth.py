@@ -6,6 +6,7 @@ import io
 import os
 import shutil
 from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,8 @@ from i2i.data.batches import unit_batch
 from i2i.data.depth import as_shown, from_unit_values
 from i2i.data.images import encode_image, read_image, read_values
 from i2i.errors import ConfigError, DataError
-from i2i.inference.translate import plan, translate_files
+from i2i.inference.plan import plan
+from i2i.inference.translate import translate_files
 from i2i.inference.translator import Translator
 from i2i.kinds import Kind
 from i2i.storage.weights import load_weights
@@ -391,3 +393,24 @@ def test_a_translation_takes_over_profile_exif_and_resolution(tmp_path: Path) ->
             assert found.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.FocalLength] == 35
             if form != "webp":
                 assert image.info["dpi"] == pytest.approx((300, 300), abs=0.01)
+    pixels.save(tmp_path / "a.png", exif=exif, icc_profile=profile, dpi=(300, 300))
+    (tmp_path / "behind.png").write_bytes(with_exif_behind_pixels((tmp_path / "a.png").read_bytes()))
+    pixels.save(tmp_path / "a.webp", exif=exif, icc_profile=profile)
+    for compression in ("raw", "tiff_lzw"):
+        pixels.save(tmp_path / f"{compression}.tiff", exif=exif, icc_profile=profile, compression=compression)
+    for name in ("a.png", "behind.png", "a.webp", "raw.tiff", "tiff_lzw.tiff"):
+        (result,) = translate_files(model, plan(tmp_path / name, tmp_path / f"of-{name}.png", "png"), "AtoB")
+        assert result.input_sha256 == sha256((tmp_path / name).read_bytes()).hexdigest(), name
+        with Image.open(tmp_path / f"of-{name}.png") as image:
+            assert (image.size, image.info["icc_profile"]) == ((20, 24), profile), name
+            assert image.getexif()[ExifTags.Base.Make] == "Maker", name
+            inner = image.getexif().get_ifd(ExifTags.IFD.Exif)  # which Pillow leaves out of TIFF files
+            assert name.endswith(".tiff") or inner[ExifTags.Base.FocalLength] == 35, name
+
+
+def with_exif_behind_pixels(content: bytes) -> bytes:
+    """A PNG whose EXIF comes after the image, as the format allows."""
+    at = content.index(b"eXIf") - 4
+    end = at + 12 + int.from_bytes(content[at : at + 4])
+    last = content.index(b"IEND") - 4
+    return content[:at] + content[end:last] + content[at:end] + content[last:]

@@ -91,6 +91,7 @@ def test_auto_takes_fp32_where_the_images_say_so_or_are_few(
     translator = load_translator(run, device="cpu")
     images = [read_image(path) for path in sorted(pictures(tmp_path, FEW).iterdir())]
     exact, half = (translator.faster("AtoB", precision) for precision in ("fp32", "bf16"))
+    monkeypatch.setattr("i2i.inference.precision.CLEAR", 0.0)
     distance = measure(exact, half, "AtoB", images[:3], None)
     assert distance.images == 3
     assert 0 < distance.mean <= distance.largest
@@ -110,6 +111,26 @@ def test_auto_takes_fp32_where_the_images_say_so_or_are_few(
     assert chosen("bf16", FEW) == ("bf16", True)
 
 
+def test_no_more_images_are_compared_than_the_verdict_needs(
+    tmp_path: Path, run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    translator = load_translator(run, device="cpu")
+    images = [read_image(path) for path in sorted(pictures(tmp_path, FEW).iterdir())]
+    exact, half = (translator.faster("AtoB", precision) for precision in ("fp32", "bf16"))
+
+    def compared(mean: float, largest: float) -> tuple[int, bool]:
+        monkeypatch.setattr("i2i.inference.precision.MEAN", mean)
+        monkeypatch.setattr("i2i.inference.precision.LARGEST", largest)
+        distance = measure(exact, half, "AtoB", images, None)
+        return distance.images, distance.is_small
+
+    apart = measure(exact, half, "AtoB", images[:1], None)
+    assert apart.largest > 0
+    assert compared(4 * 255, 2 * 255) == (2, True)  # half of what is allowed
+    assert compared(apart.mean / 100, 255) == (4, False)
+    assert compared(255, apart.largest - 1) == (1, False)  # over the limit somewhere
+
+
 def test_a_translation_that_goes_on_keeps_its_precision(
     tmp_path: Path, run: Path, i2i: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -121,7 +142,7 @@ def test_a_translation_that_goes_on_keeps_its_precision(
     assert (first.code, "precision bf16: bf16 differs from fp32 by" in first.err) == (0, True)
     report = json.loads((out / "report.json").read_text())
     assert report["precision"] == "bf16"
-    assert report["distance"]["images"] == 4
+    assert report["distance"]["images"] == 2
     monkeypatch.setattr("i2i.inference.precision.MEAN", 0.0)  # what a new choice would not allow
     draw(source / "new.png", 99, (16, 16))
     again = i2i(*arguments)

@@ -17,12 +17,13 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from i2i.batch import Batch
 from i2i.config.schema import Config
+from i2i.planning.apart import on_stage
 from i2i.planning.convolutions import Workspace
 from i2i.planning.fitting import SIZES, largest, largest_batch, largest_size
 from i2i.planning.hardware import GPU, LAUNCH
 from i2i.planning.memory import Ledger
 from i2i.planning.rehearsal import Rehearsal
-from i2i.planning.report import plans_apart, with_known_data
+from i2i.planning.report import plans, with_known_data
 from i2i.planning.roofline import bound
 from i2i.planning.stage import CPU
 from i2i.planning.work import Work
@@ -60,7 +61,7 @@ def test_a_plan_for_a_gpu_needs_none(toy_set: Path, tmp_path: Path) -> None:
 
 def test_a_plan_for_an_accelerator_is_made_after_real_steps(toy_set: Path) -> None:
     torch.ones(1, requires_grad=True).sum().backward()  # from now on this process cannot register another one
-    lines = plans_apart(partial(at_size, toy_set), "cuda", "bf16", None)
+    lines = on_stage("cuda", plans, partial(at_size, toy_set), "cuda", "bf16", None)
     assert [line[:14] for line in lines if line.startswith("memory in")] == ["memory in bf16", "memory in fp32"]
 
 

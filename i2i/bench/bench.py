@@ -23,7 +23,7 @@ from i2i.build import build_method
 from i2i.config.schema import Config, Device
 from i2i.data.images import Pixels
 from i2i.device import machine, resolve_device, use_threads
-from i2i.errors import UserError
+from i2i.errors import ConfigError, UserError
 from i2i.evaluation.held_out import Wanted, read_held_out, whereabouts
 from i2i.inference.fastest import Fastest, keep_fastest
 from i2i.inference.load import load
@@ -71,7 +71,7 @@ def bench_run(root: Path, device: Device, limit: float, *, compiled: bool) -> Re
         ConfigError: the device is not available.
     """
     run, begin = RunFolder(root), time.monotonic()
-    config, model = run.read_config(), load(root, device=device)
+    config, model = run.read_config(), load(root, device=device, fastest=False)
     tables, notes, complete = list[Table](), list[str](), True
     if isinstance(model, Translator):
         tables, notes, complete = _translated(run, config, model, TRANSLATION * limit, compiled=compiled)
@@ -87,6 +87,8 @@ def bench_recipe(config: Config, limit: float, *, compiled: bool) -> Report:
     Raises:
         ConfigError: settings that do not fit each other or the machine.
     """
+    if config.training.fills_memory:
+        raise ConfigError("training.batch_size auto is settled when a run starts: give the number that is to be timed")
     device, begin = resolve_device(config.training.device), time.monotonic()
     tables: list[Table] = []
     if issubclass(Method.named(config.method["name"]), TranslationMethod):

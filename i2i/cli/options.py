@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import click
 from click.shell_completion import CompletionItem
@@ -109,6 +109,20 @@ class Bytes(click.ParamType[int]):
             self.fail(f"{value!r} is not an amount of memory; write 8GB, 7.5GiB or 6000MB")
         power = "MGT".index(match[2].upper()) + 2
         return int(float(match[1]) * (1024 if match[3] else 1000) ** power)
+
+
+class BatchSize(click.ParamType[int | Literal["auto"]]):
+    """A number of images, or auto."""
+
+    name = "batch size"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | Literal["auto"]:
+        """The number; its bounds are the configuration's."""
+        if value == "auto":
+            return "auto"
+        if re.fullmatch(r"-?\d{1,18}", str(value).strip()) is None:
+            self.fail(f"{str(value)[:80]!r}: give a number of images, or auto")
+        return int(value)
 
 
 class Units(click.ParamType[int | list[int]]):

@@ -6,7 +6,7 @@ A weight file contains a ``ModelConfig``, a run folder a ``Config``, which inclu
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
@@ -27,6 +27,10 @@ Background = tuple[Byte, Byte, Byte]
 Fit = Literal["square", "shorter"]
 Side = Annotated[int, Field(ge=1, le=4096, strict=True)]
 Many = Annotated[int, Field(ge=1, le=1_000_000, strict=True)]
+if TYPE_CHECKING:
+    BatchSize = int  # which it is for all that a run has to do with: its start settles "auto"
+else:
+    BatchSize = Many | Literal["auto"]
 Seed = Annotated[int, Field(ge=0, lt=2**63, strict=True)]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 Device = Annotated[str, Field(min_length=1)]
@@ -250,12 +254,15 @@ class AverageConfig(Section):
 class TrainingConfig(Section):
     """The loop: length, batch, precision, averaging and cadences. Times are in seconds.
 
+    ``batch_size`` "auto" becomes the largest power of two that fits into the memory that is free when a run starts.
     ``accumulate``: micro-batches of ``batch_size`` whose gradients are added up before an optimiser steps. Batch norm
-    and DRAGAN's penalty see each micro-batch alone. ``deterministic``: only operations that give the same bits each
-    time are used; without it, an accelerator is faster and a resumed run on it is no longer exact. ``graphs``: on CUDA,
-    steps are recorded once and replayed, with the same bits, where the method can be; off until it has been measured
-    there. ``threads`` of the CPU: "auto" is what torch takes here, or fewer where a probe at the start finds that more
-    do not pay, as on busy cores; a run keeps the number that it started with, on which its sums depend.
+    and DRAGAN's penalty see each micro-batch alone. ``checkpoint_activations``: generators that translate images keep
+    the outputs of their stages alone for the backward pass, which computes the rest again, to the same bits, in more
+    time and less memory. ``deterministic``: only operations that give the same bits each time are used; without it, an
+    accelerator is faster and a resumed run on it is no longer exact. ``graphs``: on CUDA, steps are recorded once and
+    replayed, with the same bits, where the method can be; off until it has been measured there. ``threads`` of the
+    CPU: "auto" is what torch takes here, or fewer where a probe at the start finds that more do not pay, as on busy
+    cores; a run keeps the number that it started with, on which its sums depend.
     ``rank_timeout``: how long a process waits for another one before it counts that one as lost; rank 0 has to be done
     with an evaluation, previews or a checkpoint by then.
     ``start_from``: a run folder or weight file whose networks this run starts with, and ``start_weights``: their moving
@@ -267,12 +274,13 @@ class TrainingConfig(Section):
     epochs: Count | None = None
     steps: Count | None = None
     max_time: Annotated[float, Field(gt=0)] | None = None
-    batch_size: Many = 1
+    batch_size: BatchSize = 1
     accumulate: Many = 1
     seed: Seed = 0
     device: Device = "auto"
     threads: Annotated[int, Field(ge=1, le=4096, strict=True)] | Literal["auto"] = "auto"
     precision: Precision = "auto"
+    checkpoint_activations: bool = False
     deterministic: bool = True
     graphs: bool = False
     clip_norm: Annotated[float, Field(gt=0)] | None = None
@@ -284,6 +292,11 @@ class TrainingConfig(Section):
     checkpoint_seconds: Weight = 300.0
     keep_checkpoints: Count = 2
     rank_timeout: Annotated[float, Field(ge=1, le=1e6)] = 600.0
+
+    @property
+    def fills_memory(self) -> bool:
+        """Whether the batch size is not settled yet."""
+        return not isinstance(self.batch_size, int)
 
     @model_validator(mode="after")
     def _one_length(self) -> Self:

@@ -7,15 +7,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from PIL import ExifTags, Image
+from PIL.ImageFile import ImageFile
 
-from i2i.bounds import MAX_PIXELS
-from i2i.data.images import opened
 from i2i.data.stored import ArrayFile
-from i2i.errors import DataError
 
 LARGEST_EXIF, LARGEST_PROFILE = 2**16 - 64, 2**22
 """Bytes: what one segment of a JPEG holds, and more than any profile of use."""
@@ -51,22 +48,19 @@ class Carried:
 NOTHING = Carried()
 
 
-def carried_by(path: Path, max_pixels: int = MAX_PIXELS) -> Carried:
-    """What the file at ``path`` says in its header; what is damaged or too large in it is left out."""
-    try:
-        with opened(path, max_pixels) as file:
-            if isinstance(file, ArrayFile):
-                return NOTHING
-            profile = file.info.get("icc_profile") or b""
-            fits = isinstance(profile, bytes) and len(profile) <= LARGEST_PROFILE
-            return Carried(profile if fits else b"", _exif(file), _dpi(file))
-    except DataError:  # it will be named when it is read
+def carried_by(file: ImageFile | ArrayFile) -> Carried:
+    """What an opened file says beside its pixels; what is damaged or too large in it is left out.
+
+    To be called when they are decoded: a PNG may have more to say behind them.
+    """
+    if isinstance(file, ArrayFile):
         return NOTHING
+    profile = file.info.get("icc_profile") or b""
+    fits = isinstance(profile, bytes) and len(profile) <= LARGEST_PROFILE
+    return Carried(profile if fits else b"", _exif(file), _dpi(file))
 
 
 def _exif(file: Image.Image) -> bytes:
-    if file.format == "PNG" and "exif" not in file.info:
-        return b""  # Pillow would decode the image to look for it behind the pixels
     try:
         found, kept = file.getexif(), Image.Exif()
         kept.update({tag: found[tag] for tag in TAGS if tag in found})
@@ -82,6 +76,6 @@ def _exif(file: Image.Image) -> bytes:
 def _dpi(file: Image.Image) -> tuple[float, float] | None:
     try:
         across, down = (float(value) for value in file.info["dpi"])
-    except (KeyError, TypeError, ValueError, ZeroDivisionError, OverflowError):
+    except Exception:  # as of damaged tags
         return None
     return (across, down) if all(math.isfinite(each) and 1 < each < LARGEST_DPI for each in (across, down)) else None

@@ -143,7 +143,18 @@ def read_image(
     Raises:
         DataError: the file is missing, truncated, not an image, in a mode without a known range, or too large.
     """
-    with opened(path, max_pixels) as file, _turn(file):
+    with opened(path, max_pixels) as file:
+        return image_in(file, channels, background, least)
+
+
+def image_in(
+    file: ImageFile | ArrayFile,
+    channels: int = 3,
+    background: tuple[int, int, int] = WHITE,
+    least: int | None = None,
+) -> Pixels:
+    """What ``read_image`` gives, of a file that is ``opened``; errors become those that it names in that context."""
+    with _turn(file):
         if isinstance(file, ArrayFile):
             return from_pil(to_pil(_as_8_bit(file)), channels, background)
         _require_few_scans(file)
@@ -158,7 +169,13 @@ def read_values(path: Path, kind: Kind, channels: int, max_pixels: int = MAX_PIX
     Raises:
         DataError: as ``read_image``, or the file holds others, or NaN or infinity.
     """
-    with opened(path, max_pixels) as file, _turn(file):
+    with opened(path, max_pixels) as file:
+        return values_in(file, path, kind, channels)
+
+
+def values_in(file: ImageFile | ArrayFile, path: Path, kind: Kind, channels: int) -> AnyPixels:
+    """What ``read_values`` gives, of a file that is ``opened`` at ``path``; errors as in ``image_in``."""
+    with _turn(file):
         held = held_by(file)
         if held == (kind, channels):
             return decoded(file, path)
@@ -177,10 +194,9 @@ def _as_8_bit(file: ArrayFile) -> Pixels:
     return (values // 257).astype(np.uint8) if values.dtype == np.uint16 else values
 
 
-def is_large(path: Path, max_pixels: int = MAX_PIXELS) -> bool:
-    """Whether an image has so many pixels that few of them should be in memory; errors as ``opened``."""
-    with opened(path, max_pixels) as file:
-        return _is_large(file)
+def is_large(file: ImageFile | ArrayFile) -> bool:
+    """Whether an opened image has so many pixels that few of them should be in memory."""
+    return file.width * file.height > LARGE_PIXELS
 
 
 @contextmanager
@@ -191,13 +207,22 @@ def opened(path: Path, max_pixels: int = MAX_PIXELS) -> Iterator[ImageFile | Arr
         DataError: the file is missing, not a regular one, not an image, or has more than ``max_pixels``, or what the
             context reads of it is damaged.
     """
+    with opened_with_content(path, max_pixels) as (file, _):
+        yield file
+
+
+@contextmanager
+def opened_with_content(
+    path: Path, max_pixels: int = MAX_PIXELS
+) -> Iterator[tuple[ImageFile | ArrayFile, BufferedReader]]:
+    """What ``opened`` gives, and the open file that it lies in: its pixels are read by seeking there."""
     _allow(max_pixels)
     try:
         with open_regular(path) as content, _identified(content, path, max_pixels) as file:
             if file.width * file.height > max_pixels:
                 size = f"{file.width:,}x{file.height:,} = {file.width * file.height:,} pixels"
                 raise DataError(f"{size} are more than the {max_pixels:,} that are read: --max-pixels allows more")
-            yield file
+            yield file, content
     except DataError as error:
         raise DataError(f"{path}: {error}") from None
     except FileNotFoundError:
@@ -269,12 +294,8 @@ if hasattr(os, "register_at_fork"):  # the lock of a thread that a forked proces
     os.register_at_fork(after_in_child=_renew_turns)
 
 
-def _turn(image: Image.Image | ArrayFile) -> AbstractContextManager[Any]:
-    return _turns if _is_large(image) else nullcontext()
-
-
-def _is_large(image: Image.Image | ArrayFile) -> bool:
-    return image.width * image.height > LARGE_PIXELS
+def _turn(file: ImageFile | ArrayFile) -> AbstractContextManager[Any]:
+    return _turns if is_large(file) else nullcontext()
 
 
 def from_pil(image: Image.Image, channels: int = 3, background: tuple[int, int, int] = WHITE) -> Pixels:

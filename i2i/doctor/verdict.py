@@ -128,4 +128,4 @@ def _outputs(run: RunFolder, config: Config, data: TrainingData, device: Device)
     """The figures of the newest weights' outputs."""
     count = MORE * images_for(_method_of(config))
     batch = data.examples(count, held_out=True) or data.examples(count, held_out=False)
-    return {} if batch is None else look_at_outputs(load(run.root, device=device), batch)
+    return {} if batch is None else look_at_outputs(load(run.root, device=device, fastest=False), batch)

@@ -254,7 +254,7 @@ class Bench:
 def read_subject(model: str | Path | None, device: Device) -> Subject:
     """Loads a model that is evaluated; errors as ``evaluate``."""
     file = weight_file(model)
-    loaded = load(file, device=device)
+    loaded = load(file, device=device, fastest=False)
     if loaded.config.image_size == 1:
         raise ConfigError(f"{file}: {loaded.config.arch} was trained on points, and images are evaluated")
     run = RunFolder(file.parent)

@@ -66,7 +66,7 @@ def export_model(
     if form == "onnx":
         require_packages("an export to ONNX", "onnx", "onnxscript", "onnxruntime", extra="export")
     weights = weight_file(model)
-    translator = load_translator(model, device="cpu")
+    translator = load_translator(model, device="cpu", fastest=False)
     direction = translator.check_direction(direction)
     if not translator.config.images.is_plain:
         raise ConfigError(f"{weights}: exported models take 8-bit images, and this one does not: use i2i translate")

@@ -1,4 +1,4 @@
-"""How a run is translated fastest on this machine: kept beside the run by `i2i bench`, used by `i2i translate`."""
+"""How a run is translated fastest on this machine: kept beside the run by `i2i bench`, used where it is loaded."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from typing import Any
 
 from i2i.device import machine
 from i2i.display import say
-from i2i.inference.precision import Choice, Distance
+from i2i.inference.precision import Choice
 from i2i.inference.translator import Translator
 from i2i.storage.files import write_atomically
-from i2i.storage.runs import RunFolder, weight_file
+from i2i.storage.runs import RunFolder
 
 FORMAT = 1
 
@@ -42,14 +42,15 @@ def keep_fastest(run: RunFolder, translator: Translator, fastest: Fastest) -> No
     write_atomically(run.fastest, json.dumps(content, indent=1).encode())
 
 
-def kept_fastest(model: str | Path | None, translator: Translator) -> Fastest | None:
-    """What was kept for ``translator``, which was loaded from ``model``; one line says why it is not used."""
-    file = RunFolder(weight_file(model).parent).fastest
+def kept_fastest(weights: Path, translator: Translator) -> Fastest | None:
+    """What was kept for ``translator``, which was loaded from ``weights``; one line says why it is not used."""
+    file = RunFolder(weights.parent).fastest
     try:
         content = json.loads(file.read_bytes())
         decisive = _decisive(translator)
         changed = [name for name, value in decisive.items() if content[name] != value]
-        found = Fastest({name: _choice(kept) for name, kept in content["directions"].items()}, int(content["threads"]))
+        choices = {name: Choice.parsed(kept) for name, kept in content["directions"].items()}
+        found = Fastest(choices, int(content["threads"]))
     except FileNotFoundError:
         return None
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
@@ -59,11 +60,6 @@ def kept_fastest(model: str | Path | None, translator: Translator) -> Fastest | 
         say(f"{file} is not used: it was measured with another {changed[0]}; i2i bench measures anew")
         return None
     return found
-
-
-def _choice(kept: Mapping[str, Any]) -> Choice:
-    distance = kept["distance"]
-    return Choice(kept["precision"], None if distance is None else Distance(**distance), kept["layers"])
 
 
 def _decisive(translator: Translator) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import TypeVar
 from i2i.config.schema import Device
 from i2i.device import resolve_device
 from i2i.errors import WeightsError
+from i2i.inference.fastest import kept_fastest
 from i2i.inference.sampler import Sampler
 from i2i.inference.trained import build_trained
 from i2i.inference.translator import Translator
@@ -20,12 +21,17 @@ from i2i.storage.weights import Weights, load_weights
 Model = TypeVar("Model", Translator, Sampler)
 
 
-def load(run_or_file: str | Path | None = None, *, device: Device = "auto") -> Translator | Sampler:
+def load(
+    run_or_file: str | Path | None = None, *, device: Device = "auto", fastest: bool = True
+) -> Translator | Sampler:
     """Loads a trained model: a ``Translator``, or a ``Sampler`` if the recipe generates images from noise.
 
     Args:
         run_or_file: a run folder or a weight file; by default the newest run under runs/.
         device: where to run.
+        fastest: whether a translator translates as ``i2i bench`` found to be fastest, where it kept that beside the
+            run, on this machine and for these weights; torch's number of threads stays the program's own. Else, or
+            without that, it computes in fp32 with torch's layers.
 
     Raises:
         WeightsError: no such file, or not a weight file of i2i.
@@ -34,13 +40,15 @@ def load(run_or_file: str | Path | None = None, *, device: Device = "auto") -> T
     """
     path, content = _read(run_or_file)
     if issubclass(Method.named(content.config.method["name"]), TranslationMethod):
-        return _build(Translator, path, content, device)
+        return _translator(path, content, device, fastest=fastest)
     return _build(Sampler, path, content, device)
 
 
-def load_translator(run_or_file: str | Path | None = None, *, device: Device = "auto") -> Translator:
+def load_translator(
+    run_or_file: str | Path | None = None, *, device: Device = "auto", fastest: bool = True
+) -> Translator:
     """Loads a translator; arguments and errors as ``load``, and ConfigError for another kind of model."""
-    return _build(Translator, *_read(run_or_file), device)
+    return _translator(*_read(run_or_file), device, fastest=fastest)
 
 
 def load_sampler(run_or_file: str | Path | None = None, *, device: Device = "auto") -> Sampler:
@@ -52,6 +60,13 @@ def _read(run_or_file: str | Path | None) -> tuple[Path, Weights]:
     path = weight_file(run_or_file)
     say_if_best(run_or_file, path)
     return path, load_weights(path)
+
+
+def _translator(path: Path, content: Weights, device: Device, *, fastest: bool) -> Translator:
+    translator = _build(Translator, path, content, device)
+    if fastest:
+        translator.fastest = kept_fastest(path, translator)
+    return translator
 
 
 def _build(kind: type[Model], path: Path, content: Weights, device: Device) -> Model:

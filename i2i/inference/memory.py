@@ -10,7 +10,6 @@ import torch
 from i2i.device import capabilities, total_memory
 from i2i.launched import launched
 from i2i.methods.translation import TranslationMethod
-from i2i.planning.stage import CPU
 
 SHARE = 0.5
 """Of the memory of a device, what the translation of one image may take: other programs and images have the rest."""
@@ -39,6 +38,8 @@ class MemoryForImages:
 
     def _estimate(self, direction: str) -> float:
         """The bytes for each pixel, as tensors and convolutions of a CPU take them; other devices take fewer."""
+        from i2i.planning.stage import CPU  # with more of torch, for which small images need not wait
+
         offered = self._method.directions()[direction]
         generator, stage = copy.deepcopy(offered.generator).cpu(), CPU()
         side = max(SIDE, generator.minimum)

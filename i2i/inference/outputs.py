@@ -16,6 +16,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
+from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
@@ -226,8 +227,14 @@ class Report:
 def digest_of_file(path: Path) -> tuple[int, str]:
     """The size of a file and the SHA-256 of its content; errors as ``open_regular``."""
     with open_regular(path) as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-        return file.tell(), digest
+        return digest_of(file)
+
+
+def digest_of(file: BufferedReader) -> tuple[int, str]:
+    """The same of an open file, which is read from its start to its end."""
+    file.seek(0)
+    digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return file.tell(), digest
 
 
 def reported(folder: Path) -> Mapping[str, Any]:

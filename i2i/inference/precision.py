@@ -6,23 +6,26 @@ kept, so that the same command gives the same files. A translation that goes on 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
 from i2i.config.schema import Precision
 from i2i.data.depth import as_shown
-from i2i.device import resolve_precision
+from i2i.device import DTYPES, resolve_precision
 from i2i.inference.translator import Layers, Translator
 from i2i.kinds import AnyPixels
 
 MEAN, LARGEST = 1.0, 16
 """How far the outputs may be from those of fp32, of 255: on average, and anywhere."""
 PROBED, SIDE = 4, 128
-"""How many images are compared, and how many pixels from their middle, in each direction."""
+"""How many images are compared at most, and how many pixels from their middle, in each direction."""
+ENOUGH, CLEAR = 2, 0.5
+"""So many images are enough where the distance is at most this part of what is allowed. One is enough where it is more
+than allowed somewhere: other images cannot make up for it."""
 FEW = 8
 """Of fewer images the comparison costs more time than it saves."""
 
@@ -41,6 +44,12 @@ class Distance:
         """Whether the one may take the place of the other."""
         return self.images > 0 and self.mean <= MEAN and self.largest <= LARGEST
 
+    @property
+    def is_settled(self) -> bool:
+        """Whether no more images need to be compared."""
+        near = self.images >= ENOUGH and self.mean <= CLEAR * MEAN and self.largest <= CLEAR * LARGEST
+        return near or self.largest > LARGEST or self.images >= PROBED
+
     def __str__(self) -> str:
         return (
             f"{self.precision} differs from fp32 by {self.mean:.2f} of 255 on average and {self.largest} at most, "
@@ -55,6 +64,18 @@ class Choice:
     precision: Precision
     distance: Distance | None = None
     layers: Layers | None = None
+
+    @classmethod
+    def parsed(cls, content: Mapping[str, Any]) -> Choice:
+        """The choice in a file that holds it as ``asdict`` gives it, other keys beside; no layers are the usual ones.
+
+        Raises:
+            KeyError, TypeError, ValueError: the file holds something else.
+        """
+        precision, distance, layers = content["precision"], content["distance"], content.get("layers")
+        if precision not in DTYPES or layers not in (None, *get_args(Layers)):
+            raise ValueError(f"{precision} with {layers} layers")
+        return cls(precision, None if distance is None else Distance(**distance), layers)
 
     def __str__(self) -> str:
         return f"precision {self.precision}" + (f": {self.distance}" if self.distance else "")
@@ -80,8 +101,9 @@ def choose(
     if fast == "fp32" or (wanted == "auto" and count < FEW):
         return Choice("fp32"), translator.faster(direction, "fp32")
     exact, other = (translator.faster(direction, each) for each in ("fp32", fast))
-    compared = PROBED if wanted == "auto" else 1  # where nothing depends on them, the user waits for fewer
-    distance = measure(exact, other, direction, islice(images, compared), seed)
+    # Where nothing depends on it, the user waits for one image alone.
+    shown = images if wanted == "auto" else islice(images, 1)
+    distance = measure(exact, other, direction, shown, seed)
     taken = other if wanted != "auto" or distance.is_small else exact
     return Choice(taken.precision, distance), taken
 
@@ -89,24 +111,32 @@ def choose(
 def measure(
     exact: Translator, other: Translator, direction: str, images: Iterable[AnyPixels], seed: int | None
 ) -> Distance:
-    """How far ``other`` is from ``exact`` in the middle of some images."""
+    """How far ``other`` is from ``exact`` in the middle of the first images, of as many as the verdict needs."""
     depth = exact.depths(direction)[1]
 
     def both(image: AnyPixels) -> tuple[AnyPixels, AnyPixels]:
         one, two = (each.translate_pixels([middle(image, SIDE)], direction, seed=seed)[0] for each in (exact, other))
         return as_shown(one, depth), as_shown(two, depth)
 
-    return distance_of(other.precision, map(both, images))
+    distance = Distance(other.precision, 0.0, 0, 0)
+    for distance in _distances(other.precision, map(both, images)):
+        if distance.is_settled:
+            break
+    return distance
 
 
 def distance_of(precision: Precision, outputs: Iterable[tuple[AnyPixels, AnyPixels]]) -> Distance:
     """The distance of outputs in ``precision``, each given after that in fp32."""
-    total, values, largest, count = 0, 0, 0, 0
-    for one, two in outputs:
+    return [Distance(precision, 0.0, 0, 0), *_distances(precision, outputs)][-1]
+
+
+def _distances(precision: Precision, outputs: Iterable[tuple[AnyPixels, AnyPixels]]) -> Iterator[Distance]:
+    """The distance after each of the outputs."""
+    total, values, largest = 0, 0, 0
+    for count, (one, two) in enumerate(outputs, 1):
         apart = np.abs(one.astype(np.int16) - two)
         total, values, largest = total + int(apart.sum()), values + apart.size, max(largest, int(apart.max()))
-        count += 1
-    return Distance(precision, round(total / max(values, 1), 4), largest, count)
+        yield Distance(precision, round(total / values, 4), largest, count)
 
 
 def kept(report: Mapping[str, Any], decisive: Mapping[str, Any]) -> Choice | None:
@@ -114,9 +144,8 @@ def kept(report: Mapping[str, Any], decisive: Mapping[str, Any]) -> Choice | Non
     if not all(key in report and report[key] == value for key, value in decisive.items()):
         return None
     try:
-        distance = report["distance"]
-        return Choice(report["precision"], None if distance is None else Distance(**distance), report.get("layers"))
-    except (KeyError, TypeError):
+        return Choice.parsed(report)
+    except (KeyError, TypeError, ValueError):
         return None
 
 

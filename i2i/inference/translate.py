@@ -9,151 +9,33 @@ outputs by their digests and makes the rest.
 from __future__ import annotations
 
 import json
-import os
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from hashlib import sha256
 from pathlib import Path
-from typing import Literal, NamedTuple
-
-import numpy as np
 
 from i2i.bounds import MAX_PIXELS
 from i2i.config.schema import Precision
-from i2i.data.carried import Carried, carried_by
-from i2i.data.depth import outside
-from i2i.data.images import NAMES, SUFFIXES, encode_image, is_image, is_large, list_images, read_image, read_values
-from i2i.data.stored import Held, can_hold
+from i2i.data.images import encode_image
 from i2i.device import capabilities, is_out_of_memory
 from i2i.display import say, tracked, warn
-from i2i.errors import ConfigError, DataError
-from i2i.inference.outputs import LOCK, FileResult, Job, Outputs, Part, Report, digest_of_file, reported
+from i2i.errors import DataError
+from i2i.inference.inputs import AHEAD, Input, Reader, Unread
+from i2i.inference.outputs import LOCK, FileResult, Job, Outputs, Part, Report, reported
+from i2i.inference.plan import Plan, require_formats
 from i2i.inference.precision import Choice, Distance, choose, kept
 from i2i.inference.together import ENDED, Together
 from i2i.inference.translator import AUTO_SIDE, Tile, Translator
 from i2i.kinds import AnyPixels
-from i2i.needs import require_path
-from i2i.storage.files import remove_temporaries, require_free, write_atomically
+from i2i.storage.files import remove_temporaries, write_atomically
 from i2i.storage.lock import locked
 
-Format = Literal["png", "jpg", "webp", "bmp", "tiff", "npy"]
-AHEAD = 16
-"""Number of files decoded in advance."""
 BATCH_PIXELS = 1 << 20
 """Images of equal size are batched up to this many pixels; on a CPU, where batches gain nothing, they are not."""
-
-
-class Plan(NamedTuple):
-    """The files to translate.
-
-    Attributes:
-        jobs: input and output of every file.
-        folder: gets the report; None for a single file.
-        denied: a line for each folder of the input that cannot be entered.
-    """
-
-    jobs: list[Job]
-    folder: Path | None
-    denied: Sequence[str] = ()
-
-
-def plan(source: Path, output: Path | None, image_format: Format, *, overwrite: bool = False) -> Plan:
-    """Chooses the name of every output before anything is written.
-
-    Args:
-        source: an image or a folder.
-        output: the output; by default ``<source>-translated`` beside the source.
-        image_format: the format of the outputs, unless ``output`` is the name of an image.
-        overwrite: whether files that no earlier translation wrote may be replaced.
-
-    Raises:
-        DataError: nothing to translate, or an output would be inside or replace the input, or replace a file that is
-            not an output.
-    """
-    require_path(source)
-    if source.is_file():
-        job = _plan_file(source, output, image_format)
-        require_free(job.target, overwrite=overwrite)
-        return Plan([job], None)
-    if not source.is_dir():
-        raise DataError(f"{source} is neither a regular file nor a folder")
-    whole = _real(source)
-    if output is None and not whole.name:
-        raise DataError(f"{source}: give an output with -o")
-    folder = output or whole.with_name(f"{whole.name}-translated")
-    if folder.is_file():
-        raise DataError(f"{folder} is a file; a folder of images needs an output folder")
-    denied = list[str]()
-    files = list_images(source, denied)
-    if not files:
-        without = f", without {denied[0]}" if denied else ""
-        raise DataError(f"{source}: no images ({NAMES}) in it{without}")
-    jobs = _name_outputs(source, files, folder, image_format)
-    inputs = {_real(job.source) for job in jobs}
-    for path in (folder, *(job.target for job in jobs)):
-        place = _real(path)
-        if place in inputs or whole in (place, *place.parents):
-            raise DataError(f"the output {path} would be inside the input or replace it: choose one outside {source}")
-    # Listed before the report is read, so that every output listed here is in the report.
-    existing = [job.target for job in jobs if os.path.lexists(job.target)]
-    Outputs(folder, overwrite=overwrite).require_ours(existing)
-    return Plan(jobs, folder, denied)
-
-
-def _real(path: Path) -> Path:
-    """The place that a path leads to; of links that lead in a circle, one of them, where ``resolve`` would raise."""
-    return Path(os.path.realpath(path))
-
-
-def _plan_file(source: Path, output: Path | None, image_format: Format) -> Job:
-    target = output or source.with_name(f"{source.stem}-translated.{image_format}")
-    if target.is_dir() or not target.suffix:
-        target = target / f"{source.stem}.{image_format}"
-    elif not is_image(target):
-        known = ", ".join(sorted(SUFFIXES))
-        raise DataError(f"{target}: cannot write {target.suffix}; supported: {known}")
-    if _real(target) == _real(source):
-        raise DataError(f"{target} is the input itself: choose another output")
-    return Job(source, target)
-
-
-def _name_outputs(source: Path, files: list[Path], output: Path, image_format: Format) -> list[Job]:
-    """The input's name with another suffix; for a.jpg and a.png in one folder, a.jpg.png and a.png.png."""
-    relative = [file.relative_to(source) for file in files]
-    uses = Counter(path.with_suffix("") for path in relative)
-    targets: dict[Path, Path] = {}
-    for file, path in zip(files, relative, strict=True):
-        short, full = path.with_suffix(f".{image_format}"), Path(f"{path}.{image_format}")
-        target = output / (full if uses[path.with_suffix("")] > 1 else short)
-        if target in targets:
-            raise DataError(f"{file} and {targets[target]} would both become {target}: rename one")
-        targets[target] = file
-    return [Job(file, target) for target, file in targets.items()]
-
-
-def usual_format(translator: Translator, direction: str | None) -> Format:
-    """The format that holds what a model writes: PNG for images, TIFF for one channel of floats, else NPY."""
-    chosen = translator.check_direction(direction)
-    depth, channels = translator.depths(chosen)[1], translator.channels(chosen)[1]
-    if depth.kind in ("8-bit", "uint16") and can_hold(".png", depth.kind, channels):
-        return "png"
-    return "tiff" if depth.kind == "float32" and channels == 1 else "npy"
-
-
-def _require_formats(translator: Translator, direction: str, jobs: Sequence[Job]) -> None:
-    depth, channels = translator.depths(direction)[1], translator.channels(direction)[1]
-    for suffix in sorted({job.target.suffix.lower() for job in jobs}):
-        if depth.is_plain and channels == 4 and suffix in (".jpg", ".jpeg"):
-            raise ConfigError("this model writes four channels, and JPEG has no transparency: use --format png")
-        if not depth.is_plain and not can_hold(suffix, depth.kind, channels):
-            usual = usual_format(translator, direction)
-            raise ConfigError(
-                f"this model writes {Held(depth.kind, channels)}, which {suffix[1:]} cannot hold: use --format {usual}"
-            )
 
 
 def translate_files(
@@ -165,7 +47,6 @@ def translate_files(
     precision: Precision = "auto",
     tile: Tile = "auto",
     overlap: int | None = None,
-    measured: Mapping[str, Choice] | None = None,
     max_pixels: int = MAX_PIXELS,
     overwrite: bool = False,
     processes: Together | None = None,
@@ -180,10 +61,10 @@ def translate_files(
         planned: what to translate, from ``plan``; no other process may write to its folder in the meantime.
         direction: one of the translator's directions; the first by default.
         seed: seed of the noise of a translator with noise, instead of the seed in its file.
-        precision: "auto" takes the fast one of the device where it is close to fp32 on the first images.
+        precision: "auto" takes what is the translator's fastest, or without that the fast one of the device where it
+            is close to fp32 on the first images.
         tile: as in ``Translator.__call__``.
         overlap: as in ``Translator.translate_by_tiles``.
-        measured: what "auto" takes instead, by direction.
         max_pixels: the limit for images that are read.
         overwrite: whether files that are not outputs may be replaced.
         processes: the processes that share the jobs.
@@ -197,34 +78,19 @@ def translate_files(
         DataError: an output would replace a file that is not an output, another process writes to the folder, or the
             report cannot be written.
     """
-    jobs, folder, denied = planned
     direction = translator.check_direction(direction)
-    _require_formats(translator, direction, jobs)
-    own = translator.config.inference.seed
-    drawn = (own if seed is None else seed) if translator.has_noise else None
+    require_formats(translator, direction, planned.jobs)
     translator.tile_side(1, 1, direction, tile=tile)  # refuses tiles that are not possible before anything is written
-    decisive: dict[str, str | int | None] = {"weights": translator.digest, "direction": direction, "seed": drawn}
-    if overlap is not None:  # without one, tiles give what whole images give
-        decisive["overlap"] = overlap
     processes = processes or Together()
+    decisive = _decisive(translator, direction, seed, overlap)
     work = Work(translator, direction, seed, tile, overlap, max_pixels, decisive, overwrite=overwrite)
-    made: dict[Choice, Translator] = {}  # the first process has it already
-
-    def chosen() -> Choice:
-        choice, taken = _choose(work, planned, precision, measured)
-        made[choice] = taken
-        return choice
-
-    choice = processes.told(chosen)
-    fast = made.get(choice) or translator.faster(direction, choice.precision, choice.layers)
-    decisive = decisive | {"precision": choice.precision} | ({"layers": choice.layers} if choice.layers else {})
-    work = replace(work, translator=fast, decisive=decisive)
-    if folder is None:
+    work = _in_precision(work, planned, precision, processes)
+    if planned.folder is None:
         results: dict[Path, FileResult] = {}
         if processes.is_first:
-            _translate(work, jobs, results, None, lambda: None)
+            _translate(work, planned.jobs, results, None, lambda: None)
         return list(results.values())
-    return _translate_folder(work, jobs, folder, denied, choice.distance, overwrite, processes)
+    return _translate_folder(work, planned, planned.folder, processes)
 
 
 @dataclass(frozen=True)
@@ -232,7 +98,7 @@ class Work:
     """How files are translated; ``decisive`` is what makes two translations of one file differ.
 
     ``overwrite``: whether a file that has come to an output's place since it was found to be free may be replaced; in a
-    folder, that follows from its report.
+    folder, that follows from its report. ``distance``: from fp32, where that has been measured.
     """
 
     translator: Translator
@@ -241,64 +107,88 @@ class Work:
     tile: Tile
     overlap: int | None
     max_pixels: int
-    decisive: dict[str, str | int | None]
+    decisive: Mapping[str, str | int | None]
     overwrite: bool
+    distance: Distance | None = None
 
-    @property
+    @cached_property
     def request(self) -> str:
         """A digest of ``decisive``."""
-        return sha256(json.dumps(self.decisive, sort_keys=True).encode()).hexdigest()
+        return sha256(json.dumps(dict(self.decisive), sort_keys=True).encode()).hexdigest()
+
+    @property
+    def reader(self) -> Reader:
+        """Reads the inputs."""
+        channels, _ = self.translator.channels(self.direction)
+        depth, _ = self.translator.depths(self.direction)
+        return Reader(channels, depth, self.translator.config.images.background, self.max_pixels)
 
     def result(self, job: Job, output: str | None, error: str | None = None) -> FileResult:
         """The result of ``job``, without digests."""
         return FileResult(str(job.source), output, error, request=self.request)
 
 
-def _choose(
-    work: Work, planned: Plan, wanted: Precision, measured: Mapping[str, Choice] | None
-) -> tuple[Choice, Translator]:
-    """As an earlier translation into the folder, as ``measured``, or by the first images that can be read."""
+def _decisive(
+    translator: Translator, direction: str, seed: int | None, overlap: int | None
+) -> dict[str, str | int | None]:
+    """What the output for a file follows from, beside its precision."""
+    own = translator.config.inference.seed
+    drawn = (own if seed is None else seed) if translator.has_noise else None
+    found = {"weights": translator.digest, "direction": direction, "seed": drawn}
+    return found if overlap is None else found | {"overlap": overlap}  # without one, tiles are as whole images
+
+
+def _in_precision(work: Work, planned: Plan, wanted: Precision, processes: Together) -> Work:
+    """The work in the precision that the first process chooses."""
+    made: dict[Choice, Translator] = {}  # the first process has it already
+
+    def chosen() -> Choice:
+        choice, taken = _choose(work, planned, wanted)
+        made[choice] = taken
+        return choice
+
+    choice = processes.told(chosen)
+    fast = made.get(choice) or work.translator.faster(work.direction, choice.precision, choice.layers)
+    found = {"precision": choice.precision} | ({"layers": choice.layers} if choice.layers else {})
+    return replace(work, translator=fast, decisive={**work.decisive, **found}, distance=choice.distance)
+
+
+def _choose(work: Work, planned: Plan, wanted: Precision) -> tuple[Choice, Translator]:
+    """As an earlier translation into the folder, as ``i2i bench`` found, or by the first images that can be read."""
     translator, direction = work.translator, work.direction
     if wanted == "auto" and not all(depth.is_plain for depth in translator.depths(direction)):
         return Choice("fp32"), translator.faster(direction, "fp32")  # a step of 16 bits is finer than those of bf16
     earlier = None if planned.folder is None else kept(reported(planned.folder), work.decisive)
-    known = earlier or (measured or {}).get(direction)
+    measured = None if translator.fastest is None else translator.fastest.choices.get(direction)
+    known = earlier or measured
     if wanted == "auto" and known is not None:
         if known is not earlier:
             say(f"{known.layers} layers in {known.precision}, which i2i bench found to be fastest")
         return known, translator.faster(direction, known.precision, known.layers)
-    images = (item.pixels for job in planned.jobs if (item := _decoded_or_none(job, work)) is not None)
+    images = _readable(planned.jobs, work.reader)
     choice, taken = choose(translator, direction, wanted, images, len(planned.jobs), work.seed)
     if choice.distance is not None:
         say(str(choice))
     return choice, taken
 
 
-def _decoded_or_none(job: Job, work: Work) -> Decoded | None:
-    with suppress(DataError):
-        return _decode(job, work)
-    return None
+def _readable(jobs: Sequence[Job], reader: Reader) -> Iterator[AnyPixels]:
+    """The pixels of those that can be read."""
+    for job in jobs:
+        with suppress(DataError):
+            yield reader.read(job).pixels
 
 
-def _translate_folder(
-    work: Work,
-    jobs: list[Job],
-    folder: Path,
-    denied: Sequence[str],
-    distance: Distance | None,
-    overwrite: bool,
-    processes: Together,
-) -> list[FileResult]:
+def _translate_folder(work: Work, planned: Plan, folder: Path, processes: Together) -> list[FileResult]:
     """The first process locks the folder and writes its report; every process translates its part of the rest."""
-    model = {"arch": work.translator.config.arch, "step": work.translator.step}
-    about = {**model, **work.decisive, "distance": distance and asdict(distance), "denied": denied}
+    jobs, about = planned.jobs, _about(work, planned)
     with ExitStack() as held:
 
         def begin() -> tuple[Outputs, dict[Path, FileResult]]:
             _make_folder(folder)
             held.enter_context(locked(folder / LOCK, f"the output folder {folder}"))
             remove_temporaries({folder, *(job.target.parent for job in jobs)})
-            outputs = Outputs(folder, overwrite=overwrite)
+            outputs = Outputs(folder, overwrite=work.overwrite)
             finished = outputs.finished(jobs, work.request)
             Report(outputs, jobs, about).write(finished)
             outputs.forget_parts(all_of_them=False)
@@ -330,6 +220,13 @@ def _translate_folder(
         return written
 
 
+def _about(work: Work, planned: Plan) -> dict[str, object]:
+    """What the report says of all files."""
+    model = {"arch": work.translator.config.arch, "step": work.translator.step}
+    distance = None if work.distance is None else asdict(work.distance)
+    return {**model, **work.decisive, "distance": distance, "denied": planned.denied}
+
+
 @dataclass(frozen=True)
 class Record:
     """Records each output of a process before it is put in place."""
@@ -352,7 +249,7 @@ def _translate(
     writing: deque[tuple[Job, Future[FileResult]]] = deque()
     try:
         with _threads() as readers, _threads() as writers:
-            items = tracked("translating", len(jobs))(_decoded(jobs, work, readers, results, record))
+            items = tracked("translating", len(jobs))(_read(jobs, work, readers, results, record))
             most = BATCH_PIXELS if capabilities(work.translator.device).asynchronous else 0
             for batch in _equal_sized(items, most):
                 try:
@@ -378,7 +275,7 @@ def _translate(
                 _finish(job, written, results)
 
 
-def _translated(work: Work, batch: list[Decoded]) -> tuple[list[AnyPixels], int | None]:
+def _translated(work: Work, batch: list[Input]) -> tuple[list[AnyPixels], int | None]:
     """The translations of images of one size, and the side of the tiles that they were translated by.
 
     Raises:
@@ -412,7 +309,7 @@ def _threads() -> Iterator[ThreadPoolExecutor]:
     pool.shutdown()
 
 
-def _write(work: Work, item: Decoded, output: AnyPixels, side: int | None, record: Record | None) -> FileResult:
+def _write(work: Work, item: Input, output: AnyPixels, side: int | None, record: Record | None) -> FileResult:
     """Writes one output, after its line in the record."""
     target = item.job.target
     shown = str(target) if record is None else record.outputs.name(target)
@@ -449,72 +346,25 @@ def _finish(job: Job, written: Future[FileResult], results: dict[Path, FileResul
     results[job.source] = written.result()
 
 
-@dataclass
-class Decoded:
-    """An input: its pixels (H, W, C), the size of its file, the file's SHA-256, and what its translation takes over."""
-
-    job: Job
-    pixels: AnyPixels
-    size: int
-    digest: str
-    carried: Carried
-    is_large: bool
-
-    def forget_pixels(self) -> None:
-        """Gives their memory back, whoever still holds this input."""
-        self.pixels = np.empty((0, 0, 0), np.uint8)
-
-
-def _decode_ahead(job: Job, work: Work) -> Decoded | None:
-    """The input, or None for a large one, which is decoded when its turn has come."""
-    return None if is_large(job.source, work.max_pixels) else _decode(job, work)
-
-
-def _decode(job: Job, work: Work, *, large: bool = False) -> Decoded:
-    channels, _ = work.translator.channels(work.direction)
-    depth, _ = work.translator.depths(work.direction)
-    if depth.is_plain:
-        pixels: AnyPixels = read_image(job.source, channels, work.translator.config.images.background, work.max_pixels)
-    else:
-        pixels = read_values(job.source, depth.kind, channels, work.max_pixels)
-        if share := outside(pixels, depth):
-            warn(
-                f"{job.source}: {share:.1%} of its values are outside of {depth.low:,.9g} to {depth.high:,.9g}, the "
-                "range of training, and are clipped"
-            )
-    try:
-        carried = carried_by(job.source, work.max_pixels)
-        return Decoded(job, pixels, *digest_of_file(job.source), carried, is_large=large)
-    except OSError as error:
-        raise DataError(f"{job.source}: {error.strerror or error}") from None
-
-
-def _decoded(
-    jobs: list[Job],
+def _read(
+    jobs: Sequence[Job],
     work: Work,
-    readers: ThreadPoolExecutor,
+    threads: ThreadPoolExecutor,
     results: dict[Path, FileResult],
     record: Record | None,
-) -> Iterator[Decoded | None]:
-    """Yields every job with its pixels, or None after a failure was put into ``results``; reads a few ahead."""
-    waiting: deque[tuple[Job, Future[Decoded | None]]] = deque()
-    remaining = iter(jobs)
-    while True:
-        while len(waiting) < AHEAD and (job := next(remaining, None)) is not None:
-            waiting.append((job, readers.submit(_decode_ahead, job, work)))
-        if not waiting:
-            return
-        job, item = waiting.popleft()
-        try:
-            yield item.result() or _decode(job, work, large=True)
-        except DataError as error:
-            _note(work.result(job, None, str(error)), job, results, record)
+) -> Iterator[Input | None]:
+    """Yields the input of every job, or None after its failure was put into ``results``."""
+    for item in work.reader.read_ahead(jobs, threads):
+        if isinstance(item, Unread):
+            _note(work.result(item.job, None, item.reason), item.job, results, record)
             yield None
+        else:
+            yield item
 
 
-def _equal_sized(items: Iterator[Decoded | None], most: int) -> Iterator[list[Decoded]]:
+def _equal_sized(items: Iterator[Input | None], most: int) -> Iterator[list[Input]]:
     """Groups consecutive images of equal size into batches of up to ``most`` pixels, and of one image at least."""
-    batch: list[Decoded] = []
+    batch: list[Input] = []
     for item in items:
         if item is None:
             continue
@@ -530,7 +380,7 @@ def _equal_sized(items: Iterator[Decoded | None], most: int) -> Iterator[list[De
         yield batch
 
 
-def _reason(error: RuntimeError | DataError, item: Decoded, work: Work) -> str:
+def _reason(error: RuntimeError | DataError, item: Input, work: Work) -> str:
     """The reason to report if memory or the disk for maps ran out; any other error is raised."""
     if isinstance(error, DataError):
         return f"{item.job.source}: {error}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
 import torch
@@ -29,6 +29,9 @@ from i2i.methods.translation import TranslationMethod
 from i2i.networks.at_inference import SeededLayer, drawn_from
 from i2i.storage.weights import digest_of
 
+if TYPE_CHECKING:
+    from i2i.inference.fastest import Fastest
+
 Tile = int | Literal["auto"]
 """The side of tiles in pixels; "auto" translates only those images by tiles that do not fit into memory."""
 AUTO_SIDE = 512
@@ -48,10 +51,12 @@ class Translator:
         device: where it computes.
         precision: of the products in its convolutions.
         layers: of its generators.
+        fastest: what it takes instead of these, by direction, where ``i2i bench`` has found that to be fastest.
     """
 
     precision: Precision = "fp32"
     layers: Layers = "torch"
+    fastest: Fastest | None = None
 
     def __init__(self, method: Method, config: ModelConfig, step: int, device: torch.device) -> None:
         """Raises ConfigError for a method that does not translate."""
@@ -59,6 +64,7 @@ class Translator:
             raise ConfigError(f"{config.arch} generates images from noise and does not translate: use i2i sample")
         self.method, self.config, self.step, self.device = method, config, step, device
         self._memory = MemoryForImages(method, device)
+        self._ways: dict[str, Translator] = {}
 
     def faster(self, direction: str, precision: Precision, layers: Layers | None = None) -> Translator:
         """A copy that translates in ``direction`` alone, in another way that differs by rounding, also in fp32.
@@ -69,6 +75,7 @@ class Translator:
             layers: of the copy; by default the fast ones on a CPU, and torch's elsewhere.
         """
         copied = copy.copy(self)
+        copied.fastest, copied._ways = None, {}
         copied.precision = precision
         copied.layers = layers or ("fast" if self.device.type == "cpu" else "torch")
         if copied.layers == "torch":
@@ -92,6 +99,14 @@ class Translator:
         if shares_weights:
             shared |= {id(tensor): tensor for tensor in (*generator.parameters(), *generator.buffers())}
         return copy.deepcopy(self.method, shared)
+
+    def _fastest_way(self, direction: str) -> Translator | None:
+        """What translates in ``direction`` in its place."""
+        choice = None if self.fastest is None else self.fastest.choices.get(direction)
+        if choice is not None and direction not in self._ways:
+            with torch.inference_mode(False):
+                self._ways[direction] = self.faster(direction, choice.precision, choice.layers)
+        return self._ways.get(direction)
 
     def _computing(self) -> AbstractContextManager[Any]:
         """The context in which torch's layers compute in ``precision``; fast ones do so by themselves."""
@@ -141,6 +156,8 @@ class Translator:
         ``seed`` is the seed of the noise of a translator with noise, instead of the seed in its file.
         """
         direction = self.check_direction(direction)
+        if way := self._fastest_way(direction):
+            return way.translate(images, direction, seed=seed)
         generator = self.method.directions()[direction].generator
         height, width = images.shape[2:]
         padded = pad_to(images.to(self.device), generator.multiple, generator.minimum)
@@ -184,6 +201,8 @@ class Translator:
         """
         direction = self.check_direction(direction)
         self._require_parts(direction)
+        if way := self._fastest_way(direction):
+            return way.translate_by_tiles(image, direction, side=side, overlap=overlap, seed=seed, name=name)
         generator = self.method.directions()[direction].generator
         with torch.inference_mode(), drawn_from(self.method, seed), self._computing():
             tiled = TiledImage(generator, image, side, overlap, self.device)

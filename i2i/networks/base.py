@@ -11,9 +11,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from i2i.config.components import Component
+from i2i.networks.recompute import recomputed
 
 
 class Network(Component, nn.Module):
@@ -89,7 +91,18 @@ class Part:
 
 
 class Translator(Network, family="translator"):
-    """Maps images to images of the same size; built from the input and output channels."""
+    """Maps images to images of the same size; built from the input and output channels.
+
+    Attributes:
+        recomputes: whether the backward pass computes again what is between stages, instead of it being kept.
+    """
+
+    recomputes: bool = False
+
+    def through(self, module: nn.Module, x: Tensor) -> Tensor:
+        """``module(x)``, of one of the modules that ``forward`` calls in turn."""
+        y: Tensor = recomputed(module, module, x) if self.recomputes and torch.is_grad_enabled() else module(x)
+        return y
 
     def parts_for_tiles(self) -> Sequence[Part]:
         """The network as parts for tiles, in the order in which they run; none if only whole images will do.

@@ -156,7 +156,7 @@ class ResNetGenerator(ChainNetwork, Translator, name="resnet"):
         """Maps x: (N, in_channels, H, W) to (N, out_channels, H, W)."""
         trunk, encoded = self._encoded(x)
         for block in self._blocks():
-            trunk = block(trunk)
+            trunk = self.through(block, trunk)
         return self._decoded(x, trunk, encoded)
 
     def _encoded(self, image: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
@@ -165,7 +165,7 @@ class ResNetGenerator(ChainNetwork, Translator, name="resnet"):
         for name, module in self.named_children():
             if isinstance(module, ResidualBlock) or name == "up1":
                 break
-            x = module(x)
+            x = self.through(module, x)
             if name in self.skips.values():
                 encoded[name] = x
         return x, encoded
@@ -177,7 +177,7 @@ class ResNetGenerator(ChainNetwork, Translator, name="resnet"):
         """The output, from that of the last block, x, and what ``_encoded`` gives; ``encoded`` is used up."""
         for name, module in self.named_children():
             if name.startswith("up") or name == "head":
-                x = module(x)
+                x = self.through(module, x)
                 if name in self.skips:
                     x = x + encoded.pop(self.skips[name])
         return image + x if self.output == "residual" else x

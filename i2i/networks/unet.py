@@ -91,9 +91,9 @@ class UNetGenerator(Translator, name="unet"):
         """Maps x: (N, in_channels, H, W) to (N, out_channels, H, W)."""
         encoded: dict[int, Tensor] = {}
         for level in range(1, self.depth + 1):
-            x = encoded[level] = self.get_submodule(f"down{level}")(x)
+            x = encoded[level] = self.through(self.get_submodule(f"down{level}"), x)
         for level in range(self.depth, 0, -1):
-            x = self.get_submodule(f"up{level}")(x)
+            x = self.through(self.get_submodule(f"up{level}"), x)
             if self.skips and level > 1:
                 x = torch.cat([encoded[level - 1], x], dim=1)
         return x

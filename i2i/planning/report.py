@@ -5,20 +5,18 @@ All of it is computed from the shapes, types and lifetimes of tensors; no device
 
 from __future__ import annotations
 
-import logging
-import signal
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from multiprocessing import get_context
 
 from i2i.build import check_buildable
 from i2i.config.resolve import changed
 from i2i.config.schema import Config, Precision, to_yaml
 from i2i.data.load import load_training_set
 from i2i.device import available_devices, cpu_computes_in_bf16
+from i2i.errors import ConfigError
 from i2i.methods.base import Method
-from i2i.planning.fitting import Resized, largest_batch, largest_size
+from i2i.planning.apart import on_stage
+from i2i.planning.fitting import MOST, Resized, largest_batch, largest_size
 from i2i.planning.hardware import GPUS, LAUNCH
 from i2i.planning.memory import Peak
 from i2i.planning.rehearsal import Rehearsal
@@ -28,6 +26,7 @@ from i2i.planning.work import Work
 from i2i.storage.weights import parameter_count
 from i2i.training.augmenting import settled_augmentation
 from i2i.training.dry_run import describe_run
+from i2i.training.fitting_batch import SHARE, fitting
 
 ELSEWHERE = ("cuda",)
 """Devices that a plan can be made for where they are not."""
@@ -48,26 +47,33 @@ def describe(resized: Resized, memory: int | None) -> list[str]:
     training = config.training
     if training.device not in ELSEWHERE or training.device in available_devices():
         training, lines = describe_run(config)
-        make = _plans if training.device == "cpu" else plans_apart
-        return [*lines, *make(resized, training.device, training.precision, memory)]
+        resized = partial(with_batch, resized, training.batch_size)
+        return [*lines, *on_stage(training.device, plans, resized, training.device, training.precision, memory)]
+    if training.fills_memory:
+        resized = partial(with_batch, resized, _batch_for(resized, memory))
+        config = resized(0)
     precision: Precision = "bf16" if training.precision == "auto" else training.precision
     said = f"{'device':<18} {training.device}, which is not here: the rest is computed and not measured"
-    return [*to_yaml(config).split("\n"), said, *_plans(resized, training.device, precision, memory)]
+    return [*to_yaml(config).split("\n"), said, *plans(resized, training.device, precision, memory)]
 
 
-def plans_apart(resized: Resized, device: str, precision: Precision, memory: int | None) -> list[str]:
-    """The lines of the plans, from a process of its own: after real steps torch registers no accelerator any more."""
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn"), initializer=_quietly) as pool:
-        return pool.submit(_plans, resized, device, precision, memory).result()
+def with_batch(resized: Resized, batch: int, size: int) -> Config:
+    """The configuration at a size, with this batch size."""
+    return changed(resized(size), {"training.batch_size": batch})
 
 
-def _quietly() -> None:
-    """Leaves messages, and what there is to say of Ctrl-C, to the process that waits for this one."""
-    logging.disable()
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+def _batch_for(resized: Resized, memory: int | None) -> int:
+    """The batch that fills the memory of a device that is not here, as that of one that is here would be filled."""
+    if memory is None:
+        raise ConfigError("training.batch_size auto fills memory that is not here: add --memory 8GB")
+    config = changed(with_known_data(resized)(0), {"training.batch_size": 1})
+    batch, *_ = fitting(changed(config, {"training.precision": "fp32"}), int(SHARE * memory), MOST)
+    if not batch:
+        raise ConfigError(f"training.batch_size auto: no batch fits into {_gib(memory)} GiB")
+    return batch
 
 
-def _plans(resized: Resized, device: str, precision: Precision, memory: int | None) -> list[str]:
+def plans(resized: Resized, device: str, precision: Precision, memory: int | None) -> list[str]:
     """The lines of the plan in a precision, and in the one beside it."""
     known = with_known_data(resized)
     lines: list[str] = []

@@ -178,6 +178,7 @@ class Engine:
             f"method {method.name} does not say that it can be": "replayable" not in vars(type(method)),
             "several processes exchange gradients": world().size > 1,
             "gradients are accumulated": training.accumulate > 1,
+            "checkpoint_activations computes activations again": training.checkpoint_activations,
             "in fp16 the host decides whether a step is left out": training.precision == "fp16",
         }
         return next((reason for reason, holds in reasons.items() if holds), "")

@@ -17,7 +17,7 @@ from i2i.config.changes import continued
 from i2i.config.resolve import changed
 from i2i.config.schema import Config
 from i2i.data.identity import ImageList
-from i2i.device import environment, raise_if_out_of_memory
+from i2i.device import environment, is_out_of_memory, raise_if_out_of_memory
 from i2i.display import say, warn
 from i2i.errors import ConfigError, DataError, TrainingStopped, UserError, WeightsError
 from i2i.launched import launch, launched, restarted
@@ -27,6 +27,7 @@ from i2i.storage.runs import RUNS, RunFolder, new_run
 from i2i.storage.weights import load_newest
 from i2i.training.augmenting import describe_augmentation
 from i2i.training.callbacks import Callback
+from i2i.training.out_of_memory import what_fits
 from i2i.training.processes import decided_by_first, join_processes
 from i2i.training.schedule import describe
 from i2i.training.start_from import start_from
@@ -237,5 +238,7 @@ def _fit(trainer: Trainer, run: RunFolder, callbacks: Sequence[Callback]) -> Out
             raise DataError(f"{error}; {state}") from None
         if world().size > 1 and _PEER_LOST.search(str(error)):
             raise DataError(f"another process of this training has ended or does not answer; {state}") from None
+        if is_out_of_memory(error):
+            state = f"{what_fits(trainer.config, trainer.device)}; {state}".removeprefix("; ")
         raise_if_out_of_memory(error, f"; {state}")
         raise

@@ -14,7 +14,7 @@ import torch
 from accelerate.utils import gather_object
 
 from i2i.batch import Batch
-from i2i.build import check_buildable
+from i2i.build import check_buildable, recompute_activations
 from i2i.config.changes import MAY_CHANGE
 from i2i.config.explain import differing_keys
 from i2i.config.resolve import changed, parse_config
@@ -47,6 +47,7 @@ from i2i.training.augmenting import settled_augmentation
 from i2i.training.callbacks import Callback, EverySeconds, Position, always, every
 from i2i.training.engine import Engine, NotFinite, require_finite
 from i2i.training.evaluating import Evaluation, evaluation_callbacks
+from i2i.training.fitting_batch import require_one_process, with_fitting_batch
 from i2i.training.health import health_callbacks
 from i2i.training.interrupt import StopRequest, catch_stop_requests
 from i2i.training.least_memory import require_memory_for
@@ -125,6 +126,11 @@ class Trainer:
         precision = resolve_precision(wanted, self.device)
         threads = use_threads(config.training.threads, self.device)
         settled = {"precision": precision, "device": self.device.type, "threads": threads}
+        if fills_memory := config.training.fills_memory:
+            require_one_process(processes.num_processes)
+            settled["batch_size"] = 1  # for the checks until the data is known
+        if config.training.checkpoint_activations:
+            settled["graphs"] = False  # what is computed again asks for the state of random generators
         config = changed(config, {"training": settled})
         if config.training.batch_size % processes.num_processes:
             raise ConfigError(
@@ -150,11 +156,16 @@ class Trainer:
             "data": self.data.config.absolute(),
             "discriminator_augmentation": settled_augmentation(config, buildable, self.data.smallest()),
         }
-        self.config = config = config.model_copy(update=found)
+        config = config.model_copy(update=found)
+        if fills_memory:
+            config = with_fitting_batch(config, self.device, self.data.smallest())
+        self.config = config
         with self._deterministic():  # set before the device starts
             self.engine = Engine(config, self.device)
             if config.training.graphs and (reason := self.engine.against_replay()):
                 warn(f"training.graphs has no effect, steps are not replayed: {reason}")
+            if config.training.checkpoint_activations:
+                recompute_activations(self.engine.method)
             self.previews = self.data.preview(config.training.sample_count).to(self.device)
         # Those that show every item once, of the larger domain where there are two.
         self.steps_per_epoch = math.ceil(self.data.size / self.engine.images_per_step)

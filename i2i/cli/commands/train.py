@@ -16,6 +16,7 @@ from i2i.cli.options import (
     DEVICE,
     DEVICE_HELP,
     Assignment,
+    BatchSize,
     Bytes,
     Duration,
     FileName,
@@ -75,7 +76,13 @@ if TYPE_CHECKING:
 @setting("--epochs", "training.epochs", type=click.IntRange(1), help="Number of epochs, counted on the larger domain.")
 @setting("--max-time", "training.max_time", type=Duration(), help="Stop after this time, e.g. 10m.")
 @setting("--image-size", "image_size", type=int, help="Side of the training crops, in pixels.")
-@setting("--batch-size", "training.batch_size", type=int, help="Images per domain in a batch, over all processes.")
+@setting(
+    "--batch-size",
+    "training.batch_size",
+    type=BatchSize(),
+    metavar="N|auto",
+    help="Images per domain in a batch, over all processes; auto: the most that fit into memory, as a power of two.",
+)
 @setting("--seed", "training.seed", type=int, help="Random seed.")
 @setting("--device", "training.device", type=DEVICE, help=DEVICE_HELP)
 @setting(

@@ -15,7 +15,7 @@ from i2i.needs import require_path
 
 if TYPE_CHECKING:
     from i2i.config.schema import Device, Precision
-    from i2i.inference.translate import Format
+    from i2i.inference.plan import Format
 
 SMALLEST_TILE = 16
 
@@ -110,10 +110,10 @@ def translate(
     require_model(model)
     with stoppable("repeat the command to continue"):
         from i2i.device import use_kept_threads
-        from i2i.inference.fastest import kept_fastest
         from i2i.inference.load import load_translator
+        from i2i.inference.plan import plan, usual_format
         from i2i.inference.together import together
-        from i2i.inference.translate import plan, translate_files, usual_format
+        from i2i.inference.translate import translate_files
 
         with together() as processes:
             translator = load_translator(model, device=device)
@@ -121,9 +121,8 @@ def translate(
             planned = processes.told(lambda: plan(source, output, form, overwrite=overwrite))
             if seed is not None and not translator.has_noise:
                 warn(f"--seed changes nothing: {translator.config.arch} draws no noise at translation")
-            fastest = processes.told(lambda: kept_fastest(model, translator))
-            if fastest is not None and precision == "auto":
-                use_kept_threads(fastest.threads)
+            if translator.fastest is not None and precision == "auto":
+                use_kept_threads(translator.fastest.threads)
             results = translate_files(
                 translator,
                 planned,
@@ -132,7 +131,6 @@ def translate(
                 precision=precision,
                 tile=tile,
                 overlap=overlap,
-                measured=None if fastest is None else fastest.choices,
                 max_pixels=max_pixels,
                 overwrite=overwrite,
                 processes=processes,

@@ -1,0 +1,105 @@
+"""The inputs of a translation: a file is opened once, for its pixels, its digest and what its translation takes over.
+
+A few are read ahead of their turn, by threads.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from io import BufferedReader
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from PIL.ImageFile import ImageFile
+
+from i2i.bounds import MAX_PIXELS
+from i2i.config.schema import Depth
+from i2i.data.carried import Carried, carried_by
+from i2i.data.depth import outside
+from i2i.data.images import WHITE, image_in, is_large, opened_with_content, values_in
+from i2i.data.stored import ArrayFile
+from i2i.display import warn
+from i2i.errors import DataError
+from i2i.inference.outputs import Job, digest_of
+from i2i.kinds import AnyPixels
+
+AHEAD = 16
+"""Number of files read in advance."""
+
+
+@dataclass
+class Input:
+    """An input: its pixels (H, W, C), the size of its file, the file's SHA-256, and what its translation takes over."""
+
+    job: Job
+    pixels: AnyPixels
+    size: int
+    digest: str
+    carried: Carried
+    is_large: bool
+
+    def forget_pixels(self) -> None:
+        """Gives their memory back, whoever still holds this input."""
+        self.pixels = np.empty((0, 0, 0), np.uint8)
+
+
+class Unread(NamedTuple):
+    """An input that cannot be read."""
+
+    job: Job
+    reason: str
+
+
+@dataclass(frozen=True)
+class Reader:
+    """How inputs are read: the channels and values of a model's inputs, and the limit for what is decoded."""
+
+    channels: int
+    depth: Depth
+    background: tuple[int, int, int] = WHITE
+    max_pixels: int = MAX_PIXELS
+
+    def read(self, job: Job) -> Input:
+        """The input of ``job``; errors as ``read_image`` and ``read_values``."""
+        with opened_with_content(job.source, self.max_pixels) as (file, content):
+            return self._decoded(job, file, content)
+
+    def read_ahead(self, jobs: Sequence[Job], threads: ThreadPoolExecutor) -> Iterator[Input | Unread]:
+        """The input of every job, in their order; a large one is decoded when its turn has come."""
+        waiting: deque[tuple[Job, Future[Input | None]]] = deque()
+        remaining = iter(jobs)
+        while True:
+            while len(waiting) < AHEAD and (job := next(remaining, None)) is not None:
+                waiting.append((job, threads.submit(self._read_small, job)))
+            if not waiting:
+                return
+            job, item = waiting.popleft()
+            try:
+                yield item.result() or self.read(job)
+            except DataError as error:
+                yield Unread(job, str(error))
+
+    def _read_small(self, job: Job) -> Input | None:
+        """The input of ``job``, or None for a large one."""
+        with opened_with_content(job.source, self.max_pixels) as (file, content):
+            return None if is_large(file) else self._decoded(job, file, content)
+
+    def _decoded(self, job: Job, file: ImageFile | ArrayFile, content: BufferedReader) -> Input:
+        size, digest = digest_of(content)
+        if self.depth.is_plain:
+            pixels: AnyPixels = image_in(file, self.channels, self.background)
+        else:
+            pixels = self._in_range(values_in(file, job.source, self.depth.kind, self.channels), job.source)
+        return Input(job, pixels, size, digest, carried_by(file), is_large(file))
+
+    def _in_range(self, values: AnyPixels, source: Path) -> AnyPixels:
+        if share := outside(values, self.depth):
+            warn(
+                f"{source}: {share:.1%} of its values are outside of {self.depth.low:,.9g} to {self.depth.high:,.9g}, "
+                "the range of training, and are clipped"
+            )
+        return values

@@ -1,0 +1,129 @@
+"""Which file becomes which: the inputs of a translation and the names and formats of its outputs."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from i2i.data.images import NAMES, SUFFIXES, is_image, list_images
+from i2i.data.stored import Held, can_hold
+from i2i.errors import ConfigError, DataError
+from i2i.inference.outputs import Job, Outputs
+from i2i.inference.translator import Translator
+from i2i.needs import require_path
+from i2i.storage.files import require_free
+
+Format = Literal["png", "jpg", "webp", "bmp", "tiff", "npy"]
+
+
+class Plan(NamedTuple):
+    """The files to translate.
+
+    Attributes:
+        jobs: input and output of every file.
+        folder: gets the report; None for a single file.
+        denied: a line for each folder of the input that cannot be entered.
+    """
+
+    jobs: list[Job]
+    folder: Path | None
+    denied: Sequence[str] = ()
+
+
+def plan(source: Path, output: Path | None, image_format: Format, *, overwrite: bool = False) -> Plan:
+    """Chooses the name of every output before anything is written.
+
+    Args:
+        source: an image or a folder.
+        output: the output; by default ``<source>-translated`` beside the source.
+        image_format: the format of the outputs, unless ``output`` is the name of an image.
+        overwrite: whether files that no earlier translation wrote may be replaced.
+
+    Raises:
+        DataError: nothing to translate, or an output would be inside or replace the input, or replace a file that is
+            not an output.
+    """
+    require_path(source)
+    if source.is_file():
+        job = _plan_file(source, output, image_format)
+        require_free(job.target, overwrite=overwrite)
+        return Plan([job], None)
+    if not source.is_dir():
+        raise DataError(f"{source} is neither a regular file nor a folder")
+    whole = _real(source)
+    if output is None and not whole.name:
+        raise DataError(f"{source}: give an output with -o")
+    folder = output or whole.with_name(f"{whole.name}-translated")
+    if folder.is_file():
+        raise DataError(f"{folder} is a file; a folder of images needs an output folder")
+    denied = list[str]()
+    files = list_images(source, denied)
+    if not files:
+        without = f", without {denied[0]}" if denied else ""
+        raise DataError(f"{source}: no images ({NAMES}) in it{without}")
+    jobs = _name_outputs(source, files, folder, image_format)
+    inputs = {_real(job.source) for job in jobs}
+    for path in (folder, *(job.target for job in jobs)):
+        place = _real(path)
+        if place in inputs or whole in (place, *place.parents):
+            raise DataError(f"the output {path} would be inside the input or replace it: choose one outside {source}")
+    # Listed before the report is read, so that every output listed here is in the report.
+    existing = [job.target for job in jobs if os.path.lexists(job.target)]
+    Outputs(folder, overwrite=overwrite).require_ours(existing)
+    return Plan(jobs, folder, denied)
+
+
+def _real(path: Path) -> Path:
+    """The place that a path leads to; of links that lead in a circle, one of them, where ``resolve`` would raise."""
+    return Path(os.path.realpath(path))
+
+
+def _plan_file(source: Path, output: Path | None, image_format: Format) -> Job:
+    target = output or source.with_name(f"{source.stem}-translated.{image_format}")
+    if target.is_dir() or not target.suffix:
+        target = target / f"{source.stem}.{image_format}"
+    elif not is_image(target):
+        known = ", ".join(sorted(SUFFIXES))
+        raise DataError(f"{target}: cannot write {target.suffix}; supported: {known}")
+    if _real(target) == _real(source):
+        raise DataError(f"{target} is the input itself: choose another output")
+    return Job(source, target)
+
+
+def _name_outputs(source: Path, files: list[Path], output: Path, image_format: Format) -> list[Job]:
+    """The input's name with another suffix; for a.jpg and a.png in one folder, a.jpg.png and a.png.png."""
+    relative = [file.relative_to(source) for file in files]
+    uses = Counter(path.with_suffix("") for path in relative)
+    targets: dict[Path, Path] = {}
+    for file, path in zip(files, relative, strict=True):
+        short, full = path.with_suffix(f".{image_format}"), Path(f"{path}.{image_format}")
+        target = output / (full if uses[path.with_suffix("")] > 1 else short)
+        if target in targets:
+            raise DataError(f"{file} and {targets[target]} would both become {target}: rename one")
+        targets[target] = file
+    return [Job(file, target) for target, file in targets.items()]
+
+
+def usual_format(translator: Translator, direction: str | None) -> Format:
+    """The format that holds what a model writes: PNG for images, TIFF for one channel of floats, else NPY."""
+    chosen = translator.check_direction(direction)
+    depth, channels = translator.depths(chosen)[1], translator.channels(chosen)[1]
+    if depth.kind in ("8-bit", "uint16") and can_hold(".png", depth.kind, channels):
+        return "png"
+    return "tiff" if depth.kind == "float32" and channels == 1 else "npy"
+
+
+def require_formats(translator: Translator, direction: str, jobs: Sequence[Job]) -> None:
+    """Raises ConfigError where the format of an output cannot hold what the model writes."""
+    depth, channels = translator.depths(direction)[1], translator.channels(direction)[1]
+    for suffix in sorted({job.target.suffix.lower() for job in jobs}):
+        if depth.is_plain and channels == 4 and suffix in (".jpg", ".jpeg"):
+            raise ConfigError("this model writes four channels, and JPEG has no transparency: use --format png")
+        if not depth.is_plain and not can_hold(suffix, depth.kind, channels):
+            usual = usual_format(translator, direction)
+            raise ConfigError(
+                f"this model writes {Held(depth.kind, channels)}, which {suffix[1:]} cannot hold: use --format {usual}"
+            )
