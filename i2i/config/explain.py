@@ -33,9 +33,8 @@ def explain(error: ValidationError, prefix: str, schema: type[BaseModel]) -> str
     """The first problem of a validation in one line."""
     problems = error.errors()
     first = problems[0]
-    # A union's members appear as parts of the location that are no keys.
-    parts = [str(part)[:80] for part in first["loc"] if part not in ("constrained-int", "literal['auto']")]
-    path = prefix + ".".join(parts) or "the configuration"
+    keys = list(dict.fromkeys(_keys(problem["loc"]) for problem in problems))
+    path = prefix + ".".join(keys[0]) or "the configuration"
     if first["type"] == "extra_forbidden":
         known = [prefix + key for key in known_keys(schema)]
         message = f"unknown key {path}{did_you_mean(path, known)}"
@@ -48,7 +47,12 @@ def explain(error: ValidationError, prefix: str, schema: type[BaseModel]) -> str
         ways_out = [WAYS_OUT[key].format(value) for key, value in bounds.items()]
         why = ways_out[0] if ways_out else f"{first['msg'][0].lower()}{first['msg'][1:]}"
         message = f"{path}: {shown(first['input'])} is not allowed: {why}"
-    return message + (f" (and {len(problems) - 1} more)" if len(problems) > 1 else "")
+    return message + (f" (and {len(keys) - 1} more)" if len(keys) > 1 else "")
+
+
+def _keys(location: Sequence[int | str]) -> tuple[str, ...]:
+    """The keys of a location, in which a union's members appear too."""
+    return tuple(str(part)[:80] for part in location if part not in ("constrained-int", "literal['auto']"))
 
 
 def known_keys(schema: type[BaseModel], prefix: str = "") -> Iterator[str]:
