@@ -158,14 +158,20 @@ run_max_pixels_option = click.option(
     metavar="N",
     help="Largest image that is read, in pixels.  [default: the run's data.max_pixels]",
 )
-model_option = click.option("--model", type=Run(), help="Run folder or weight file.  [default: the newest run]")
+model_option = click.option(
+    "--model", type=Run(), help="Run folder, weight file, or hf:OWNER/NAME.  [default: the newest run]"
+)
 
 
-def require_model(model: Path | None) -> None:
-    """Refuses a model that does not exist, before torch is imported."""
-    from i2i.storage.runs import weight_file
+def require_model(model: Path | None, *, exported: bool = False) -> None:
+    """Refuses a model that does not exist, before torch is imported; ``exported``: exported files are models too."""
+    from i2i.needs import require_path
+    from i2i.storage.runs import is_exported, weight_file
 
-    weight_file(model)
+    if exported and model is not None and is_exported(model):
+        require_path(model)
+    else:
+        weight_file(model)
 
 
 class Setting(click.Option):

@@ -14,9 +14,12 @@ from i2i.config.schema import Config, to_yaml
 from i2i.display import say
 from i2i.errors import ConfigError, DataError, WeightsError
 from i2i.storage.files import remove_temporaries, require_writable, write_atomically
+from i2i.storage.hub import hub_weights, is_hub_name
 from i2i.storage.lock import locked
 
 RUNS = Path("runs")
+EXPORTED = ".onnx"
+"""The suffix of exported files that translate in the place of a run."""
 
 
 @dataclass(frozen=True)
@@ -206,14 +209,16 @@ def newest_run() -> RunFolder:
 
 
 def weight_file(model: str | Path | None) -> Path:
-    """The weight file that ``model`` means: a file, a run folder, or (None) the newest run.
+    """The weight file that ``model`` means: a file, a run folder, a name of the hub, or (None) the newest run.
 
     Of a run that watches a metric it is the file of the best weights.
 
     Raises:
-        DataError: there is no run.
-        WeightsError: no such file, or a run that has written no weights yet.
+        DataError: there is no run, or the hub cannot be reached.
+        WeightsError: no such file, an exported one, or a run that has written no weights yet; or as ``hub_weights``.
     """
+    if is_hub_name(model):
+        return hub_weights(str(model))
     path = newest_run().root if model is None else Path(model)
     if path.is_dir():
         run = RunFolder(path)
@@ -222,7 +227,14 @@ def weight_file(model: str | Path | None) -> Path:
         return run.best if run.best.is_file() else run.model
     if not path.exists():
         raise WeightsError(f"{path}: no such run folder or weight file")
+    if is_exported(path):
+        raise WeightsError(f"{path} is an exported file, which i2i translate takes: here give the run, or its weights")
     return path
+
+
+def is_exported(model: str | Path | None) -> bool:
+    """Whether ``model`` names an exported file, by its suffix."""
+    return model is not None and not is_hub_name(model) and Path(model).suffix.lower() == EXPORTED
 
 
 def say_if_best(model: str | Path | None, path: Path) -> None:
