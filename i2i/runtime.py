@@ -1,6 +1,7 @@
 """Translates images with an exported ONNX file; needs onnxruntime, NumPy and Pillow, and no PyTorch.
 
-Images are read, padded, scaled and written as by ``i2i translate``, and random layers draw what PyTorch would draw.
+Images are read, padded, scaled and written as by ``i2i translate``, at any depth, and random layers draw what PyTorch
+would draw.
 
 usage: python -m i2i.runtime MODEL.onnx INPUT [-o OUTPUT] [--seed N] [--max-pixels N] [--overwrite]
 """
@@ -9,27 +10,61 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from hashlib import sha256
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from i2i.bounds import MAX_PIXELS, open_regular
-from i2i.data.images import Pixels, list_images, read_image, write_image
+from i2i.data.images import MODES, list_images, read_image, read_values, write_image
+from i2i.data.ranges import Values, clipped, fractions, from_unit_array
+from i2i.data.stored import MAX_CHANNELS, usual_suffix
 from i2i.errors import DataError, UserError, WeightsError
+from i2i.kinds import AnyPixels, Kind
 from i2i.seeding import derive_seed
 
-Values = NDArray[np.float32]
 IMAGES, TRANSLATED = "images", "translated"
 """The names of a graph's first input and of its output, (N, C, H, W) in [-1, 1]."""
 KEY = "i2i"
 """Under which a file says what it is."""
-FORMAT = 1
+FORMAT = 2
+LARGEST_SIDE = 65_536
+"""Of what a file may say of its sizes."""
+FATAL = 4
+"""A level of onnxruntime's log."""
+EXTERNAL = b"\x0a\x08location"
+"""In ONNX, the key of the name of another file that holds weights."""
+
+
+@dataclass(frozen=True)
+class ValueRange:
+    """The values of images, of which ``low`` to ``high`` are -1 to 1 in the graph."""
+
+    kind: Kind = "8-bit"
+    low: float = 0.0
+    high: float = 255.0
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether images are those that programs show."""
+        return self.kind == "8-bit"
+
+    def require(self, channels: int) -> None:
+        """Raises ValueError for values that no image has."""
+        if self.kind not in get_args(Kind) or not (math.isfinite(self.high - self.low) and self.low < self.high):
+            raise ValueError("impossible values of images")
+        if channels not in MODES if self.is_plain else channels > MAX_CHANNELS:
+            raise ValueError(f"images of {channels} channels")
+
+
+PLAIN = ValueRange()
 
 
 @dataclass(frozen=True)
@@ -71,13 +106,18 @@ class About:
         direction: the translation.
         step: how long it was trained.
         weights: the SHA-256 of the weight file that it comes from.
+        image_size: the side of the images that it was trained on.
         channels: of inputs and outputs.
+        given: the values of inputs.
+        made: those of outputs.
         multiple: height and width are padded to a multiple of it,
         minimum: and to at least this.
         background: under transparent inputs.
         seed: of random layers, unless another is given.
         draws: the random inputs.
-        largest_difference: to the model that was exported, in [-1, 1], on as many
+        precision: of the convolutions.
+        largest_difference: to the model that was exported, in [-1, 1],
+        mean_difference: and on average, on as many
         compared: real images.
     """
 
@@ -85,13 +125,18 @@ class About:
     direction: str
     step: int
     weights: str
+    image_size: int
     channels: tuple[int, int]
+    given: ValueRange
+    made: ValueRange
     multiple: int
     minimum: int
     background: tuple[int, int, int]
     seed: int
     draws: tuple[Draw, ...] = ()
+    precision: Literal["fp32", "int8"] = "fp32"
     largest_difference: float = 0.0
+    mean_difference: float = 0.0
     compared: int = 0
 
     def to_json(self) -> str:
@@ -104,10 +149,17 @@ class About:
         tree = json.loads(text)
         if not isinstance(tree, dict) or tree.pop("format", None) != FORMAT:
             raise ValueError("of another version of i2i")
-        pairs = {key: tuple(tree[key]) for key in ("channels", "background")}
-        about = cls(**tree | pairs | {"draws": tuple(Draw(**draw) for draw in tree["draws"])})
-        if min(about.multiple, about.minimum, *about.channels, *(draw.division for draw in about.draws)) < 1:
+        parts: dict[str, Any] = {key: tuple(tree[key]) for key in ("channels", "background")}
+        parts |= {key: ValueRange(**tree[key]) for key in ("given", "made")}
+        about = cls(**tree | parts | {"draws": tuple(Draw(**draw) for draw in tree["draws"])})
+        if type(about.step) is not int or about.step < 0:
+            raise ValueError("an impossible number of steps")
+        sizes = [about.image_size, about.multiple, about.minimum, *about.channels]
+        sizes += [size for draw in about.draws for size in (draw.channels, draw.division)]
+        if not all(type(size) is int and 1 <= size <= LARGEST_SIDE for size in sizes):
             raise ValueError("impossible sizes")
+        for values, channels in zip((about.given, about.made), about.channels, strict=True):
+            values.require(channels)
         return about
 
 
@@ -116,10 +168,11 @@ class OnnxTranslator:
 
     Attributes:
         about: what the file says of itself.
+        digest: the SHA-256 of the file.
     """
 
-    def __init__(self, path: Path) -> None:
-        """Reads the file.
+    def __init__(self, path: Path, *, threads: int = 0) -> None:
+        """Reads the file; ``threads`` compute, or as many as onnxruntime takes.
 
         Raises:
             WeightsError: it is missing, damaged, or was not exported by i2i.
@@ -129,13 +182,13 @@ class OnnxTranslator:
             import onnxruntime
         except ImportError:
             raise DataError("ONNX files need onnxruntime: pip install onnxruntime") from None
+        content = _content(path)
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.log_severity_level = FATAL  # what it logs besides stands in the error that it raises
         try:
-            with open_regular(path) as file:
-                content = file.read()
-            self._session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+            self._session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
             said = self._session.get_modelmeta().custom_metadata_map.get(KEY)
-        except OSError as error:
-            raise WeightsError(f"{path}: {error.strerror or error}") from None
         except Exception as error:  # a damaged file can fail in any way
             reason = " ".join(str(error).split())[:120]
             raise WeightsError(f"{path}: damaged, or no ONNX file ({reason})") from None
@@ -145,20 +198,42 @@ class OnnxTranslator:
             self.about = About.from_json(said)
         except (ValueError, TypeError, KeyError) as error:
             raise WeightsError(f"{path}: what it says of itself cannot be read ({error}): export it again") from None
+        self.digest = sha256(content).hexdigest()
 
     def translate(self, images: Values, *, seed: int | None = None) -> Values:
-        """Translates images (N, C, H, W) in [-1, 1], any H and W from 1 up, to (N, C', H, W) in [-1, 1]."""
+        """Translates images (N, C, H, W) in [-1, 1], any H and W from 1 up, to (N, C', H, W) in [-1, 1].
+
+        Raises:
+            DataError: there is too little memory, or the graph is not what the file says.
+        """
         about = self.about
         height, width = images.shape[2:]
-        padded = pad_to(images, about.multiple, about.minimum)
-        inputs = inputs_for(about, padded, about.seed if seed is None else seed)
-        (translated,) = self._session.run([TRANSLATED], inputs)
+        try:
+            padded = pad_to(images, about.multiple, about.minimum)
+            inputs = inputs_for(about, padded, about.seed if seed is None else seed)
+            (translated,) = self._session.run([TRANSLATED], inputs)
+        except Exception as error:  # onnxruntime has kinds of its own
+            reason = " ".join(str(error).split())
+            if isinstance(error, MemoryError) or "alloc" in reason:
+                raise DataError(f"not enough memory for {width}x{height} pixels: use a smaller image") from None
+            raise DataError(f"cannot be translated ({reason[:200]})") from None
         cropped: Values = translated[..., :height, :width]
         return cropped
 
-    def __call__(self, pixels: Pixels, *, seed: int | None = None) -> Pixels:
-        """Translates an image (H, W, C), uint8."""
-        return to_pixels(self.translate(to_unit(pixels), seed=seed))
+    def __call__(self, pixels: AnyPixels, *, seed: int | None = None) -> AnyPixels:
+        """Translates an image (H, W, C): uint8, or the values that the model has learnt from."""
+        return to_pixels(self.translate(to_unit(pixels, self.about.given), seed=seed), self.about.made)
+
+
+def _content(path: Path) -> bytes:
+    try:
+        with open_regular(path) as file:
+            content = file.read()
+    except OSError as error:
+        raise WeightsError(f"{path}: {error.strerror or error}") from None
+    if EXTERNAL in content:
+        raise WeightsError(f"{path}: has weights in other files, which are not read")
+    return content
 
 
 def inputs_for(about: About, padded: Values, seed: int) -> dict[str, Values]:
@@ -174,13 +249,18 @@ def pad_to(images: Values, multiple: int, minimum: int) -> Values:
     return np.pad(images, ((0, 0), (0, 0), (0, bottom), (0, right)), mode=mode)
 
 
-def to_unit(pixels: Pixels) -> Values:
-    """An image (H, W, C), uint8, as (1, C, H, W) in [-1, 1]."""
-    return pixels.transpose(2, 0, 1)[None].astype(np.float32) / np.float32(127.5) - np.float32(1)
+def to_unit(pixels: AnyPixels, values: ValueRange = PLAIN) -> Values:
+    """An image (H, W, C) as (1, C, H, W) in [-1, 1]."""
+    planes = pixels.transpose(2, 0, 1)[None]
+    if values.is_plain:
+        return planes.astype(np.float32) / np.float32(127.5) - np.float32(1)
+    return fractions(planes, values) * np.float32(2) - np.float32(1)
 
 
-def to_pixels(images: Values) -> Pixels:
-    """The first of images (N, C, H, W) in [-1, 1] as (H, W, C), uint8, rounded and clipped."""
+def to_pixels(images: Values, values: ValueRange = PLAIN) -> AnyPixels:
+    """The first of images (N, C, H, W) in [-1, 1] as (H, W, C), rounded where values are integers, and clipped."""
+    if not values.is_plain:
+        return from_unit_array(images[0], values)
     scaled: Values = np.rint((images[0] + np.float32(1)) * np.float32(127.5)).clip(0, 255)
     return scaled.astype(np.uint8).transpose(1, 2, 0)
 
@@ -217,26 +297,47 @@ def run(translator: OnnxTranslator, jobs: Mapping[Path, Path], seed: int | None,
     failed = []
     for number, (source, target) in enumerate(jobs.items(), 1):
         try:
-            pixels = read_image(source, translator.about.channels[0], translator.about.background, max_pixels)
+            pixels = read(source, translator.about, max_pixels)
             write_image(target, translator(pixels, seed=seed), flush=False)
         except DataError as error:
-            failed.append(str(error))
+            reason = str(error)
+            failed.append(reason if str(source) in reason or str(target) in reason else f"{source}: {reason}")
         if sys.stderr.isatty():
             print(f"\rtranslating {number:,}/{len(jobs):,}", end="\n" if number == len(jobs) else "", file=sys.stderr)
     return failed
 
 
-def jobs_for(source: Path, output: Path | None, *, overwrite: bool) -> dict[Path, Path]:
-    """Input and output of every file.
+def read(source: Path, about: About, max_pixels: int) -> AnyPixels:
+    """An input (H, W, C); a line says which of its values are clipped.
+
+    Raises:
+        DataError: it cannot be read, or holds others.
+    """
+    if about.given.is_plain:
+        return read_image(source, about.channels[0], about.background, max_pixels)
+    values = read_values(source, about.given.kind, about.channels[0], max_pixels)
+    if said := clipped(values, about.given):
+        print(f"warning: {source}: {said}", file=sys.stderr)
+    return values
+
+
+def suffix_for(about: About) -> str:
+    """Of outputs: that of ``i2i translate``, but for colours of 16 bits, which PNG needs OpenCV for."""
+    channels = about.channels[1]
+    return ".npy" if about.made.kind == "uint16" and channels > 1 else f".{usual_suffix(about.made.kind, channels)}"
+
+
+def jobs_for(source: Path, output: Path | None, suffix: str = ".png", *, overwrite: bool) -> dict[Path, Path]:
+    """Input and output of every file; ``suffix`` of those that have no name yet.
 
     Raises:
         DataError: there is no image, two would get one name, or an output exists already.
     """
     if source.is_dir():
         folder = output or source.parent / f"{source.resolve().name}-translated"
-        jobs = {path: (folder / path.relative_to(source)).with_suffix(".png") for path in list_images(source)}
+        jobs = {path: (folder / path.relative_to(source)).with_suffix(suffix) for path in list_images(source)}
     else:
-        jobs = {source: output or source.with_name(f"{source.stem}-translated.png")}
+        jobs = {source: output or source.with_name(f"{source.stem}-translated{suffix}")}
     if not jobs:
         raise DataError(f"{source} contains no images")
     names = Counter(jobs.values())
@@ -260,8 +361,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--overwrite", action="store_true", help="replace existing files")
     given = parser.parse_args(arguments)
     try:
-        jobs = jobs_for(given.source, given.output, overwrite=given.overwrite)
-        failed = run(OnnxTranslator(given.model), jobs, given.seed, given.max_pixels)
+        translator = OnnxTranslator(given.model)
+        jobs = jobs_for(given.source, given.output, suffix_for(translator.about), overwrite=given.overwrite)
+        failed = run(translator, jobs, given.seed, given.max_pixels)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageCms
 
 import i2i as package
+from i2i import runtime
 from i2i.config.schema import Depth
 from i2i.data.batches import unit_batch
 from i2i.data.depth import as_shown, from_unit_values
@@ -275,19 +276,29 @@ def test_tiles_give_what_whole_images_give(run: Path) -> None:
         model(noise("uint8", 1, 0))
 
 
-def test_models_are_measured_by_what_is_shown_and_not_exported(
-    tmp_path: Path, deep_set: Path, run: Path, i2i: Run
-) -> None:
+def test_models_are_exported_with_their_range(tmp_path: Path, deep_set: Path, run: Path, i2i: Run) -> None:
+    file, given, direction = tmp_path / "BtoA.onnx", deep_set / "testB", ("--direction", "BtoA")
+    exported = i2i("export", run, *direction, "-o", file)
+    assert exported.code == 0, exported.err
+    assert "largest difference to the model on 2 images" in exported.out
+    assert i2i("translate", given, "-o", tmp_path / "run", "--model", run, *direction).code == 0
+    assert i2i("translate", given, "-o", tmp_path / "file", "--model", file).code == 0
+    assert runtime.main([str(file), str(given), "-o", str(tmp_path / "runtime")]) == 0
+    assert runtime.main([str(file), str(given / "0.npy"), "-o", str(tmp_path / "runtime" / "0.npy")]) == 0
+    expected = {name: read_values(tmp_path / "run" / name, "uint16", 1).astype(int) for name in ("0.png", "1.png")}
+    for name, values in expected.items():
+        for other in ("file", "runtime"):
+            assert np.abs(read_values(tmp_path / other / name, "uint16", 1) - values).max() <= 8
+    assert np.abs(np.load(tmp_path / "runtime" / "0.npy") - expected["0.png"][..., 0]).max() <= 8
+
+
+def test_models_are_measured_by_what_is_shown(tmp_path: Path, deep_set: Path, run: Path, i2i: Run) -> None:
     result = i2i("evaluate", "--model", run, "--metrics", "l1", "--device", "cpu")
     assert result.code == 0, result.err
     assert "measured as 8-bit images of the range of training" in result.out
-    for command in (
-        ("export", run, "-o", tmp_path / "x.onnx"),
-        ("filters", deep_set, "--model", run, "-o", tmp_path / "x.png"),
-    ):
-        refused = i2i(*command)
-        assert (refused.code, (tmp_path / str(command[-1])).exists()) == (2, False)
-        assert "8" in refused.err
+    refused = i2i("filters", deep_set, "--model", run, "-o", tmp_path / "x.png")
+    assert (refused.code, (tmp_path / "x.png").exists()) == (2, False)
+    assert "8" in refused.err
 
 
 def test_data_check_says_what_there_is(deep_set: Path, i2i: Run) -> None:

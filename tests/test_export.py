@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,17 +12,20 @@ from zipfile import ZipFile
 import numpy as np
 import pytest
 import torch
+from onnx import load as load_onnx
+from onnx.external_data_helper import convert_model_to_external_data
 
 from i2i import runtime
 from i2i.data.images import list_images, read_image
 from i2i.errors import ConfigError
 from i2i.exchange import export as export_module
-from i2i.exchange.export import export_model
+from i2i.exchange.export import Apart, Exported, export_model, write_int8
 from i2i.exchange.graphs import Format, read
-from i2i.inference.load import load_translator
+from i2i.inference.load import load, load_translator
+from i2i.inference.translator import Translator
 from i2i.training.start import train
 
-from .conftest import Run, draw, make_set, small_config
+from .conftest import Result, Run, draw, make_set, small_config
 from .toys import assert_refused
 
 SETTINGS = {
@@ -113,6 +117,87 @@ def test_onnx_files_need_no_other_package(
     assert "--overwrite" in again.stderr
 
 
+def test_i2i_translates_with_an_onnx_file_as_with_the_run(
+    runs: dict[str, Path], onnx: dict[str, Path], tmp_path: Path, i2i: Run
+) -> None:
+    for number, size in enumerate([(24, 20), (7, 9)]):
+        draw(tmp_path / "in" / f"{number}.png", number, size)
+    for name, model in (("file", onnx["dualgan"]), ("run", runs["dualgan"])):
+        assert i2i("translate", tmp_path / "in", "-o", tmp_path / name, "--model", model, "--seed", 5).code == 0
+    for path in list_images(tmp_path / "run"):
+        ours, theirs = read_image(path).astype(int), read_image(tmp_path / "file" / path.name)
+        assert np.abs(ours - theirs).max() <= 1
+    again = i2i("translate", tmp_path / "in", "-o", tmp_path / "file", "--model", onnx["dualgan"], "--seed", 5)
+    assert "2 of 2 were translated before and are kept" in again.err
+    pixels = draw_pixels(0, 12, 17)
+    from_file, from_run = load(onnx["cyclegan"]), load(runs["cyclegan"])
+    assert isinstance(from_file, Translator)
+    assert isinstance(from_run, Translator)
+    assert np.abs(from_file(pixels).astype(int) - from_run(pixels)).max() <= 1
+
+
+def test_what_an_onnx_file_cannot_do_is_refused(onnx: dict[str, Path], tmp_path: Path, i2i: Run) -> None:
+    draw(tmp_path / "in.png", 0)
+    np.save(tmp_path / "in.npy", np.zeros((8, 8, 5), np.float32))
+    file = onnx["cyclegan"]
+
+    def translate(*options: object, source: str = "in.png") -> Result:
+        return i2i("translate", tmp_path / source, "-o", tmp_path / "out.png", "--model", file, *options)
+
+    assert_refused(translate("--tile", 16), "takes whole images only", "statistics of a tile")
+    assert_refused(translate("--direction", "BtoA"), "this model has AtoB")
+    assert_refused(translate("--precision", "bf16"), "as it was exported")
+    assert_refused(translate("--device", "cuda"), "exported files run on the CPU")
+    deep = translate(source="in.npy")
+    assert deep.code == 1
+    assert "float32 values in 5 channels: 8-bit images of 1, 3 or 4 channels are needed" in deep.err
+    assert_refused(i2i("evaluate", "--model", file), "is an exported file")
+    assert_refused(i2i("export", file, "--images", tmp_path / "in.png"), "is an exported file")
+
+
+def test_8_bit_integers_are_exported_with_their_price(runs: dict[str, Path], tmp_path: Path, i2i: Run) -> None:
+    result = i2i("export", runs["cyclegan"], "--int8", "-o", tmp_path / "int8.onnx")
+    assert result.code == 0, result.err
+    assert re.search(
+        r"8-bit integers: [\d.]+ MB instead of [\d.]+, and \d+ ms an image of 256x256 px instead", result.out
+    )
+    exported = runtime.OnnxTranslator(tmp_path / "int8.onnx")
+    assert exported.about.precision == "int8"
+    assert exported.about.compared == 2  # the others were calibrated on
+    pixels = draw_pixels(0, 24, 20)
+    apart = np.abs(exported(pixels).astype(int) - load_translator(runs["cyclegan"])(pixels))
+    assert 0 < apart.mean() < 8
+    assert exported.about.mean_difference * 127.5 < 8
+    assert_refused(i2i("export", runs["cyclegan"], "--int8", "--format", "pt2"), "--format onnx")
+    draw(tmp_path / "one.png", 0)
+    few = i2i("export", runs["cyclegan"], "--int8", "--images", tmp_path / "one.png", "-o", tmp_path / "few.onnx")
+    assert_refused(few, "4 at least, and here are 1")
+
+
+def test_8_bit_integers_that_make_other_images_are_refused(
+    runs: dict[str, Path], onnx: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(export_module, "LARGEST_MEAN_OF_INT8", 1e-6)
+    plain = Exported(onnx["cyclegan"], runtime.OnnxTranslator(onnx["cyclegan"]).about, Apart(0.0, 0.0, 4))
+    images = [draw_pixels(number, 16, 16) for number in range(4)]
+    with pytest.raises(ConfigError, match="8-bit integers differ from the model by"):
+        write_int8(load_translator(runs["cyclegan"]), "AtoB", plain, images, tmp_path / "int8.onnx")
+
+
+def test_all_forms_of_a_run_stand_in_one_table(runs: dict[str, Path], tmp_path: Path, i2i: Run) -> None:
+    result = i2i("export", runs["cyclegan"], "--compare", "-o", tmp_path / "forms.json")
+    assert result.code == 0, result.err
+    rows = json.loads((tmp_path / "forms.json").read_bytes())["rows"]
+    names = [row["form"] for row in rows]
+    assert names == ["safetensors, fp32", "safetensors, bf16", "onnx", "onnx, int8", "torchscript", "pt2"]
+    assert all(f"| {name} |" in result.out for name in names)
+    assert all(row["bytes"] > 1000 and row["milliseconds"] > 0 for row in rows)
+    for row in rows:
+        assert (row["apart"]["largest"] < 1e-3) == ("int8" not in row["form"] and "bf16" not in row["form"])
+    assert not list(runs["cyclegan"].glob("AtoB.*"))
+    assert_refused(i2i("export", runs["cyclegan"], "--compare", "--format", "pt2"), "leave out --format and --int8")
+
+
 def test_a_run_is_exported_beside_its_weights(runs: dict[str, Path], i2i: Run) -> None:
     result = i2i("export", runs["cyclegan"], "--direction", "BtoA", "--format", "torchscript")
     assert result.code == 0
@@ -158,10 +243,13 @@ def test_files_that_are_no_exports_are_named(
         "text.onnx": (b"hello", "damaged, or no ONNX file"),
         "foreign.onnx": (content.replace(b"i2i", b"xyz"), "not exported by i2i"),
         "other.onnx": (
-            content.replace(b'"format": 1', b'"format": 9'),
+            content.replace(b'"format": 2', b'"format": 9'),
             "what it says of itself cannot be read (of another",
         ),
     }
+    model = load_onnx(onnx["cyclegan"])
+    convert_model_to_external_data(model, location="../outside", size_threshold=0)
+    bad["outside.onnx"] = model.SerializeToString(), "has weights in other files, which are not read"
     for name, (changed, reason) in bad.items():
         (tmp_path / name).write_bytes(changed)
         assert runtime.main([str(tmp_path / name), str(tmp_path / "image.png")]) == 2

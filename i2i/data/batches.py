@@ -27,9 +27,10 @@ from torch.utils.data import DataLoader, Dataset
 
 from i2i.batch import Batch
 from i2i.config.schema import Depth
-from i2i.data.depth import fractions, unit_tensor
+from i2i.data.depth import unit_tensor
 from i2i.data.identity import ChangedImage
 from i2i.data.images import Pixels
+from i2i.data.ranges import fractions
 from i2i.data.store import ImageSource, ImageStore
 from i2i.data.transforms import Augmenter, stack
 from i2i.data.unreadable import Unreadable, UnreadableItems

@@ -1,4 +1,4 @@
-"""Values of images between what files store and the networks' range of -1 to 1, for every depth.
+"""Values of images between what files store and the networks' range of -1 to 1, for every depth, as tensors.
 
 8-bit pixels go to the device as they are (``batches.to_unit``); all others become fractions of their range first.
 """
@@ -11,33 +11,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from i2i.config.schema import Depth
-from i2i.kinds import FULL, NUMPY_TYPES, AnyPixels
+from i2i.data.ranges import fractions, from_unit_array
+from i2i.kinds import AnyPixels
 
 AS_8_BIT = Depth()
 
 
-def fractions(values: AnyPixels, depth: Depth) -> NDArray[np.float32]:
-    """Values as float32 in [0, 1]: where each lies in the range of the depth."""
-    scaled = values.astype(np.float32)
-    if depth.low:
-        scaled -= np.float32(depth.low)
-    scaled *= np.float32(1 / (depth.high - depth.low))
-    return np.clip(scaled, 0, 1, out=scaled)
-
-
-def outside(values: AnyPixels, depth: Depth) -> float:
-    """The share of the values that lie outside the range, which are clipped."""
-    return float(((values < np.float32(depth.low)) | (values > np.float32(depth.high))).mean())
-
-
 def from_unit_values(images: Tensor, depth: Depth) -> AnyPixels:
-    """Images (..., C, H, W) in [-1, 1] as values (..., H, W, C) of the depth, rounded where they are integers."""
-    scaled = images.detach().float().add(1).div_(2).clamp_(0, 1).mul_(depth.high - depth.low).add_(depth.low)
-    values: AnyPixels = np.ascontiguousarray(scaled.movedim(-3, -1).cpu().numpy())
-    np.clip(values, depth.low, depth.high, out=values)
-    if depth.kind == "float32":
-        return values
-    return np.clip(np.rint(values, out=values), 0, FULL[depth.kind]).astype(NUMPY_TYPES[depth.kind])
+    """``from_unit_array`` of a tensor."""
+    return from_unit_array(images.detach().float().cpu().numpy(), depth)
 
 
 def unit_tensor(values: AnyPixels, depth: Depth) -> Tensor:

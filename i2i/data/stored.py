@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from io import BufferedReader
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.lib import format as npy
@@ -203,6 +203,14 @@ def decoded(file: ImageFile | ArrayFile, path: Path) -> AnyPixels:
     return values
 
 
+def _opencv() -> Any:
+    try:
+        import cv2
+    except ImportError:
+        raise DataError("16-bit colours need OpenCV (pip install opencv-python-headless), or take npy") from None
+    return cv2
+
+
 def _orientation(file: ImageFile) -> int:
     tags = file.tag_v2 if isinstance(file, TiffImageFile) else file.getexif()
     return int(tags.get(ExifTags.Base.Orientation, 1))
@@ -210,8 +218,7 @@ def _orientation(file: ImageFile) -> int:
 
 def _of_16_bits(path: Path, file: ImageFile) -> AnyPixels:
     """RGB or RGBA of 16 bits, of which Pillow keeps 8; it has found the file whole."""
-    import cv2
-
+    cv2 = _opencv()
     with open_regular(path) as content:
         values = cv2.imdecode(np.frombuffer(content.read(), np.uint8), cv2.IMREAD_UNCHANGED)
     if values is None or values.dtype != np.uint16 or values.shape != (file.height, file.width, len(file.mode)):
@@ -242,6 +249,13 @@ def can_hold(suffix: str, kind: Kind, channels: int | None) -> bool:
     return kind in ("8-bit", "uint8") and channels in (1, 3)
 
 
+def usual_suffix(kind: Kind, channels: int) -> Literal["png", "tiff", "npy"]:
+    """The format that holds what a model writes: PNG for images, TIFF for one channel of floats, else NPY."""
+    if kind in ("8-bit", "uint16") and can_hold(".png", kind, channels):
+        return "png"
+    return "tiff" if kind == "float32" and channels == 1 else "npy"
+
+
 def encoded(suffix: str, values: AnyPixels, options: Mapping[str, Any]) -> bytes:
     """The content of a file for (H, W, C) of any depth that ``can_hold`` allows; ``options`` go to Pillow.
 
@@ -257,12 +271,11 @@ def encoded(suffix: str, values: AnyPixels, options: Mapping[str, Any]) -> bytes
         Image.fromarray(flat).save(content, "PNG" if suffix == ".png" else "TIFF", **options)
         return content.getvalue()
     if suffix == ".png":
-        import cv2
-
+        cv2 = _opencv()
         done, written = cv2.imencode(".png", np.ascontiguousarray(values[..., [2, 1, 0, 3][:channels]]))
         if not done:
             raise DataError(f"cannot encode {values.dtype} in {channels} channels as PNG")
-        return written.tobytes()
+        return bytes(written.tobytes())
     try:
         import tifffile
     except ImportError:

@@ -17,10 +17,11 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim
 
+from i2i.data.ranges import Values
 from i2i.methods.translation import Direction
 from i2i.networks.at_inference import SeededDropout, SeededLayer, SeededNoise
 from i2i.networks.base import Translator
-from i2i.runtime import IMAGES, KEY, TRANSLATED, About, Draw, OnnxTranslator, Values, inputs_for, pad_to
+from i2i.runtime import IMAGES, KEY, TRANSLATED, About, Draw, OnnxTranslator, inputs_for, pad_to
 
 Format = Literal["onnx", "torchscript", "pt2"]
 Save = Callable[[Path, About], None]
@@ -119,7 +120,7 @@ def traced(graph: Graph, form: Format, about: About) -> Save:
 def read(path: Path, form: Format, about: About) -> Callable[[Values], Values]:
     """Reads a file and returns what translates images (N, C, H, W) in [-1, 1] by it, any H and W."""
     if form == "onnx":
-        return OnnxTranslator(path).translate
+        return OnnxTranslator(path, threads=torch.get_num_threads()).translate
     with _quiet():
         if form == "torchscript":
             graph: Any = torch.jit.load(path)  # type: ignore[no-untyped-call]

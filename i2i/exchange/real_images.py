@@ -5,16 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 
 from i2i.data.heads import spread
-from i2i.data.images import Pixels, list_images, read_image
+from i2i.data.images import list_images, read_image, read_values
 from i2i.errors import ConfigError, DataError
 from i2i.evaluation.evaluate import Request, read_subject, wanted_by
 from i2i.evaluation.held_out import read_held_out
 from i2i.inference.load import load_translator
+from i2i.kinds import AnyPixels
 
 COUNT = 20
 
 
-def real_images(model: Path | None, direction: str | None, images: Path | None) -> list[Pixels]:
+def real_images(model: Path | None, direction: str | None, images: Path | None) -> list[AnyPixels]:
     """Up to ``COUNT`` images, evenly spread.
 
     Args:
@@ -28,17 +29,20 @@ def real_images(model: Path | None, direction: str | None, images: Path | None) 
         DataError: there are no images, or one cannot be read.
     """
     translator = load_translator(model, device="cpu")
-    chosen = translator.method.directions()[translator.check_direction(direction)]
+    direction = translator.check_direction(direction)
+    chosen, depth = translator.method.directions()[direction], translator.depths(direction)[0]
     if images is not None:
         paths = [images] if images.is_file() else list_images(images)
         if not paths:
             raise DataError(f"{images} contains no images")
-        background = translator.config.images.background
-        return [read_image(path, chosen.in_channels, background) for path in spread(paths, COUNT)]
+        few, channels = spread(paths, COUNT), chosen.in_channels
+        if not depth.is_plain:
+            return [read_values(path, depth.kind, channels) for path in few]
+        return [read_image(path, channels, translator.config.images.background) for path in few]
     subject = read_subject(model, "cpu")
     if subject.run is None:
         raise ConfigError(
             f"{subject.file} does not say where its data lies: add --images FOLDER, with inputs to compare on"
         )
     held_out = read_held_out(wanted_by(subject, Request(count=COUNT, device="cpu")))
-    return list(held_out.sides[chosen.source].images)
+    return list(held_out.sides[chosen.source].given)

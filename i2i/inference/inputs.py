@@ -19,8 +19,8 @@ from PIL.ImageFile import ImageFile
 from i2i.bounds import MAX_PIXELS
 from i2i.config.schema import Depth
 from i2i.data.carried import Carried, carried_by
-from i2i.data.depth import outside
 from i2i.data.images import WHITE, image_in, is_large, opened_with_content, values_in
+from i2i.data.ranges import clipped
 from i2i.data.stored import ArrayFile
 from i2i.display import warn
 from i2i.errors import DataError
@@ -97,9 +97,6 @@ class Reader:
         return Input(job, pixels, size, digest, carried_by(file), is_large(file))
 
     def _in_range(self, values: AnyPixels, source: Path) -> AnyPixels:
-        if share := outside(values, self.depth):
-            warn(
-                f"{source}: {share:.1%} of its values are outside of {self.depth.low:,.9g} to {self.depth.high:,.9g}, "
-                "the range of training, and are clipped"
-            )
+        if said := clipped(values, self.depth):
+            warn(f"{source}: {said}")
         return values

@@ -1,4 +1,4 @@
-"""Loads a trained model: from a run folder, a weight file, or the newest run."""
+"""Loads a trained model: from a run folder, a weight file, an exported file, the hub, or the newest run."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TypeVar
 from i2i.config.schema import Device
 from i2i.device import resolve_device
 from i2i.errors import WeightsError
+from i2i.inference.exported import load_exported
 from i2i.inference.fastest import kept_fastest
 from i2i.inference.sampler import Sampler
 from i2i.inference.trained import build_trained
@@ -15,7 +16,7 @@ from i2i.inference.translator import Translator
 from i2i.launched import launched
 from i2i.methods.base import Method
 from i2i.methods.translation import TranslationMethod
-from i2i.storage.runs import say_if_best, weight_file
+from i2i.storage.runs import is_exported, say_if_best, weight_file
 from i2i.storage.weights import Weights, load_weights
 
 Model = TypeVar("Model", Translator, Sampler)
@@ -27,7 +28,8 @@ def load(
     """Loads a trained model: a ``Translator``, or a ``Sampler`` if the recipe generates images from noise.
 
     Args:
-        run_or_file: a run folder or a weight file; by default the newest run under runs/.
+        run_or_file: a run folder, a weight file, an exported ONNX file, or the name of a model on the Hugging Face hub
+            (hf:owner/name@revision); by default the newest run under runs/.
         device: where to run.
         fastest: whether a translator translates as ``i2i bench`` found to be fastest, where it kept that beside the
             run, on this machine and for these weights; torch's number of threads stays the program's own. Else, or
@@ -38,6 +40,8 @@ def load(
         DataError: no run under runs/.
         ConfigError: the device is not available.
     """
+    if run_or_file is not None and is_exported(run_or_file):
+        return load_exported(Path(run_or_file), device=device)
     path, content = _read(run_or_file)
     if issubclass(Method.named(content.config.method["name"]), TranslationMethod):
         return _translator(path, content, device, fastest=fastest)
@@ -48,6 +52,8 @@ def load_translator(
     run_or_file: str | Path | None = None, *, device: Device = "auto", fastest: bool = True
 ) -> Translator:
     """Loads a translator; arguments and errors as ``load``, and ConfigError for another kind of model."""
+    if run_or_file is not None and is_exported(run_or_file):
+        return load_exported(Path(run_or_file), device=device)
     return _translator(*_read(run_or_file), device, fastest=fastest)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from i2i.data.images import NAMES, SUFFIXES, is_image, list_images
-from i2i.data.stored import Held, can_hold
+from i2i.data.stored import Held, can_hold, usual_suffix
 from i2i.errors import ConfigError, DataError
 from i2i.inference.outputs import Job, Outputs
 from i2i.inference.translator import Translator
@@ -110,10 +110,7 @@ def _name_outputs(source: Path, files: list[Path], output: Path, image_format: F
 def usual_format(translator: Translator, direction: str | None) -> Format:
     """The format that holds what a model writes: PNG for images, TIFF for one channel of floats, else NPY."""
     chosen = translator.check_direction(direction)
-    depth, channels = translator.depths(chosen)[1], translator.channels(chosen)[1]
-    if depth.kind in ("8-bit", "uint16") and can_hold(".png", depth.kind, channels):
-        return "png"
-    return "tiff" if depth.kind == "float32" and channels == 1 else "npy"
+    return usual_suffix(translator.depths(chosen)[1].kind, translator.channels(chosen)[1])
 
 
 def require_formats(translator: Translator, direction: str, jobs: Sequence[Job]) -> None:

@@ -156,7 +156,8 @@ def _in_precision(work: Work, planned: Plan, wanted: Precision, processes: Toget
 def _choose(work: Work, planned: Plan, wanted: Precision) -> tuple[Choice, Translator]:
     """As an earlier translation into the folder, as ``i2i bench`` found, or by the first images that can be read."""
     translator, direction = work.translator, work.direction
-    if wanted == "auto" and not all(depth.is_plain for depth in translator.depths(direction)):
+    deep = not all(depth.is_plain for depth in translator.depths(direction))
+    if wanted == "auto" and (deep or translator.is_fixed):
         return Choice("fp32"), translator.faster(direction, "fp32")  # a step of 16 bits is finer than those of bf16
     earlier = None if planned.folder is None else kept(reported(planned.folder), work.decisive)
     measured = None if translator.fastest is None else translator.fastest.choices.get(direction)

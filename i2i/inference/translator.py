@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
 
 import numpy as np
 import torch
@@ -57,6 +57,8 @@ class Translator:
     precision: Precision = "fp32"
     layers: Layers = "torch"
     fastest: Fastest | None = None
+    is_fixed: ClassVar[bool] = False
+    """Whether how it computes is not to be chosen."""
 
     def __init__(self, method: Method, config: ModelConfig, step: int, device: torch.device) -> None:
         """Raises ConfigError for a method that does not translate."""

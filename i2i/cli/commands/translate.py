@@ -104,10 +104,10 @@ def translate(
     Images have any size up to --max-pixels. Those that do not fit into memory are translated by tiles, to what the
     whole image would give; feature maps are then on the disk, in TMPDIR or /var/tmp.
 
-    Under torchrun, several processes share the images of a folder.
+    --model also takes an exported ONNX file. Under torchrun, several processes share the images of a folder.
     """
     require_path(source)
-    require_model(model)
+    require_model(model, exported=True)
     with stoppable("repeat the command to continue"):
         from i2i.device import use_kept_threads
         from i2i.inference.load import load_translator
