@@ -25,6 +25,15 @@ LICENCES = {
 """The terms of the built-in data sets."""
 
 
+VIDEOS = (".mp4", ".mov", ".mkv", ".webm")
+"""The suffixes of videos that are translated."""
+
+
+def is_video(path: Path) -> bool:
+    """Whether the name says that this is a video, and it is no folder."""
+    return path.suffix.lower() in VIDEOS and not path.is_dir()
+
+
 def is_built_in(data: str) -> bool:
     """Whether ``data`` names a built-in set and not a folder."""
     return data in BUILT_IN_SETS and not Path(data).is_dir()

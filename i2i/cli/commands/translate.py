@@ -11,7 +11,7 @@ import click
 from i2i.cli.ending import DONE, SKIPPED, model_line, stoppable, tell
 from i2i.cli.options import SEED, FileName, device_option, example, max_pixels_option, model_option, require_model
 from i2i.display import warn
-from i2i.needs import require_path
+from i2i.needs import is_video, require_path
 
 if TYPE_CHECKING:
     from i2i.config.schema import Device, Precision
@@ -96,7 +96,7 @@ def translate(
     overwrite: bool,
     device: Device,
 ) -> None:
-    """Translate an image, or a folder of images.
+    """Translate an image, a folder of images, or a video.
 
     An output folder gets a report.json that lists each output with its digest. Outputs that are up to date are kept,
     and no files but those listed are replaced. A single OUTPUT must not exist yet.
@@ -104,10 +104,29 @@ def translate(
     Images have any size up to --max-pixels. Those that do not fit into memory are translated by tiles, to what the
     whole image would give; feature maps are then on the disk, in TMPDIR or /var/tmp.
 
+    A video (mp4, mov, mkv, webm) keeps the times of its frames and its sound; it needs PyAV.
+
     --model also takes an exported ONNX file. Under torchrun, several processes share the images of a folder.
     """
     require_path(source)
     require_model(model, exported=True)
+    if is_video(source):
+        if image_format is not None or overlap is not None:
+            raise click.UsageError("videos take no --format and no --overlap")
+        with stoppable("nothing was written"):
+            _translate_video(
+                source,
+                output,
+                model,
+                direction,
+                device,
+                seed=seed,
+                precision=precision,
+                tile=tile,
+                max_pixels=max_pixels,
+                overwrite=overwrite,
+            )
+        sys.exit(DONE)
     with stoppable("repeat the command to continue"):
         from i2i.device import use_kept_threads
         from i2i.inference.load import load_translator
@@ -149,3 +168,19 @@ def translate(
     closed = f"; folders that cannot be entered: {len(planned.denied)}" if planned.denied else ""
     tell(f"translated {len(results) - len(failed)} of {len(results)} with {model_line(translator)} to {where}{closed}")
     sys.exit(SKIPPED if failed or planned.denied else DONE)
+
+
+def _translate_video(
+    source: Path, output: Path | None, model: Path | None, direction: str | None, device: Device, **options: Any
+) -> None:
+    from i2i.inference.load import load_translator
+    from i2i.inference.video import translate_video, video_target
+    from i2i.launched import launched
+
+    if launched().size > 1:
+        raise click.UsageError("a video is translated by one process: leave out torchrun")
+    target = video_target(source, output)
+    translator = load_translator(model, device=device)
+    done = translate_video(translator, source, target, direction, **options)
+    sounds = f" and {done.sounds} of sound as it was" if done.sounds else ""
+    tell(f"translated {done.frames:,} frames{sounds} with {model_line(translator)} to {done.path}")
