@@ -41,7 +41,7 @@ class Browser:
     def __init__(self, commands: int, answers: int) -> None:
         self._commands, self._answers, self._number = commands, answers, 0
         self._received, self._events = b"", list[dict[str, Any]]()
-        self._context, self._session = "", ""
+        self._context, self._session, self._origin = "", "", "file:"
         self.problems = list[str]()
 
     def call(self, method: str, **parameters: Any) -> Any:
@@ -78,14 +78,14 @@ class Browser:
             self.problems.append(str(about["args"]))
         elif name == "Log.entryAdded":
             self.problems.append(about["entry"]["text"])
-        elif name == "Network.requestWillBeSent" and not about["request"]["url"].startswith(("data:", "file:")):
+        elif name == "Network.requestWillBeSent" and not about["request"]["url"].startswith(("data:", self._origin)):
             self.problems.append(f"asked for {about['request']['url']}")
 
-    def open(self, page: Path, width: int, height: int, *, dark: bool = False, touch: bool = False) -> None:
-        """Opens a file and waits until it is loaded; nothing that earlier pages have kept is there.
+    def open(self, page: Path | str, width: int, height: int, *, dark: bool = False, touch: bool = False) -> None:
+        """Opens a page and waits until it is loaded; nothing that earlier pages have kept is there.
 
         Args:
-            page: the file.
+            page: a file, or the address of a server, which alone may be asked for more.
             width: of the window.
             height: of the window.
             dark: whether the system is.
@@ -102,7 +102,8 @@ class Browser:
         self.call("Emulation.setTouchEmulationEnabled", enabled=touch)
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self.call("Emulation.setEmulatedMedia", features=[scheme])
-        self._loaded("Page.navigate", url=page.resolve().as_uri())
+        self._origin = page if isinstance(page, str) else "file:"
+        self._loaded("Page.navigate", url=page if isinstance(page, str) else page.resolve().as_uri())
 
     def reload(self) -> None:
         """Loads the page again."""
@@ -165,6 +166,12 @@ class Browser:
         """Waits for the next frame: what was put in is answered before it."""
         self.ask("new Promise(done => requestAnimationFrame(() => setTimeout(done)))")
 
+    def send_file(self, selector: str, path: Path) -> None:
+        """Chooses a file in an input, as its dialogue would."""
+        root = self.call("DOM.getDocument")["root"]["nodeId"]
+        node = self.call("DOM.querySelector", nodeId=root, selector=selector)["nodeId"]
+        self.call("DOM.setFileInputFiles", files=[str(path)], nodeId=node)
+
     def choose(self, selector: str, value: str) -> None:
         """Chooses an option of a select, as its list would: headless, no list is drawn."""
         self.ask(
@@ -186,6 +193,10 @@ def browsing(program: str) -> Iterator[Browser]:
         answers, ours = os.pipe()
         arguments = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run"]
         arguments += [f"--user-data-dir={profile}", "--remote-debugging-pipe"]
+        arguments += [
+            "--use-fake-device-for-media-stream",
+            "--use-fake-ui-for-media-stream",
+        ]  # a camera, and leave to use it
         process = subprocess.Popen(
             [sys.executable, "-c", AS_3_AND_4, str(theirs), str(ours), program, *arguments],
             pass_fds=(theirs, ours),

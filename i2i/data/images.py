@@ -81,6 +81,10 @@ MAX_SCANS = 500
 """Of a progressive JPEG; programs write about ten."""
 
 
+class TooManyPixels(DataError):
+    """An image has more pixels than are read."""
+
+
 def is_image(path: Path) -> bool:
     """Whether the name says that this is an image; hidden files are not."""
     return path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
@@ -221,17 +225,17 @@ def opened_with_content(
         with open_regular(path) as content, _identified(content, path, max_pixels) as file:
             if file.width * file.height > max_pixels:
                 size = f"{file.width:,}x{file.height:,} = {file.width * file.height:,} pixels"
-                raise DataError(f"{size} are more than the {max_pixels:,} that are read: --max-pixels allows more")
+                raise TooManyPixels(f"{size} are more than the {max_pixels:,} that are read: --max-pixels allows more")
             yield file, content
     except DataError as error:
-        raise DataError(f"{path}: {error}") from None
+        raise type(error)(f"{path}: {error}") from None
     except FileNotFoundError:
         raise DataError(f"{path}: no such file") from None
     except MemoryError:
         raise DataError(f"{path}: not enough memory to decode it") from None
     except Image.DecompressionBombError as error:  # WebP asks before there is a size to look at
         size = "".join(f"{int(number):,} pixels" for number in re.findall(r"\((\d+) pixels\)", str(error)))
-        raise DataError(
+        raise TooManyPixels(
             f"{path}: {size} are more than the {max_pixels:,} that are read: --max-pixels allows more"
         ) from None
     except Exception as error:  # decoders raise nearly every kind on damaged files
@@ -248,7 +252,7 @@ def _identified(content: BufferedReader, path: Path, max_pixels: int) -> ImageFi
     """
     size = os.fstat(content.fileno()).st_size
     if size > BYTES_OF_A_PIXEL * max_pixels + 2**26:
-        raise DataError(f"{size:,} bytes are more than {max_pixels:,} pixels take: --max-pixels allows more")
+        raise TooManyPixels(f"{size:,} bytes are more than {max_pixels:,} pixels take: --max-pixels allows more")
     if (array := array_file(content)) is not None:
         return array
     expected = FORMATS.get(path.suffix.lower())

@@ -10,7 +10,6 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from io import BufferedReader
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -33,13 +32,17 @@ AHEAD = 16
 
 @dataclass
 class Input:
-    """An input: its pixels (H, W, C), the size of its file, the file's SHA-256, and what its translation takes over."""
+    """An input: its pixels (H, W, C), the size of its file, the file's SHA-256, and what its translation takes over.
+
+    ``clipped`` says how many of its values are outside of the range of training, where there are such.
+    """
 
     job: Job
     pixels: AnyPixels
     size: int
     digest: str
     carried: Carried
+    clipped: str
     is_large: bool
 
     def forget_pixels(self) -> None:
@@ -79,7 +82,10 @@ class Reader:
                 return
             job, item = waiting.popleft()
             try:
-                yield item.result() or self.read(job)
+                found = item.result() or self.read(job)
+                if found.clipped:
+                    warn(f"{job.source}: {found.clipped}")
+                yield found
             except DataError as error:
                 yield Unread(job, str(error))
 
@@ -90,13 +96,10 @@ class Reader:
 
     def _decoded(self, job: Job, file: ImageFile | ArrayFile, content: BufferedReader) -> Input:
         size, digest = digest_of(content)
+        said = ""
         if self.depth.is_plain:
             pixels: AnyPixels = image_in(file, self.channels, self.background)
         else:
-            pixels = self._in_range(values_in(file, job.source, self.depth.kind, self.channels), job.source)
-        return Input(job, pixels, size, digest, carried_by(file), is_large(file))
-
-    def _in_range(self, values: AnyPixels, source: Path) -> AnyPixels:
-        if said := clipped(values, self.depth):
-            warn(f"{source}: {said}")
-        return values
+            pixels = values_in(file, job.source, self.depth.kind, self.channels)
+            said = clipped(pixels, self.depth)
+        return Input(job, pixels, size, digest, carried_by(file), said, is_large(file))

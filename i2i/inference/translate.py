@@ -143,7 +143,7 @@ def _in_precision(work: Work, planned: Plan, wanted: Precision, processes: Toget
     made: dict[Choice, Translator] = {}  # the first process has it already
 
     def chosen() -> Choice:
-        choice, taken = _choose(work, planned, wanted)
+        choice, taken = choose_way(work, planned, wanted)
         made[choice] = taken
         return choice
 
@@ -153,8 +153,11 @@ def _in_precision(work: Work, planned: Plan, wanted: Precision, processes: Toget
     return replace(work, translator=fast, decisive={**work.decisive, **found}, distance=choice.distance)
 
 
-def _choose(work: Work, planned: Plan, wanted: Precision) -> tuple[Choice, Translator]:
-    """As an earlier translation into the folder, as ``i2i bench`` found, or by the first images that can be read."""
+def choose_way(work: Work, planned: Plan, wanted: Precision) -> tuple[Choice, Translator]:
+    """How to translate, and what does so.
+
+    As an earlier translation into the folder, as ``i2i bench`` found, or by the first images that can be read.
+    """
     translator, direction = work.translator, work.direction
     deep = not all(depth.is_plain for depth in translator.depths(direction))
     if wanted == "auto" and (deep or translator.is_fixed):
@@ -254,7 +257,7 @@ def _translate(
             most = BATCH_PIXELS if capabilities(work.translator.device).asynchronous else 0
             for batch in _equal_sized(items, most):
                 try:
-                    outputs, side = _translated(work, batch)
+                    outputs, side = translated(work, batch)
                 except (RuntimeError, DataError) as error:
                     reason = _reason(error, batch[0], work)
                     for item in batch:
@@ -276,7 +279,7 @@ def _translate(
                 _finish(job, written, results)
 
 
-def _translated(work: Work, batch: list[Input]) -> tuple[list[AnyPixels], int | None]:
+def translated(work: Work, batch: list[Input]) -> tuple[list[AnyPixels], int | None]:
     """The translations of images of one size, and the side of the tiles that they were translated by.
 
     Raises:

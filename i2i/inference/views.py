@@ -83,10 +83,15 @@ def write_walk(path: Path, images: Sequence[Pixels]) -> Path:
         DataError: a file cannot be written.
     """
     write_image(path, sheet(images, columns=WALK_STEPS + 1 if len(images) > WALK_STEPS + 1 else len(images)))
+    write_atomically(path.with_suffix(".gif"), gif(images))
+    return path.with_suffix(".gif")
+
+
+def gif(images: Sequence[Pixels]) -> bytes:
+    """The content of a GIF that shows the images forth and back without an end."""
     encoded, frames = BytesIO(), [to_pil(pixels) for pixels in images]
     frames[0].save(encoded, "GIF", save_all=True, append_images=frames[1:] + frames[-2:0:-1], duration=80, loop=0)
-    write_atomically(path.with_suffix(".gif"), encoded.getvalue())
-    return path.with_suffix(".gif")
+    return encoded.getvalue()
 
 
 def arithmetic(sampler: Sampler, expression: str, *, label: str | int | None, seed: int) -> list[Pixels]:
