@@ -33,12 +33,22 @@ class Pix2Pix(TranslationMethod, name="pix2pix"):
     cGAN is ``l1_weight=0``, GAN is ``l1_weight=0`` and ``conditional=false`` (the discriminator does not see the input,
     equation 2), L1+GAN is ``conditional=false``, and L1+cGAN is the default.
 
-    ``l1_pooling`` compares means of squares of so many pixels a side instead of pixels, for pairs that are not quite
-    aligned.
-
-    ``r1``, ``r2`` and ``mixed_penalty`` are weights of zero-centred gradient penalties of the discriminator at true
-    partners, at outputs, and between both, by the image alone that is judged; they are computed in every
-    ``penalty_every`` steps, with as many times the weight.
+    Args:
+        data: what the images are like.
+        generator: builds the generator.
+        discriminator: builds the discriminator.
+        objective: the adversarial part.
+        direction: which domain is translated to the other.
+        conditional: whether the discriminator sees the input beside the output.
+        adversarial_weight: weight of the adversarial part.
+        l1_weight: lambda, of L1 to the true partner.
+        l1_pooling: L1 compares means of squares of so many pixels a side instead of pixels, for pairs that are not
+            quite aligned.
+        r1: weight of the zero-centred gradient penalty of the discriminator at true partners, by the image alone that
+            is judged.
+        r2: that at outputs.
+        mixed_penalty: that between both.
+        penalty_every: these are computed in every so many steps, with so many times the weight.
     """
 
     needs: ClassVar[Needs] = "paired"

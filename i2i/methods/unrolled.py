@@ -30,7 +30,17 @@ StepSize = Annotated[float, Field(gt=0, le=1e3)]
 
 
 class UnrolledGAN(GAN, name="unrolled"):
-    """Minimax GAN whose generator looks ``unrolled_steps`` steps of size ``unrolled_rate`` ahead; 0 is a plain GAN."""
+    """Minimax GAN whose generator looks some steps of the discriminator ahead.
+
+    Args:
+        data: what the images are like.
+        generator: builds the generator.
+        discriminator: builds the discriminator.
+        latent: length of the latents.
+        prior: distribution of the latents.
+        unrolled_steps: how many steps ahead; 0 is a plain GAN.
+        unrolled_rate: the size of these steps.
+    """
 
     replayable = True
 
