@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from i2i.config.schema import Device, Precision
+from i2i.display import say
 from i2i.errors import ConfigError
 from i2i.storage.verdicts import verdict
 from i2i.timing import in_turns
@@ -165,6 +166,8 @@ def use_threads(wanted: int | Literal["auto"], device: torch.device) -> int:
     if wanted == "auto":
         numbers = thread_numbers(device)
         wanted = fewest_that_pay(_seconds_of_probe(numbers)) if len(numbers) > 1 else numbers[0]
+        if wanted < max(numbers):
+            say(f"CPU threads: {wanted} of {max(numbers)}, because more did not pay in a probe, as on busy cores")
     torch.set_num_threads(wanted)
     return wanted
 

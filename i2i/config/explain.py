@@ -27,6 +27,7 @@ WAYS_OUT = {
     "lt": "set it to less than {}",
 }
 """What to do about a number that is out of bounds."""
+AUTO = "literal['auto']"
 
 
 def explain(error: ValidationError, prefix: str, schema: type[BaseModel]) -> str:
@@ -46,13 +47,14 @@ def explain(error: ValidationError, prefix: str, schema: type[BaseModel]) -> str
         bounds = {key: value for key, value in first.get("ctx", {}).items() if key in WAYS_OUT}
         ways_out = [WAYS_OUT[key].format(value) for key, value in bounds.items()]
         why = ways_out[0] if ways_out else f"{first['msg'][0].lower()}{first['msg'][1:]}"
-        message = f"{path}: {shown(first['input'])} is not allowed: {why}"
+        or_auto = ", or auto" if any(AUTO in each["loc"] and _keys(each["loc"]) == keys[0] for each in problems) else ""
+        message = f"{path}: {shown(first['input'])} is not allowed: {why}{or_auto}"
     return message + (f" (and {len(keys) - 1} more)" if len(keys) > 1 else "")
 
 
 def _keys(location: Sequence[int | str]) -> tuple[str, ...]:
     """The keys of a location, in which a union's members appear too."""
-    return tuple(str(part)[:80] for part in location if part not in ("constrained-int", "literal['auto']"))
+    return tuple(str(part)[:80] for part in location if part not in ("constrained-int", AUTO))
 
 
 def known_keys(schema: type[BaseModel], prefix: str = "") -> Iterator[str]:
