@@ -55,6 +55,7 @@ NOT_RUN = {
     "hf *": "the hub's own command",
     "i2i lab *": "half a minute or more: tests/test_lab.py",
     "i2i serve*": "a server, which runs until it is stopped",
+    "curl *": "asks that server: tests/test_serve.py",
     "i2i train *--dry-run*": "half a minute: tests/test_planning.py",
     "*benchmarks.*": "minutes to hours; the module is looked up",
     "*tests.documented": "this",

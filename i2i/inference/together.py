@@ -132,6 +132,8 @@ def together() -> Iterator[Together]:
     if world.size == 1 or distributed.is_initialized():
         yield Together()
         return
+    import torch.distributed.nn.functional  # noqa: F401  for the reason in i2i/training/processes.py
+
     try:
         distributed.init_process_group("gloo", timeout=PATIENCE)
     except (RuntimeError, ValueError) as error:

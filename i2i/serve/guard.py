@@ -64,10 +64,20 @@ class Guard:
         limits: of requests.
         uploads: the folder of the images that the page has sent.
         admit: checks the body of a request for the page's functions, and returns what is passed on.
+        names: by which the server may be addressed; None: any.
     """
 
-    def __init__(self, app: App, limits: Limits, *, uploads: Path, admit: Callable[[bytes], bytes]) -> None:
+    def __init__(
+        self,
+        app: App,
+        limits: Limits,
+        *,
+        uploads: Path,
+        admit: Callable[[bytes], bytes],
+        names: frozenset[str] | None = None,
+    ) -> None:
         self._app, self._limits, self._uploads, self._admit = app, limits, uploads, admit
+        self._names = names
         self._rates = {name: Rate(limits.rate) for name in set(COUNTED.values())}
         self._bodies = 0
 
@@ -99,6 +109,9 @@ class Guard:
         path, method, headers = scope["path"], scope["method"], dict(scope["headers"])
         if sum(len(name) + len(value) + 4 for name, value in scope["headers"]) > LARGEST_HEAD:
             raise Refused(431, f"the headers of a request may have {LARGEST_HEAD:,} bytes")
+        host = re.sub(r":\d+$", "", headers.get(b"host", b"").decode("latin-1").lower())
+        if self._names is not None and host not in self._names:
+            raise Refused(421, "this server has another name; i2i serve --allow-host NAME gives it one more")
         methods = next((methods for route, methods in ROUTES.items() if re.fullmatch(route, path)), None)
         if methods is None:
             raise Refused(404, "there is nothing at this address")

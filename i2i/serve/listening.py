@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import socket
+from collections.abc import Sequence
+from ipaddress import ip_address
 
 from i2i.errors import DataError
 
@@ -39,3 +41,15 @@ def address_of(listener: socket.socket) -> str:
     """The address for a browser."""
     host, port = listener.getsockname()[:2]
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def names_of(listener: socket.socket, allowed: Sequence[str]) -> frozenset[str] | None:
+    """The names by which browsers may address the server; None: any.
+
+    A server of this machine alone is asked for by its own names, and by those that are ``allowed``: a page elsewhere
+    whose name is made to lead here ("DNS rebinding") is none of them.
+    """
+    host = listener.getsockname()[0]
+    if not ip_address(host).is_loopback:
+        return frozenset(allowed) or None
+    return frozenset({"localhost", "127.0.0.1", "[::1]", f"[{host}]" if ":" in host else host, *allowed})

@@ -27,6 +27,7 @@ def serve(
     limits: Limits,
     *,
     waiting: int,
+    names: frozenset[str] | None = None,
     ready: Callable[[], None] = lambda: None,
 ) -> None:
     """Serves models until SIGINT or SIGTERM, which is passed on when the server has ended.
@@ -36,6 +37,7 @@ def serve(
         listener: where clients come in.
         limits: of requests.
         waiting: how many requests may wait while one is computed.
+        names: as ``Guard``.
         ready: called when all is ready to serve.
     """
     with private_folder() as folder:
@@ -43,18 +45,19 @@ def serve(
         inbox.mkdir()
         uploads.mkdir()
         with closing(Engine(models, waiting=waiting, folder=inbox)) as engine:
-            app = create_app(engine, limits, uploads)
+            app = create_app(engine, limits, uploads, names)
             ready()
             _run(app, listener)
 
 
-def create_app(engine: Engine, limits: Limits, uploads: Path) -> App:
+def create_app(engine: Engine, limits: Limits, uploads: Path, names: frozenset[str] | None) -> App:
     """The application that answers everything.
 
     Args:
         engine: what computes.
         limits: of requests.
         uploads: a folder of its own for images that the page sends and gets.
+        names: as ``Guard``.
     """
     os.environ |= {
         "GRADIO_ANALYTICS_ENABLED": "False",
@@ -82,7 +85,7 @@ def create_app(engine: Engine, limits: Limits, uploads: Path) -> App:
         theme=THEME,
         css=CSS,
     )
-    return Guard(app, limits, uploads=uploads, admit=Admission(page, uploads))
+    return Guard(app, limits, uploads=uploads, admit=Admission(page, uploads), names=names)
 
 
 def _run(app: App, listener: socket.socket) -> None:

@@ -32,6 +32,14 @@ if TYPE_CHECKING:
 )
 @click.option("--port", type=click.IntRange(0, 65535), default=7860, show_default=True, help="Port; 0: any free one.")
 @click.option(
+    "--allow-host",
+    "allowed",
+    metavar="NAME",
+    type=FilledText(),
+    multiple=True,
+    help="A name by which browsers may address the server, such as that of a proxy; on 127.0.0.1, localhost is one.",
+)
+@click.option(
     "--max-pixels",
     type=click.IntRange(1),
     metavar="N",
@@ -68,6 +76,7 @@ def serve(
     runs: tuple[Path, ...],
     host: str,
     port: int,
+    allowed: tuple[str, ...],
     max_pixels: int,
     max_bytes: int,
     rate: int,
@@ -86,7 +95,7 @@ def serve(
     for run in runs or (None,):
         require_model(run)
     with stoppable("the server has ended"):
-        from i2i.serve.listening import address_of, listening
+        from i2i.serve.listening import address_of, listening, names_of
 
         with listening(host, port) as listener:  # a port that is taken is found before torch is imported
             from i2i.serve.limits import Limits
@@ -96,4 +105,6 @@ def serve(
             models = load_models(runs, device=device, precision=precision, max_pixels=max_pixels)
             shown = ", ".join(f"{name}: {model_line(each.model)} of {each.path}" for name, each in models.items())
             line = f"serving at {address_of(listener)} ({shown}); Ctrl-C ends it"
-            serve_models(models, listener, Limits(max_bytes, rate), waiting=queue, ready=lambda: tell(line))
+            names = names_of(listener, allowed)
+            limits = Limits(max_bytes, rate)
+            serve_models(models, listener, limits, waiting=queue, names=names, ready=lambda: tell(line))
