@@ -21,7 +21,6 @@ import torch
 
 from i2i import resolve_config
 from i2i.batch import Batch
-from i2i.build import recompute_activations
 from i2i.config.schema import Config
 from i2i.device import cpu_computes_in_bf16
 from i2i.planning.rehearsal import Rehearsal
@@ -77,8 +76,6 @@ def measured(config: Config) -> int:
     tiny = configured(config.arch, 32, config.training.precision, TINY)
     take_steps(Engine(tiny, torch.device("cpu")), tiny, 1)
     engine = Engine(config, torch.device("cpu"))
-    if config.training.checkpoint_activations:
-        recompute_activations(engine.method)
     gc.collect()
     ctypes.CDLL(None).malloc_trim(0)  # what is free already would not count when steps take it
     before = resident("VmRSS")

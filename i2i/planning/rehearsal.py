@@ -8,7 +8,6 @@ import torch
 from torch import Tensor, nn
 
 from i2i.batch import Batch
-from i2i.build import recompute_activations
 from i2i.config.schema import Config
 from i2i.methods.history import ImageHistory
 from i2i.planning.memory import Kind, Peak
@@ -31,8 +30,6 @@ class Rehearsal:
         self._config, self._stage = config, stage
         with stage.building():
             self.engine = Engine(config, stage.device)
-        if config.training.checkpoint_activations:
-            recompute_activations(self.engine.method)
         self._mark_state()
         self.before = stage.ledger.now()
         with stage.computing():

@@ -90,8 +90,7 @@ class Engine:
         Raises:
             Refused: no such model or direction, or the image cannot be read or is too large.
         """
-        work = self._way(name, direction)
-        work = replace(work, seed=seed)
+        work = replace(self._way(name, direction), seed=seed)
         target = Path(f"translation.{self.models[name].writes(work.direction)}")
         job = Job(path, target)
         try:

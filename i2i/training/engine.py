@@ -17,7 +17,7 @@ from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 from torch.optim import Optimizer
 
 from i2i.batch import Batch
-from i2i.build import build_method
+from i2i.build import build_method, recompute_activations
 from i2i.config.schema import Config
 from i2i.device import DTYPES, capabilities, raise_if_out_of_memory
 from i2i.doctor.curves import GRADIENT_NORM
@@ -61,6 +61,8 @@ class Engine:
             raise_if_out_of_memory(error)
             raise
         self.method.recomputes = training.accumulate > 1
+        if training.checkpoint_activations:
+            recompute_activations(self.method)
         self.parameters = trained_parameters(self.method.players())
         if not self.parameters:
             raise ConfigError(f"method {self.method.name} only translates; train a recipe, such as --arch cyclegan")
@@ -178,7 +180,7 @@ class Engine:
             f"method {method.name} does not say that it can be": "replayable" not in vars(type(method)),
             "several processes exchange gradients": world().size > 1,
             "gradients are accumulated": training.accumulate > 1,
-            "checkpoint_activations computes activations again": training.checkpoint_activations,
+            "activations are computed again (checkpoint_activations)": training.checkpoint_activations,
             "in fp16 the host decides whether a step is left out": training.precision == "fp16",
         }
         return next((reason for reason, holds in reasons.items() if holds), "")

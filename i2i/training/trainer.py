@@ -14,7 +14,7 @@ import torch
 from accelerate.utils import gather_object
 
 from i2i.batch import Batch
-from i2i.build import check_buildable, recompute_activations
+from i2i.build import check_buildable
 from i2i.config.changes import MAY_CHANGE
 from i2i.config.explain import differing_keys
 from i2i.config.resolve import changed, parse_config
@@ -129,8 +129,6 @@ class Trainer:
         if fills_memory := config.training.fills_memory:
             require_one_process(processes.num_processes)
             settled["batch_size"] = 1  # for the checks until the data is known
-        if config.training.checkpoint_activations:
-            settled["graphs"] = False  # what is computed again asks for the state of random generators
         config = changed(config, {"training": settled})
         if config.training.batch_size % processes.num_processes:
             raise ConfigError(
@@ -164,8 +162,6 @@ class Trainer:
             self.engine = Engine(config, self.device)
             if config.training.graphs and (reason := self.engine.against_replay()):
                 warn(f"training.graphs has no effect, steps are not replayed: {reason}")
-            if config.training.checkpoint_activations:
-                recompute_activations(self.engine.method)
             self.previews = self.data.preview(config.training.sample_count).to(self.device)
         # Those that show every item once, of the larger domain where there are two.
         self.steps_per_epoch = math.ceil(self.data.size / self.engine.images_per_step)
