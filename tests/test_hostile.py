@@ -139,7 +139,7 @@ SETTINGS = [
     Case("image size", assigned("image_size=1000000", "data.load_size=60000"), 2, "image_size: 1000000"),
     Case("previews", assigned("training.sample_count=1000000000"), 2, "training.sample_count: 1000000000"),
     Case("check size", named("data", "check", "openmoji", "--size", 10**9), 2, "'--size': 1000000000 is not in"),
-    Case("threads", named(*TRAIN, "--threads", 10**30), 2, "training.threads"),
+    Case("threads", named(*TRAIN, "--threads", 10**30), 2, "'--threads': '1000"),
     Case("time", named(*TRAIN, "--max-time", "9" * 400), 2, "is not a time"),
     Case("augment: Compose", assigned("data.augment=[{name: Compose}]"), 2, "no transform 'Compose'"),
     Case("augment: code", assigned("data.augment=[{name: Lambda, image: print}]"), 2, "data.augment"),

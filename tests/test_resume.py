@@ -140,6 +140,9 @@ def test_a_run_keeps_its_threads_and_a_resume_may_change_them(toy_set: Path, tmp
         again = i2i("train", "--resume", tmp_path / "run", "--steps", 4, "--threads", 2, "--device", "cpu")
         assert again.code == 0, again.err
         assert RunFolder(tmp_path / "run").read_config().training.threads == 2
+        probed = i2i("train", "--resume", tmp_path / "run", "--steps", 5, "--threads", "auto")
+        assert probed.code == 0, probed.err
+        assert RunFolder(tmp_path / "run").read_config().training.threads in (1, 2), "what was found is kept"
     finally:
         torch.set_num_threads(before)
 

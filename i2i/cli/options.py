@@ -111,17 +111,17 @@ class Bytes(click.ParamType[int]):
         return int(float(match[1]) * (1024 if match[3] else 1000) ** power)
 
 
-class BatchSize(click.ParamType[int | Literal["auto"]]):
-    """A number of images, or auto."""
+class NumberOrAuto(click.ParamType[int | Literal["auto"]]):
+    """A number, or auto."""
 
-    name = "batch size"
+    name = "number"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | Literal["auto"]:
         """The number; its bounds are the configuration's."""
         if value == "auto":
             return "auto"
         if re.fullmatch(r"-?\d{1,18}", str(value).strip()) is None:
-            self.fail(f"{str(value)[:80]!r}: give a number of images, or auto")
+            self.fail(f"{str(value)[:80]!r}: give a number, or auto")
         return int(value)
 
 

@@ -16,11 +16,11 @@ from i2i.cli.options import (
     DEVICE,
     DEVICE_HELP,
     Assignment,
-    BatchSize,
     Bytes,
     Duration,
     FileName,
     FilledText,
+    NumberOrAuto,
     Recipe,
     Run,
     example,
@@ -79,7 +79,7 @@ if TYPE_CHECKING:
 @setting(
     "--batch-size",
     "training.batch_size",
-    type=BatchSize(),
+    type=NumberOrAuto(),
     metavar="N|auto",
     help="Images per domain in a batch, over all processes; auto: the most that fit into memory, as a power of two.",
 )
@@ -92,7 +92,11 @@ if TYPE_CHECKING:
     help="Precision of the computation.",
 )
 @setting(
-    "--threads", "training.threads", type=click.IntRange(1), help="Number of CPU threads.  [default: those that pay]"
+    "--threads",
+    "training.threads",
+    type=NumberOrAuto(),
+    metavar="N|auto",
+    help="Number of CPU threads; auto, the default: those that pay in a short probe.",
 )
 @click.option(
     "--dry-run",
