@@ -14,23 +14,17 @@ import torch
 from accelerate.utils import gather_object
 
 from i2i.batch import Batch
-from i2i.build import check_buildable
 from i2i.config.changes import MAY_CHANGE
 from i2i.config.explain import differing_keys
-from i2i.config.resolve import changed, parse_config
+from i2i.config.resolve import parse_config
 from i2i.config.schema import Config
 from i2i.data.batches import batches_from
 from i2i.data.identity import ImageList
-from i2i.data.load import load_training_set
-from i2i.data.transforms import require_transforms
 from i2i.device import (
     capabilities,
     determinism,
     environment,
     read,
-    resolve_device,
-    resolve_precision,
-    use_threads,
 )
 from i2i.display import TrainingDisplay, training_display, warn
 from i2i.errors import ConfigError, DataError, WeightsError
@@ -43,16 +37,14 @@ from i2i.storage.runs import RunFolder
 from i2i.storage.weights import require_finite as require_finite_weights
 from i2i.storage.weights import save_tree, save_weights
 from i2i.training.agreement import Agreement, Told, require_same_start
-from i2i.training.augmenting import settled_augmentation
 from i2i.training.callbacks import Callback, EverySeconds, Position, always, every
 from i2i.training.engine import Engine, NotFinite, require_finite
 from i2i.training.evaluating import Evaluation, evaluation_callbacks
-from i2i.training.fitting_batch import require_one_process, with_fitting_batch
 from i2i.training.health import health_callbacks
 from i2i.training.interrupt import StopRequest, catch_stop_requests
-from i2i.training.least_memory import require_memory_for
 from i2i.training.logging import Meters, RunLog
 from i2i.training.processes import join_processes
+from i2i.training.settling import settle
 from i2i.world import world
 
 
@@ -121,43 +113,10 @@ class Trainer:
 
     def __init__(self, config: Config, *, listed: ImageList | None = None) -> None:
         processes = join_processes(config)
-        self.device = resolve_device(config.training.device, processes.local_process_index)
-        wanted = config.training.precision
-        precision = resolve_precision(wanted, self.device)
-        threads = use_threads(config.training.threads, self.device)
-        settled = {"precision": precision, "device": self.device.type, "threads": threads}
-        if fills_memory := config.training.fills_memory:
-            require_one_process(processes.num_processes)
-            settled["batch_size"] = 1  # for the checks until the data is known
-        config = changed(config, {"training": settled})
-        if config.training.batch_size % processes.num_processes:
-            raise ConfigError(
-                f"training.batch_size {config.training.batch_size} is not a multiple of the "
-                f"{processes.num_processes} processes that share it"
-            )
-        require_transforms([augmentation.model_dump() for augmentation in config.data.augment])  # before data is read
-        buildable = check_buildable(config)
-        require_memory_for(config, buildable, self.device, processes.num_processes)
+        settled = settle(config, processes, listed=listed)
+        self.config, self.device, self.data = settled.config, settled.device, settled.data
+        config = settled.config
         self.is_main = processes.is_main_process
-        method = Method.named(config.method["name"])
-        with processes.main_process_first():
-            self.data = load_training_set(
-                config.data,
-                method.needs,
-                image_size=config.image_size,
-                labels=method.uses_labels(config.method),
-                listed=listed,
-            )
-        if wanted == "auto" and not self.data.config.images.is_plain:  # a 16-bit step is finer than those of bf16
-            config = changed(config, {"training.precision": "fp32"})
-        found = {
-            "data": self.data.config.absolute(),
-            "discriminator_augmentation": settled_augmentation(config, buildable, self.data.smallest()),
-        }
-        config = config.model_copy(update=found)
-        if fills_memory:
-            config = with_fitting_batch(config, self.device, self.data.smallest())
-        self.config = config
         with self._deterministic():  # set before the device starts
             self.engine = Engine(config, self.device)
             if config.training.graphs and (reason := self.engine.against_replay()):
