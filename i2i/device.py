@@ -38,7 +38,6 @@ class Capabilities:
         has_modes: gives the same bits each time only if torch is told to; a CPU always does.
         pins: copies from page-locked memory while it computes.
         own_memory: torch counts its memory separately from the process's.
-        repeats_reflection: torch's reflection padding sums its gradient in a fixed order.
         fused: optimisers that skip an overflowed fp16 step on the device, without asking the host.
     """
 
@@ -48,7 +47,6 @@ class Capabilities:
     has_modes: bool
     pins: bool
     own_memory: bool
-    repeats_reflection: bool
     fused: bool
 
 
@@ -67,7 +65,6 @@ def _capabilities(kind: str) -> Capabilities:
             has_modes=False,
             pins=False,
             own_memory=False,
-            repeats_reflection=True,
             fused=False,  # gives other bits than the plain optimisers of earlier runs
         )
     return Capabilities(
@@ -77,7 +74,6 @@ def _capabilities(kind: str) -> Capabilities:
         has_modes=True,
         pins=kind in PINNING,
         own_memory=kind in COUNTING,
-        repeats_reflection=False,
         fused=True,
     )
 
@@ -380,5 +376,5 @@ def _bf16_pays() -> bool:
         return lambda turn: torch.nn.functional.conv2d(x, kernel)
 
     with torch.inference_mode():
-        seconds = in_turns({dtype: convolve(dtype) for dtype in (torch.float32, torch.bfloat16)}, turns=5)
+        seconds = in_turns({dtype: convolve(dtype) for dtype in (torch.float32, torch.bfloat16)}, turns=15, limit=1.0)
     return min(seconds[torch.bfloat16]) * GAIN < min(seconds[torch.float32])

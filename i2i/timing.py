@@ -10,7 +10,7 @@ from i2i.display import tracked
 
 Way = TypeVar("Way")
 BEHIND = 2
-"""A way that takes this many times as long as the first one is left out after a turn."""
+"""A way that takes this many times as long as the first one is left out after two turns, of which one warmed it up."""
 
 
 def in_turns(
@@ -32,7 +32,7 @@ def in_turns(
     def due() -> Iterator[Way]:
         for turn in range(turns):
             for way, own in seconds.items():
-                behind = bool(own) and min(own) > BEHIND * min(seconds[first])
+                behind = len(own) > 1 and min(own) > BEHIND * min(seconds[first])
                 left = limit - (time.perf_counter() - begin)
                 is_needed = not seconds[first]
                 if is_needed or (not behind and len(own) == turn and left > (min(own) if own else 0)):

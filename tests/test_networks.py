@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 import torch
@@ -334,3 +334,17 @@ def test_perceptrons_scale_their_input_and_their_first_weights() -> None:
     assert isinstance(hidden, nn.Linear)
     expected = F.relu(x.flatten(1) / 4 @ hidden.weight.T + hidden.bias) @ linear.weight[0] + linear.bias
     torch.testing.assert_close(discriminator(x), expected)
+
+
+@pytest.mark.parametrize(
+    "network",
+    [
+        pytest.param(lambda: ResNetGenerator(3, 3, width=4, blocks=1, skips=True), id="resnet with skips"),
+        pytest.param(lambda: UNetGenerator(3, 3, width=4, depth=4), id="unet"),
+        pytest.param(lambda: PatchGAN(3, width=4), id="patchgan"),
+    ],
+)
+def test_a_network_can_be_compiled_as_one_graph(network: Callable[[], nn.Module]) -> None:
+    plain = network()
+    images = torch.randn(2, 3, 32, 32)
+    assert torch.equal(torch.compile(plain, backend="eager", fullgraph=True)(images), plain(images))

@@ -13,6 +13,7 @@ from i2i.bench.rows import Row, Table, Way
 from i2i.config.resolve import changed
 from i2i.config.schema import Config
 from i2i.device import capabilities, read
+from i2i.display import say
 from i2i.timing import in_turns
 from i2i.training.engine import Engine
 
@@ -22,7 +23,7 @@ TURNS = 8
 
 
 def time_training(config: Config, device: torch.device, limit: float, *, compiled: bool) -> Table:
-    """Takes steps of ``config``, whose channels and labels are known, within ``limit`` seconds."""
+    """Takes steps of ``config``, whose channels and labels are known, within ``limit`` seconds after compiling."""
     low = capabilities(device).fast_precision
     precisions = dict.fromkeys(("fp32", low))
     ways = [Way(each, layers) for layers in ("torch", "channels last") for each in precisions]
@@ -67,15 +68,17 @@ def _stepping(
     engine = Engine(changed(config, {"training.precision": way.precision}), device)
     if way.layers == "channels last":
         engine.method.to(memory_format=torch.channels_last)
-    if way.compiled:
-        for networks in engine.method.players().values():
-            for network in networks:
-                network.compile()
 
     def step(turn: int) -> None:
         values = read({tag: value for tag, value in engine.step(repeat(batch), 0.0).items() if _is_loss(tag, value)})
         losses.setdefault(way, values)
 
+    if way.compiled:
+        say(f"training: compiling, {way.precision}")
+        for networks in engine.method.players().values():
+            for network in networks:
+                network.compile()
+        step(0)
     return step
 
 

@@ -10,6 +10,7 @@ import torch
 from i2i.bench.rows import Row, Table, Way
 from i2i.data.images import Pixels
 from i2i.device import capabilities, fewest_that_pay, thread_numbers
+from i2i.display import say
 from i2i.errors import ConfigError
 from i2i.inference.precision import PROBED, Choice, Distance, distance_of
 from i2i.inference.translator import Translator
@@ -96,7 +97,9 @@ def _translating(
 ) -> Callable[[int], None]:
     made = translator.faster(direction, way.precision, way.layers)
     if way.compiled:
+        say(f"{direction}: compiling, {way.precision}")
         made.method.directions()[direction].generator.compile()
+        made.translate_pixels([images[0]], direction)
 
     def translated(turn: int) -> None:
         outputs[way].append(made.translate_pixels([images[turn]], direction)[0])

@@ -8,8 +8,6 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from i2i.device import capabilities
-
 
 def reflect(x: Tensor, padding: int) -> Tensor:
     """Pads (N, C, H, W) by its mirror image on all sides, without the edge itself: (N, C, H + 2p, W + 2p).
@@ -17,7 +15,7 @@ def reflect(x: Tensor, padding: int) -> Tensor:
     The result has the precision of ``x`` (autocast would copy to float32). On an accelerator torch's own gradient is
     added up in any order, so that no run could be repeated; that of ``repeatable_reflect`` is not.
     """
-    if not capabilities(x.device).repeats_reflection:
+    if x.device.type != "cpu":
         return repeatable_reflect(x, padding)
     with torch.autocast("cpu", enabled=False):
         return pad(x, (padding,) * 4, mode="reflect")

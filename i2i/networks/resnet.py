@@ -161,7 +161,8 @@ class ResNetGenerator(ChainNetwork, Translator, name="resnet"):
 
     def _encoded(self, image: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """The output of the last halving, and the encoder stages that the decoder adds."""
-        x, encoded = image, dict[str, Tensor]()
+        x = image
+        encoded: dict[str, Tensor] = {}  # dict[str, Tensor]() would end a compiled graph
         for name, module in self.named_children():
             if isinstance(module, ResidualBlock) or name == "up1":
                 break
