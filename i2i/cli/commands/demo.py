@@ -12,10 +12,15 @@ from i2i.needs import require_data
 
 
 @click.command(epilog=example("i2i demo --time 10m"))
-@click.option("--time", "seconds", type=Duration(), default="3m", show_default=True, help="Training time.")
+@click.option(
+    "--time",
+    "seconds",
+    type=Duration(),
+    help="Training time, however many steps that is.  [default: 800 steps, and less than 4 minutes]",
+)
 @click.option("--run", type=FileName(), help="Run folder to create.  [default: a new one in runs/]")
 @click.option("--seed", type=SEED, default=0, show_default=True, help="Random seed.")
-def demo(seconds: float, run: Path | None, seed: int) -> None:
+def demo(seconds: float | None, run: Path | None, seed: int) -> None:
     """Train a small translator and show its results.
 
     Trains a CycleGAN to colour line drawings, then colours drawings that it has not seen.
