@@ -77,7 +77,7 @@ def recompute_activations(method: Method) -> None:
     Raises:
         ConfigError: it has none that can.
     """
-    found = [network for network in method.children() if isinstance(network, Translator)]
+    found = [network for network in method.modules() if isinstance(network, Translator)]
     if not found:
         raise ConfigError(
             "training.checkpoint_activations would have no effect: only generators that translate images compute "

@@ -71,10 +71,12 @@ PLAIN = ValueRange()
 class Draw:
     """A random input of a graph, for all images of a size: (channels, H / division, W / division).
 
+    A latent is for all images of all sizes: (channels, 1, 1).
+
     Attributes:
         name: of the input.
         path: the place of its layer in the network, part of its seed.
-        kind: a mask of zeros and ones, or Gaussian noise.
+        kind: a mask of zeros and ones, Gaussian noise, or a latent of such.
         channels: how many.
         division: of the padded height and width.
         rate: the share of zeros in a mask.
@@ -82,15 +84,17 @@ class Draw:
 
     name: str
     path: str
-    kind: Literal["dropout", "noise"]
+    kind: Literal["dropout", "noise", "latent"]
     channels: int
     division: int
     rate: float = 0.0
 
     def drawn(self, seed: int, height: int, width: int) -> Values:
         """What the layer draws with this seed for padded images of (height, width)."""
-        shape = (self.channels, height // self.division, width // self.division)
         seed = derive_seed(seed, "inference", self.path)
+        if self.kind == "latent":
+            return normal(seed, max(16, self.channels))[: self.channels, None, None]
+        shape = (self.channels, height // self.division, width // self.division)
         count = int(np.prod(shape))
         if self.kind == "noise":
             return normal(seed, count).reshape(shape)

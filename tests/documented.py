@@ -239,6 +239,7 @@ def make_workplace(root: Path) -> None:
             train = ["train", "--arch", "cyclegan", "--data", "FOLDER", "--run", f"runs/{name}", "--seed", seed]
             _require_done(_run(_tiny(train)))
         _require_done(_run(_tiny(["train", "--arch", "dcgan", "--data", "LABELLED", "--run", "noise"])))
+        _require_done(_run(_tiny(["train", "--arch", "bicyclegan", "--data", "FOLDER", "--run", "answering"])))
         _require_done(_run(["export", "runs/NAME"]))
         shutil.copy("runs/NAME/AtoB.onnx", "AtoB.onnx")
         _require_done(_run(["export-state", "runs/NAME", "-o", "latest_net_G.pth"]))
@@ -279,6 +280,8 @@ def _tiny(arguments: list[str]) -> list[str]:
                 "--units",
                 "2",
             ]
+        case "translate" if "--samples" in arguments:
+            return [*arguments, "--model", "answering"]
         case "translate" | "evaluate":
             return arguments if "--model" in arguments else [*arguments, "--model", "runs/NAME"]
         case "export":

@@ -23,6 +23,7 @@ from i2i.exchange.export import Apart, Exported, export_model, write_int8
 from i2i.exchange.graphs import Format, read
 from i2i.inference.load import load, load_translator
 from i2i.inference.translator import Translator
+from i2i.networks.at_inference import SeededLatent
 from i2i.training.start import train
 
 from .conftest import Result, Run, draw, make_set, small_config
@@ -31,6 +32,7 @@ from .toys import assert_refused
 SETTINGS = {
     "cyclegan": ("networks.generator.upsample=blurred", "networks.generator.downsample=blurred"),
     "dualgan": ("method.noise_channels=1",),  # a U-Net whose dropout stays on
+    "bicyclegan": ("networks.generator.init_gain=1",),  # a latent for all sizes
 }
 
 
@@ -50,11 +52,12 @@ def onnx(runs: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> dic
     """Each of them as ONNX."""
     root = tmp_path_factory.mktemp("onnx")
     images = [np.random.default_rng(0).integers(0, 256, (20, 24, 3), np.uint8)] * 4
-    return {arch: export_model(run, images, output=root / f"{arch}.onnx").path for arch, run in runs.items()}
+    archs = ("cyclegan", "dualgan")
+    return {arch: export_model(runs[arch], images, output=root / f"{arch}.onnx").path for arch in archs}
 
 
 @pytest.mark.parametrize(
-    ("arch", "form"), [("cyclegan", "onnx"), ("dualgan", "onnx"), ("cyclegan", "torchscript"), ("dualgan", "pt2")]
+    ("arch", "form"), [("cyclegan", "onnx"), ("dualgan", "onnx"), ("cyclegan", "torchscript"), ("bicyclegan", "pt2")]
 )
 def test_an_exported_file_translates_like_the_model_at_any_size(
     runs: dict[str, Path], onnx: dict[str, Path], tmp_path: Path, arch: str, form: Format
@@ -85,6 +88,10 @@ def test_the_runtime_draws_what_pytorch_draws() -> None:
             np.testing.assert_array_equal(runtime.uniform(seed, count), torch.rand(count, generator=random))
             random.manual_seed(seed)
             np.testing.assert_allclose(runtime.normal(seed, count), torch.randn(count, generator=random), atol=2e-6)
+        for length in (1, 8, 40):
+            drawn = runtime.Draw("draw_0", "generator.latent", "latent", length, 1).drawn(seed, 64, 32)
+            wanted = SeededLatent(length, seed, "generator.latent").draw((3, 64, 32))
+            np.testing.assert_allclose(drawn, wanted, atol=2e-6)
 
 
 def test_onnx_files_need_no_other_package(

@@ -32,6 +32,7 @@ NETWORKS = {
     "blurred": ("cyclegan", ["downsample=blurred", "upsample=blurred", "norm=batch", "halvings=1"]),
     "layer norm": ("cyclegan", ["upsample=resize", "norm=layer"]),
     "unet": ("pix2pix", ["depth=4", "dropout=0.5"]),
+    "latent": ("bicyclegan", ["depth=3", "init_gain=1"]),
     "unet without skips": ("pix2pix", ["depth=3", "skips=false", "upsample=resize"]),
 }
 

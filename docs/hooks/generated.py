@@ -26,7 +26,7 @@ from i2i.config.schema import Config
 from i2i.doctor import signs as sign_module
 from i2i.doctor.sign import Sign
 from i2i.methods.base import Method
-from i2i.networks.base import Discriminator, Generator, PatchDiscriminator, Translator
+from i2i.networks.base import Discriminator, Encoder, Generator, PatchDiscriminator, Translator
 
 FAMILIES: tuple[tuple[str, str, type[Component]], ...] = (
     ("method", "", Method),
@@ -34,6 +34,7 @@ FAMILIES: tuple[tuple[str, str, type[Component]], ...] = (
     ("networks.discriminator", "", PatchDiscriminator),
     ("networks.generator", ", from noise", Generator),
     ("networks.discriminator", ", of whole images", Discriminator),
+    ("networks.encoder", "", Encoder),
 )
 NEEDS = {"unpaired": "two folders", "paired": "pairs", "one domain": "one folder"}
 KEY = re.compile(r"(?<![\w.`-])(?:method|networks|optimizers|training|data|inference)\.[\w.*]*\w(?:=[\w.-]*\w)?")

@@ -19,7 +19,7 @@ from torch.export import Dim
 
 from i2i.data.ranges import Values
 from i2i.methods.translation import Direction
-from i2i.networks.at_inference import SeededDropout, SeededLayer, SeededNoise
+from i2i.networks.at_inference import SeededDropout, SeededLatent, SeededLayer, SeededNoise
 from i2i.networks.base import Translator
 from i2i.runtime import IMAGES, KEY, TRANSLATED, About, Draw, OnnxTranslator, inputs_for, pad_to
 
@@ -79,6 +79,8 @@ def draws_of(translation: Direction) -> tuple[Draw, ...]:
             found.append(Draw(name, layer.path, "dropout", channels, division, layer.rate))
         elif isinstance(layer, SeededNoise):
             found.append(Draw(name, layer.path, "noise", layer.channels, division))
+        elif isinstance(layer, SeededLatent):
+            found.append(Draw(name, layer.path, "latent", layer.length, division))
 
     layers = [layer for layer in generator.modules() if isinstance(layer, SeededLayer)]
     hooks = [layer.register_forward_pre_hook(note) for layer in layers]
@@ -146,7 +148,7 @@ def _open(graph: Graph) -> dict[str, Any]:
         return {axis: factor * side if factor > 1 else side for axis, side in enumerate(sides, 1)}
 
     images = {0: batch} | {axis + 1: side for axis, side in units(graph.multiple).items()}
-    draws = tuple(units(graph.multiple // draw.division) for draw in graph.draws)
+    draws = tuple({} if draw.kind == "latent" else units(graph.multiple // draw.division) for draw in graph.draws)
     return {"images": images} | ({"draws": draws} if draws else {})
 
 

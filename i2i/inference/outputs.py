@@ -37,10 +37,11 @@ SECONDS = 5.0
 
 @dataclass(frozen=True)
 class Job:
-    """One file to translate."""
+    """One file to translate, to one of its answers where several are asked for; ``sample`` is its number, from 1."""
 
     source: Path
     target: Path
+    sample: int | None = None
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,8 @@ class FileResult:
         output_sha256: the digest of the translation.
         request: a digest of everything else that determines the translation: weights, direction and seed.
         tile: the side of the tiles by which it was translated; None for a whole image.
+        sample: the number of this answer, from 1, where several were asked for.
+        seed: of this answer.
     """
 
     input: str
@@ -66,6 +69,8 @@ class FileResult:
     output_sha256: str = ""
     request: str = ""
     tile: int | None = None
+    sample: int | None = None
+    seed: int | None = None
 
 
 class Outputs:
@@ -93,8 +98,8 @@ class Outputs:
             if not self._overwrite and self.name(target) not in names:
                 raise self._refusal(target)
 
-    def finished(self, jobs: Sequence[Job], request: str) -> dict[Path, FileResult]:
-        """The results of an earlier call, by source, that are still up to date.
+    def finished(self, jobs: Sequence[Job], request: str) -> dict[Job, FileResult]:
+        """The results of an earlier call that are still up to date.
 
         Raises:
             DataError: an output would replace a file that has changed since it was written.
@@ -104,7 +109,7 @@ class Outputs:
             by_name.setdefault(str(result.output), []).append(result)
         with ThreadPoolExecutor() as pool:
             found = pool.map(lambda job: self._finished(job, by_name.get(self.name(job.target), []), request), jobs)
-            return {job.source: result for job, result in zip(jobs, found, strict=True) if result is not None}
+            return {job: result for job, result in zip(jobs, found, strict=True) if result is not None}
 
     def _finished(self, job: Job, known: Sequence[FileResult], request: str) -> FileResult | None:
         if not os.path.lexists(job.target):
@@ -187,7 +192,7 @@ class Report:
         self._outputs, self._jobs, self._about = outputs, jobs, about
         self._next = 0.0
 
-    def write_if_due(self, results: Mapping[Path, FileResult]) -> None:
+    def write_if_due(self, results: Mapping[Job, FileResult]) -> None:
         """Writes it if it is time; a full disk is ignored here, because it may have space at the end."""
         begin = time.monotonic()
         if begin < self._next:
@@ -197,15 +202,17 @@ class Report:
         end = time.monotonic()
         self._next = end + max(SECONDS, 20 * (end - begin))
 
-    def write(self, results: Mapping[Path, FileResult]) -> list[FileResult]:
+    def write(self, results: Mapping[Job, FileResult]) -> list[FileResult]:
         """Writes and returns the result of every job: from ``results``, or as added by a process.
 
         Raises:
             DataError: the report cannot be written.
         """
-        added = {result.input: result for result in self._outputs.added()}
+        added = {(result.input, result.sample): result for result in self._outputs.added()}
         files = [
-            results.get(job.source) or added.get(str(job.source)) or FileResult(str(job.source), None, PENDING)
+            results.get(job)
+            or added.get((str(job.source), job.sample))
+            or FileResult(str(job.source), None, PENDING, sample=job.sample)
             for job in self._jobs
         ]
         pending = sum(result.error == PENDING for result in files)

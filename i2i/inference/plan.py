@@ -26,20 +26,30 @@ class Plan(NamedTuple):
         jobs: input and output of every file.
         folder: gets the report; None for a single file.
         denied: a line for each folder of the input that cannot be entered.
+        samples: how many answers for each file are asked for; None for one whose name has no number.
     """
 
     jobs: list[Job]
     folder: Path | None
     denied: Sequence[str] = ()
+    samples: int | None = None
 
 
-def plan(source: Path, output: Path | None, image_format: Format, *, overwrite: bool = False) -> Plan:
+def plan(
+    source: Path,
+    output: Path | None,
+    image_format: Format,
+    *,
+    samples: int | None = None,
+    overwrite: bool = False,
+) -> Plan:
     """Chooses the name of every output before anything is written.
 
     Args:
         source: an image or a folder.
         output: the output; by default ``<source>-translated`` beside the source.
         image_format: the format of the outputs, unless ``output`` is the name of an image.
+        samples: how many answers for each file; their names end in _1, _2 and so on, also where it is one.
         overwrite: whether files that no earlier translation wrote may be replaced.
 
     Raises:
@@ -48,9 +58,9 @@ def plan(source: Path, output: Path | None, image_format: Format, *, overwrite: 
     """
     require_path(source)
     if source.is_file():
-        job = _plan_file(source, output, image_format)
-        require_free(job.target, overwrite=overwrite)
-        return Plan([job], None)
+        jobs = _numbered([_plan_file(source, output, image_format)], samples)
+        require_free(*(job.target for job in jobs), overwrite=overwrite)
+        return Plan(jobs, None, samples=samples)
     if not source.is_dir():
         raise DataError(f"{source} is neither a regular file nor a folder")
     whole = _real(source)
@@ -64,7 +74,7 @@ def plan(source: Path, output: Path | None, image_format: Format, *, overwrite: 
     if not files:
         without = f", without {denied[0]}" if denied else ""
         raise DataError(f"{source}: no images ({NAMES}) in it{without}")
-    jobs = _name_outputs(source, files, folder, image_format)
+    jobs = _numbered(_name_outputs(source, files, folder, image_format), samples)
     inputs = {_real(job.source) for job in jobs}
     for path in (folder, *(job.target for job in jobs)):
         place = _real(path)
@@ -73,12 +83,23 @@ def plan(source: Path, output: Path | None, image_format: Format, *, overwrite: 
     # Listed before the report is read, so that every output listed here is in the report.
     existing = [job.target for job in jobs if os.path.lexists(job.target)]
     Outputs(folder, overwrite=overwrite).require_ours(existing)
-    return Plan(jobs, folder, denied)
+    return Plan(jobs, folder, denied, samples)
 
 
 def _real(path: Path) -> Path:
     """The place that a path leads to; of links that lead in a circle, one of them, where ``resolve`` would raise."""
     return Path(os.path.realpath(path))
+
+
+def _numbered(jobs: list[Job], samples: int | None) -> list[Job]:
+    """A job for each answer; what stands before the number tells apart whatever ``jobs`` do."""
+    if samples is None:
+        return jobs
+    return [
+        Job(job.source, job.target.with_stem(f"{job.target.stem}_{number}"), number)
+        for job in jobs
+        for number in range(1, samples + 1)
+    ]
 
 
 def _plan_file(source: Path, output: Path | None, image_format: Format) -> Job:

@@ -1,16 +1,16 @@
 """Translates files: an image or a folder of any depth; decoding, inference and encoding overlap.
 
 Images that do not fit into memory are translated by tiles. ``report.json`` lists every translated, skipped or failed
-file, those by tiles as such, and the seed if the model has noise. Outputs keep names
-and folders. They are renamed into place but not flushed to the disk: after a power cut, the same call finds the intact
-outputs by their digests and makes the rest.
+file, those by tiles as such, and the seed if the model has noise. Outputs keep names and folders; several answers for
+a file are numbered. They are renamed into place but not flushed to the disk: after a power cut, the same call finds the
+intact outputs by their digests and makes the rest.
 """
 
 from __future__ import annotations
 
 import json
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
@@ -60,7 +60,8 @@ def translate_files(
         translator: the model.
         planned: what to translate, from ``plan``; no other process may write to its folder in the meantime.
         direction: one of the translator's directions; the first by default.
-        seed: seed of the noise of a translator with noise, instead of the seed in its file.
+        seed: seed of the noise of a translator with noise, instead of the seed in its file. Where several answers are
+            planned, it is that of the first, and each other one has the next.
         precision: "auto" takes what is the translator's fastest, or without that the fast one of the device where it
             is close to fp32 on the first images.
         tile: as in ``Translator.__call__``.
@@ -73,20 +74,22 @@ def translate_files(
         The result of every job; in processes other than the first, of their own jobs.
 
     Raises:
-        ConfigError: a direction or a precision that is not possible, a format that cannot hold the channels, or tiles
-            for a generator that takes whole images only.
+        ConfigError: a direction or a precision that is not possible, a format that cannot hold the channels, tiles for
+            a generator that takes whole images only, or several answers of a model without noise.
         DataError: an output would replace a file that is not an output, another process writes to the folder, or the
             report cannot be written.
     """
     direction = translator.check_direction(direction)
     require_formats(translator, direction, planned.jobs)
+    if planned.samples is not None:
+        translator.require_noise()
     translator.tile_side(1, 1, direction, tile=tile)  # refuses tiles that are not possible before anything is written
     processes = processes or Together()
     decisive = _decisive(translator, direction, seed, overlap)
     work = Work(translator, direction, seed, tile, overlap, max_pixels, decisive, overwrite=overwrite)
     work = _in_precision(work, planned, precision, processes)
     if planned.folder is None:
-        results: dict[Path, FileResult] = {}
+        results: dict[Job, FileResult] = {}
         if processes.is_first:
             _translate(work, planned.jobs, results, None, lambda: None)
         return list(results.values())
@@ -111,9 +114,13 @@ class Work:
     overwrite: bool
     distance: Distance | None = None
 
+    def seed_of(self, sample: int | None) -> int | None:
+        """The seed of an answer by its number, or of the only one; None where the translator takes its own."""
+        return self.seed if sample is None else self.translator.seed_of_sample(sample, self.seed)
+
     @cached_property
     def request(self) -> str:
-        """A digest of ``decisive``."""
+        """A digest of ``decisive``; of several answers, the name of an output has the number."""
         return sha256(json.dumps(dict(self.decisive), sort_keys=True).encode()).hexdigest()
 
     @property
@@ -125,7 +132,8 @@ class Work:
 
     def result(self, job: Job, output: str | None, error: str | None = None) -> FileResult:
         """The result of ``job``, without digests."""
-        return FileResult(str(job.source), output, error, request=self.request)
+        drawn = None if job.sample is None else self.seed_of(job.sample)
+        return FileResult(str(job.source), output, error, request=self.request, sample=job.sample, seed=drawn)
 
 
 def _decisive(
@@ -169,14 +177,19 @@ def choose_way(work: Work, planned: Plan, wanted: Precision) -> tuple[Choice, Tr
         if known is not earlier:
             say(f"{known.layers} layers in {known.precision}, which i2i bench found to be fastest")
         return known, translator.faster(direction, known.precision, known.layers)
-    images = _readable(planned.jobs, work.reader)
+    images = _readable(_of_sources(planned.jobs).values(), work.reader)
     choice, taken = choose(translator, direction, wanted, images, len(planned.jobs), work.seed)
     if choice.distance is not None:
         say(str(choice))
     return choice, taken
 
 
-def _readable(jobs: Sequence[Job], reader: Reader) -> Iterator[AnyPixels]:
+def _of_sources(jobs: Iterable[Job]) -> dict[Path, Job]:
+    """One job for each file."""
+    return {job.source: job for job in jobs}
+
+
+def _readable(jobs: Iterable[Job], reader: Reader) -> Iterator[AnyPixels]:
     """The pixels of those that can be read."""
     for job in jobs:
         with suppress(DataError):
@@ -188,7 +201,7 @@ def _translate_folder(work: Work, planned: Plan, folder: Path, processes: Togeth
     jobs, about = planned.jobs, _about(work, planned)
     with ExitStack() as held:
 
-        def begin() -> tuple[Outputs, dict[Path, FileResult]]:
+        def begin() -> tuple[Outputs, dict[Job, FileResult]]:
             _make_folder(folder)
             held.enter_context(locked(folder / LOCK, f"the output folder {folder}"))
             remove_temporaries({folder, *(job.target.parent for job in jobs)})
@@ -201,7 +214,7 @@ def _translate_folder(work: Work, planned: Plan, folder: Path, processes: Togeth
             return outputs, finished
 
         outputs, results = processes.told(begin)
-        rest = [job for job in jobs if job.source not in results]
+        rest = [job for job in jobs if job not in results]
         report, part = Report(outputs, jobs, about), Part(outputs.part(processes.world.rank))
         keep = (lambda: report.write_if_due(results)) if processes.is_first else (lambda: None)
         arrived = True
@@ -228,7 +241,7 @@ def _about(work: Work, planned: Plan) -> dict[str, object]:
     """What the report says of all files."""
     model = {"arch": work.translator.config.arch, "step": work.translator.step}
     distance = None if work.distance is None else asdict(work.distance)
-    return {**model, **work.decisive, "distance": distance, "denied": planned.denied}
+    return {**model, **work.decisive, "samples": planned.samples, "distance": distance, "denied": planned.denied}
 
 
 @dataclass(frozen=True)
@@ -247,29 +260,34 @@ def _make_folder(folder: Path) -> None:
 
 
 def _translate(
-    work: Work, jobs: list[Job], results: dict[Path, FileResult], record: Record | None, keep: Callable[[], None]
+    work: Work, jobs: list[Job], results: dict[Job, FileResult], record: Record | None, keep: Callable[[], None]
 ) -> None:
     """Translates ``jobs`` and puts each result into ``results``; calls ``keep`` after every batch."""
     writing: deque[tuple[Job, Future[FileResult]]] = deque()
+    wanted: dict[Path, list[Job]] = {}
+    for job in jobs:
+        wanted.setdefault(job.source, []).append(job)
     try:
         with _threads() as readers, _threads() as writers:
-            items = tracked("translating", len(jobs))(_read(jobs, work, readers, results, record))
+            items = tracked("translating", len(wanted))(_read(wanted, work, readers, results, record))
             most = BATCH_PIXELS if capabilities(work.translator.device).asynchronous else 0
             for batch in _equal_sized(items, most):
-                try:
-                    outputs, side = translated(work, batch)
-                except (RuntimeError, DataError) as error:
-                    reason = _reason(error, batch[0], work)
-                    for item in batch:
-                        _note(work.result(item.job, None, reason), item.job, results, record)
-                    continue
-                large = batch[0].is_large
-                for item, output in zip(batch, outputs, strict=True):
-                    item.forget_pixels()
-                    writing.append((item.job, writers.submit(_write, work, item, output, side, record)))
-                del outputs, output  # of a large image there is no room for the next one beside it
-                while len(writing) > (0 if large else AHEAD):
-                    _finish(*writing.popleft(), results)
+                for part, jobs_of_part, is_last in _by_sample(batch, wanted):
+                    try:
+                        outputs, side = translated(work, part, jobs_of_part[0].sample)
+                    except (RuntimeError, DataError) as error:
+                        reason = _reason(error, batch[0], work)
+                        for job in jobs_of_part:
+                            _note(work.result(job, None, reason), job, results, record)
+                        continue
+                    large = batch[0].is_large
+                    for item, job, output in zip(part, jobs_of_part, outputs, strict=True):
+                        if is_last:
+                            item.forget_pixels()
+                        writing.append((job, writers.submit(_write, work, job, item, output, side, record)))
+                    del outputs, output  # of a large image there is no room for the next one beside it
+                    while len(writing) > (0 if large else AHEAD):
+                        _finish(*writing.popleft(), results)
                 keep()
             while writing:
                 _finish(*writing.popleft(), results)
@@ -279,14 +297,30 @@ def _translate(
                 _finish(job, written, results)
 
 
-def translated(work: Work, batch: list[Input]) -> tuple[list[AnyPixels], int | None]:
+def _by_sample(
+    batch: list[Input], wanted: Mapping[Path, Sequence[Job]]
+) -> Iterator[tuple[list[Input], list[Job], bool]]:
+    """Inputs with their jobs of one sample after the other, and whether it is the last one."""
+    asked = [(item, job) for item in batch for job in wanted[item.job.source]]
+    samples = list(dict.fromkeys(job.sample for _, job in asked))
+    for sample in samples:
+        pairs = [pair for pair in asked if pair[1].sample == sample]
+        yield [item for item, _ in pairs], [job for _, job in pairs], sample == samples[-1]
+
+
+def translated(work: Work, batch: list[Input], sample: int | None = None) -> tuple[list[AnyPixels], int | None]:
     """The translations of images of one size, and the side of the tiles that they were translated by.
+
+    Args:
+        work: how.
+        batch: the images.
+        sample: the number of the answer, where there are several.
 
     Raises:
         RuntimeError: of the device, for example that there is too little memory.
         DataError: the disk has no room for the maps of tiles.
     """
-    translator, direction, seed = work.translator, work.direction, work.seed
+    translator, direction, seed = work.translator, work.direction, work.seed_of(sample)
     name, (height, width) = batch[0].job.source.name, batch[0].pixels.shape[:2]
     side = translator.tile_side(height, width, direction, tile=work.tile, name=name)
     if side is None:
@@ -313,14 +347,14 @@ def _threads() -> Iterator[ThreadPoolExecutor]:
     pool.shutdown()
 
 
-def _write(work: Work, item: Input, output: AnyPixels, side: int | None, record: Record | None) -> FileResult:
+def _write(work: Work, job: Job, item: Input, output: AnyPixels, side: int | None, record: Record | None) -> FileResult:
     """Writes one output, after its line in the record."""
-    target = item.job.target
+    target = job.target
     shown = str(target) if record is None else record.outputs.name(target)
     try:
         content = encode_image(target, output, item.carried.options(target.suffix.lower(), output.shape[2]))
         result = replace(
-            work.result(item.job, shown),
+            work.result(job, shown),
             input_bytes=item.size,
             input_sha256=item.digest,
             output_sha256=sha256(content).hexdigest(),
@@ -333,34 +367,35 @@ def _write(work: Work, item: Input, output: AnyPixels, side: int | None, record:
         return result
     except (OSError, DataError) as error:
         reason = str(error) if isinstance(error, DataError) else f"cannot write {target}: {error.strerror or error}"
-        failed = work.result(item.job, None, reason)
-        _note(failed, item.job, {}, record)
+        failed = work.result(job, None, reason)
+        _note(failed, job, {}, record)
         return failed
 
 
-def _note(result: FileResult, job: Job, results: dict[Path, FileResult], record: Record | None) -> None:
+def _note(result: FileResult, job: Job, results: dict[Job, FileResult], record: Record | None) -> None:
     """Records a failure, for the other processes too."""
-    results[job.source] = result
+    results[job] = result
     if record is not None:
         with suppress(OSError):  # on a full disk; the result in memory is reported instead
             record.part.add(result)
 
 
-def _finish(job: Job, written: Future[FileResult], results: dict[Path, FileResult]) -> None:
-    results[job.source] = written.result()
+def _finish(job: Job, written: Future[FileResult], results: dict[Job, FileResult]) -> None:
+    results[job] = written.result()
 
 
 def _read(
-    jobs: Sequence[Job],
+    wanted: Mapping[Path, Sequence[Job]],
     work: Work,
     threads: ThreadPoolExecutor,
-    results: dict[Path, FileResult],
+    results: dict[Job, FileResult],
     record: Record | None,
 ) -> Iterator[Input | None]:
-    """Yields the input of every job, or None after its failure was put into ``results``."""
-    for item in work.reader.read_ahead(jobs, threads):
+    """Yields every input once, or None after the failure of its jobs was put into ``results``."""
+    for item in work.reader.read_ahead([jobs[0] for jobs in wanted.values()], threads):
         if isinstance(item, Unread):
-            _note(work.result(item.job, None, item.reason), item.job, results, record)
+            for job in wanted[item.job.source]:
+                _note(work.result(job, None, item.reason), job, results, record)
             yield None
         else:
             yield item

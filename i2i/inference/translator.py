@@ -132,6 +132,18 @@ class Translator:
         """Whether the seed changes the translation."""
         return any(isinstance(layer, SeededLayer) for layer in self.method.modules())
 
+    def require_noise(self) -> None:
+        """Raises ConfigError for a model that has one answer for an image."""
+        if not self.has_noise:
+            raise ConfigError(
+                f"{self.config.arch} draws no noise at translation, so that it has one answer for an image: "
+                "leave out the number of samples"
+            )
+
+    def seed_of_sample(self, number: int, seed: int | None = None) -> int:
+        """The seed of the answer with this ``number``, from 1, where the first is that of ``seed`` or of the file."""
+        return (self.config.inference.seed if seed is None else seed) + number - 1
+
     def channels(self, direction: str) -> tuple[int, int]:
         """Input and output channels in ``direction``."""
         offered = self.method.directions()[direction]
@@ -302,6 +314,25 @@ class Translator:
         else:
             made = translated(self._values(image, direction))
         return made[..., 0] if image.ndim == 2 and made.shape[2] == 1 else made
+
+    def samples(
+        self,
+        image: AnyImage,
+        count: int,
+        direction: str | None = None,
+        *,
+        seed: int | None = None,
+        tile: Tile = "auto",
+        overlap: int | None = None,
+    ) -> list[AnyImage]:
+        """Several translations of one image, by a model with noise: of ``seed``, ``seed + 1``, and so on.
+
+        The same number is the same noise for all images. Arguments and errors as of a call, and ConfigError for a model
+        without noise.
+        """
+        self.require_noise()
+        seeds = [self.seed_of_sample(number, seed) for number in range(1, count + 1)]
+        return [self(image, direction, seed=each, tile=tile, overlap=overlap) for each in seeds]
 
     def _of_tensor(self, image: Tensor, direction: str, seed: int | None, tile: Tile, overlap: int | None) -> Tensor:
         """``__call__`` of a tensor (C, H, W) or (N, C, H, W)."""

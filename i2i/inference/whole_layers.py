@@ -139,6 +139,9 @@ class WholeDraw(WholeLayer):
         Raises:
             DataError: what is drawn for the whole map is large.
         """
+        if self.layer.everywhere:
+            drawn: Tensor = self.layer(x)
+            return drawn
         window = self.tile.window
         scale = (window.bottom - window.top) // x.shape[2]
         if self._drawn is None:

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import instance_norm
 
-from i2i.networks.layers import NoiseInput
+from i2i.networks.layers import LatentInput, NoiseInput, with_latent
 from i2i.networks.recompute import frozen_statistics
 from i2i.seeding import derive_seed
 
@@ -41,7 +41,10 @@ class SeededLayer(nn.Module):
     Attributes:
         seed: may be changed between two calls.
         path: its place.
+        everywhere: whether one draw (C, 1, 1) is for all places of an image, whatever its size.
     """
+
+    everywhere: ClassVar[bool] = False
 
     def __init__(self, seed: int, path: str) -> None:
         super().__init__()
@@ -90,6 +93,23 @@ class SeededNoise(SeededLayer):
 
     def use(self, x: Tensor, drawn: Tensor) -> Tensor:
         return torch.cat([x, drawn.expand(x.shape[0], -1, -1, -1)], dim=1)
+
+
+class SeededLatent(SeededLayer):
+    """A latent beside the input's channels, the same for all images of any size."""
+
+    everywhere = True
+
+    def __init__(self, length: int, seed: int, path: str) -> None:
+        super().__init__(seed, path)
+        self.length = length
+
+    def draw(self, shape: Sequence[int]) -> Tensor:
+        # PyTorch draws fewer than 16 in another way, which ``i2i/runtime.py`` does not have.
+        return torch.randn(max(16, self.length), generator=self.random())[: self.length, None, None]
+
+    def use(self, x: Tensor, drawn: Tensor) -> Tensor:
+        return with_latent(x, drawn)
 
 
 @contextmanager
@@ -159,4 +179,6 @@ def _replacement(layer: nn.Module, statistics: Statistics, dropout: bool, seed: 
         return SeededDropout(layer.p, seed, path)
     if isinstance(layer, NoiseInput):
         return SeededNoise(layer.channels, seed, path)
+    if isinstance(layer, LatentInput):
+        return SeededLatent(layer.length, seed, path)
     return layer

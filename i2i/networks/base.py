@@ -1,7 +1,7 @@
-"""The base classes of all networks: names for configurations, named stages, accepted sizes, and four families.
+"""The base classes of all networks: names for configurations, named stages, accepted sizes, and five families.
 
 A family is a calling convention: ``Translator`` and ``PatchDiscriminator`` map images, ``Generator`` makes images
-from latents, ``Discriminator`` gives one score for each image.
+from latents, ``Encoder`` reads latents from images, ``Discriminator`` gives one score for each image.
 """
 
 from __future__ import annotations
@@ -126,6 +126,14 @@ class Generator(Network, family="generator"):
     @abstractmethod
     def forward(self, z: Tensor, label: Tensor | None = None) -> Tensor:
         """Generates the images of ``z``."""
+
+
+class Encoder(Network, family="encoder"):
+    """Maps images (N, C, H, W) to latents; built from the images' channels and ``latent``."""
+
+    @abstractmethod
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """The mean and the log variance of the latents of x: (N, C, H, W), each (N, latent)."""
 
 
 class Discriminator(Network, family="discriminator"):

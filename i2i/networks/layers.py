@@ -157,6 +157,29 @@ class NoiseInput(nn.Module):
         return torch.cat([x, noise], dim=1)
 
 
+class LatentInput(nn.Module):
+    """Appends a new latent from N(0, 1) for each image, each of its numbers as a constant channel."""
+
+    def __init__(self, length: int) -> None:
+        super().__init__()
+        self.length = length
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Maps x: (N, C, H, W) to (N, C + length, H, W)."""
+        return with_latent(x, normal_latents(len(x), self.length, x))
+
+
+def normal_latents(count: int, length: int, like: Tensor) -> Tensor:
+    """This rank's latents from N(0, 1): (count, length), on the device and in the precision of ``like``."""
+    return drawn_for_all(lambda n: torch.randn(n, length, device=like.device, dtype=like.dtype), count)
+
+
+def with_latent(x: Tensor, z: Tensor) -> Tensor:
+    """Appends z: (N, length), or (length, 1, 1) for all images, to x: (N, C, H, W) as constant channels."""
+    planes = z[:, :, None, None] if z.ndim == 2 else z
+    return torch.cat([x, planes.to(x.dtype).expand(x.shape[0], -1, *x.shape[2:])], dim=1)
+
+
 class Dropout(nn.Dropout):
     """Dropout whose mask is drawn for the whole batch."""
 

@@ -38,6 +38,7 @@ class TileSide(click.ParamType[int | Literal["auto"]]):
     epilog=example(
         "i2i translate photos -o painted",
         "i2i translate photo.jpg --model runs/NAME --direction BtoA",
+        "i2i translate drawings -o answers --samples 4",
         "torchrun --nproc-per-node 2 -m -- i2i translate photos -o painted",
     )
 )
@@ -48,7 +49,13 @@ class TileSide(click.ParamType[int | Literal["auto"]]):
 @click.option(
     "--seed",
     type=SEED,
-    help="Random seed of a model with noise (dualgan, pix2pix); each seed gives another translation.",
+    help="Random seed of a model with noise (bicyclegan, dualgan, pix2pix); each seed gives another translation.",
+)
+@click.option(
+    "--samples",
+    type=click.IntRange(1, 10_000),
+    metavar="N",
+    help="N translations of each image, by a model with noise: from N seeds in a row, to NAME_1, NAME_2 and so on.",
 )
 @click.option(
     "--format",
@@ -88,6 +95,7 @@ def translate(
     model: Path | None,
     direction: str | None,
     seed: int | None,
+    samples: int | None,
     image_format: Format | None,
     precision: Precision,
     tile: int | Literal["auto"],
@@ -104,6 +112,9 @@ def translate(
     Images have any size up to --max-pixels. Those that do not fit into memory are translated by tiles, to what the
     whole image would give; feature maps are then on the disk, in TMPDIR or /var/tmp.
 
+    With --samples N, number K of each image has the noise of seed + K - 1, the same for all images of a size, and what
+    --seed gives for that seed. Numbers that are there are kept where N grows.
+
     A video (mp4, mov, mkv, webm) keeps the times of its frames and its sound; it needs PyAV.
 
     --model also takes an exported ONNX file. Under torchrun, several processes share the images of a folder.
@@ -111,8 +122,8 @@ def translate(
     require_path(source)
     require_model(model, exported=True)
     if is_video(source):
-        if image_format is not None or overlap is not None:
-            raise click.UsageError("videos take no --format and no --overlap")
+        if image_format is not None or overlap is not None or samples is not None:
+            raise click.UsageError("videos take no --format, no --overlap and no --samples")
         with stoppable("nothing was written"):
             _translate_video(
                 source,
@@ -137,7 +148,7 @@ def translate(
         with together() as processes:
             translator = load_translator(model, device=device)
             form = image_format or usual_format(translator, direction)
-            planned = processes.told(lambda: plan(source, output, form, overwrite=overwrite))
+            planned = processes.told(lambda: plan(source, output, form, samples=samples, overwrite=overwrite))
             if seed is not None and not translator.has_noise:
                 warn(f"--seed changes nothing: {translator.config.arch} draws no noise at translation")
             if translator.fastest is not None and precision == "auto":
@@ -159,7 +170,7 @@ def translate(
     from i2i.inference.outputs import PENDING
 
     failed = [result.error for result in results if result.error is not None]
-    for reason in failed:
+    for reason in dict.fromkeys(failed):
         if reason != PENDING:
             warn(f"skipped: {reason}")
     for reason in planned.denied:
