@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -36,17 +36,20 @@ class DataSpec:
 class Batch:
     """Images (N, C, H, W) float32 in [-1, 1]; ``b`` is the other domain, item by item if the data is paired.
 
-    ``label``: (N,) int64. With several ranks, the batch holds the items of this rank (``i2i/world.py``).
+    ``label``: (N,) int64. ``mask``: (N, 1, H, W) float32 in [0, 1], how much each pixel of a pair counts.
+    ``paired``: (N,) bool, where only some items are pairs. With several ranks, the batch holds the items of this rank
+    (``i2i/world.py``).
     """
 
     a: Tensor
     b: Tensor | None = None
     label: Tensor | None = None
+    mask: Tensor | None = None
+    paired: Tensor | None = None
 
     def to(self, device: torch.device) -> Batch:
         """The same batch on ``device``."""
-        b, label = (None if tensor is None else tensor.to(device) for tensor in (self.b, self.label))
-        return Batch(self.a.to(device), b, label)
+        return replace(self, **{name: each.to(device) for name, each in vars(self).items() if each is not None})
 
     def of(self, domain: Domain) -> Tensor:
         """The images of ``domain``; errors as ``other``."""

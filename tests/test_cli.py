@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -342,6 +343,22 @@ def test_data_check_reports_a_sound_set(toy_set: Path, i2i: Run) -> None:
     assert result.code == 0
     for part in ("two folders", "8 in A, 6 in B", "3 in A, 2 in B", "24x20 (19)", "RGB (19)", "unreadable 0"):
         assert part in result.out
+
+
+def test_data_check_says_what_few_and_unequal_images_ask_for(tmp_path: Path, i2i: Run) -> None:
+    data = make_set(tmp_path, trainA=12, trainB=2)
+    result = i2i("data", "check", data, "--unpaired")
+    assert result.code == 0
+    assert (
+        "6 times as many in A as in B: an epoch shows each image in A once, and each in B about 6 times" in result.out
+    )
+    assert "2 in B, below the 200 that unpaired recipes need" in result.out
+    assert "above all that of B; train with --set discriminator_augmentation.mode=adaptive" in result.out
+    shutil.rmtree(data / "trainB")
+    make_set(tmp_path, trainB=12)
+    equal = i2i("data", "check", data).out
+    assert "times as many" not in equal
+    assert "12 in A, below the 100 that pix2pix needs" in equal
 
 
 def test_data_check_finds_what_would_spoil_training(tmp_path: Path, i2i: Run) -> None:

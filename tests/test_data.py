@@ -157,7 +157,7 @@ def test_crops_and_flips_are_drawn_apart() -> None:
         np.testing.assert_array_equal(crop[:, :, 0], rows[top : top + 16, :16])
         assert abs(int(first) - int(last)) == 15
         seen.add((int(top), min(int(first), int(last)), bool(first > last)))
-        for side in augmenter.pair(image, image[:, :, ::-1], seed):
+        for side in augmenter.pair(image, image[:, :, ::-1], seed=seed):
             np.testing.assert_array_equal(side[:, :, 1], crop[:, :, 1])
     assert len(seen) == 5 * 5 * 2
 
@@ -350,7 +350,7 @@ def test_the_shorter_side_fits_where_asked(tmp_path: Path) -> None:
     root = make_set(tmp_path, trainA=2, trainB=2)
     config = small_config("cyclegan", root, "data.fit=shorter", "data.load_size=20")
     data = two_domains(config, paired=False)
-    assert data.a[0].shape == (20, 24, 3)
+    assert data.sources["A"][0].shape == (20, 24, 3)
     assert dataset_of(config, data)[0].a.shape == (2, 3, 16, 16)
     assert data.preview(config.training.sample_count).a.shape == (2, 3, 16, 16)
 

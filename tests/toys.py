@@ -56,8 +56,15 @@ def prepare(arch: str, data: Path, *settings: str) -> tuple[Config, TrainingData
 def load_for(config: Config) -> TrainingData:
     """The data of ``config`` as its trainer would load it."""
     method = Method.named(config.method["name"])
-    labels = method.uses_labels(config.method)
-    return load_training_set(config.data, method.needs, image_size=config.image_size, labels=labels)
+    labels, masks = method.uses_labels(config.method), method.uses_masks(config.method)
+    return load_training_set(
+        config.data,
+        method.needs,
+        image_size=config.image_size,
+        labels=labels,
+        masks=masks,
+        pairs=method.uses_pairs(config.method),
+    )
 
 
 def stream_of(config: Config, data: TrainingData, start: int = 0) -> Iterator[Batch]:

@@ -49,12 +49,14 @@ DEATHS, DEATHS_WITHIN = 3, 1000
 class Raw(NamedTuple):
     """A batch as loaders pass it on: images (N, C, H, W), uint8, or float32 in [-1, 1]; labels (N,), int64.
 
-    ``unreadable``: what could not be read, and was replaced.
+    ``mask``: (N, 1, H, W), uint8. ``paired``: (N,), bool. ``unreadable``: what could not be read, and was replaced.
     """
 
     a: Tensor
     b: Tensor | None = None
     label: Tensor | None = None
+    mask: Tensor | None = None
+    paired: Tensor | None = None
     unreadable: tuple[Unreadable, ...] = ()
 
 
@@ -134,6 +136,7 @@ class BatchDataset(NumberedBatches):
         a: images of domain A by index.
         b: images of domain B; where ``paired``, the i-th of both are one item.
         paired: draw the same item from both domains, with the same geometry.
+        masks: where ``paired``, the i-th is the mask of the i-th pair.
         augmenter: applied to every drawn image.
         batch_size: images per domain in a batch, over all processes.
         seed: as in ``NumberedBatches``.
@@ -148,6 +151,7 @@ class BatchDataset(NumberedBatches):
         b: Images,
         *,
         paired: bool,
+        masks: Images | None = None,
         augmenter: Augmenter,
         batch_size: int,
         seed: int,
@@ -155,10 +159,11 @@ class BatchDataset(NumberedBatches):
         world_size: int = 1,
         unreadable: UnreadableItems,
     ) -> None:
-        super().__init__(a, b, batch_size=batch_size, seed=seed, rank=rank, world_size=world_size)
-        self._a, self._b, self._paired, self._augmenter = a, b, paired, augmenter
+        shown = [a, b] if masks is None else [a, b, masks]
+        super().__init__(*shown, batch_size=batch_size, seed=seed, rank=rank, world_size=world_size)
+        self._shown, self._paired, self._augmenter = shown, paired, augmenter
         self._depths = _beyond_8_bits(a), _beyond_8_bits(b)
-        self._read_a, self._read_b = map(_reader, (a, b), self._depths)
+        self._read_a, self._read_b = reader(a), reader(b)
         self._pairs = ItemStream("pair", len(a), self._pair, seed=seed, known=unreadable)
         self._singles = [
             ItemStream(name, len(images), read, seed=seed, known=unreadable)
@@ -169,28 +174,35 @@ class BatchDataset(NumberedBatches):
         positions, met = self._positions(number), list[Unreadable]()
         if self._paired:
             pairs = [self._augmented_pair(position, met) for position in positions]
-            sides = ([pair[side] for pair in pairs] for side in (0, 1))
+            sides = [[pair[side] for pair in pairs] for side in range(len(self._shown))]
         else:
-            sides = (
-                [self._augmented(domain, stream, position, met) for position in positions]
-                for domain, stream in zip("AB", self._singles, strict=True)
-            )
-        a, b = (_tensor(images, depth) for images, depth in zip(sides, self._depths, strict=True))
-        return Raw(a, b, unreadable=tuple(met))
+            items = [self._augmented_singles(position, met) for position in positions]
+            sides = [[item[side] for item in items] for side in (0, 1)]
+        return self._raw(sides, met)
 
-    def _augmented(self, domain: str, stream: ItemStream[AnyPixels], position: int, met: list[Unreadable]) -> AnyPixels:
-        seed = derive_seed(self._seed, "augment", domain, position)
-        return self._augmenter.single(stream.at(position, met)[1], seed)
+    def _raw(self, sides: list[list[AnyPixels]], met: list[Unreadable]) -> Raw:
+        a, b = (_tensor(images, depth) for images, depth in zip(sides[:2], self._depths, strict=True))
+        return Raw(a, b, mask=torch.from_numpy(stack(sides[2])) if sides[2:] else None, unreadable=tuple(met))
 
-    def _augmented_pair(self, position: int, met: list[Unreadable]) -> tuple[AnyPixels, AnyPixels]:
+    def _augmented_singles(self, position: int, met: list[Unreadable]) -> list[AnyPixels]:
+        """An image of each domain."""
+        return [
+            self._augmenter.single(stream.at(position, met)[1], derive_seed(self._seed, "augment", domain, position))
+            for domain, stream in zip("AB", self._singles, strict=True)
+        ]
+
+    def _augmented_pair(self, position: int, met: list[Unreadable]) -> list[AnyPixels]:
         seed = derive_seed(self._seed, "augment", "pair", position)
-        return self._augmenter.pair(*self._pairs.at(position, met)[1], seed)
+        return self._augmenter.pair(*self._pairs.at(position, met)[1], seed=seed)
 
-    def _pair(self, index: int) -> tuple[AnyPixels, AnyPixels]:
-        a, b = self._read_a(index), self._read_b(index)
-        if a.shape[:2] != b.shape[:2]:  # they are cropped at one place
-            raise DataError(different_shapes(self._a.images[index].name, a, self._b.images[index].name, b))
-        return a, b
+    def _pair(self, index: int) -> list[AnyPixels]:
+        """Both sides, and the mask where there are masks."""
+        a, *others = [self._read_a(index), self._read_b(index), *(masks[index] for masks in self._shown[2:])]
+        for images, other in zip(self._shown[1:], others, strict=True):
+            if a.shape[:2] != other.shape[:2]:  # they are cropped at one place
+                names = self._shown[0].images[index].name, images.images[index].name
+                raise DataError(different_shapes(names[0], a, names[1], other))
+        return [a, *others]
 
 
 class LabelledDataset(NumberedBatches):
@@ -255,8 +267,9 @@ def _beyond_8_bits(images: Images) -> Depth | None:
     return None if images.loading.depth.is_plain else images.loading.depth
 
 
-def _reader(images: Images, depth: Depth | None) -> Callable[[int], AnyPixels]:
+def reader(images: Images) -> Callable[[int], AnyPixels]:
     """Reads 8-bit pixels as they are, and all others as fractions of their range, which albumentations takes."""
+    depth = _beyond_8_bits(images)
     return images.__getitem__ if depth is None else partial(_fractions_of, images, depth)
 
 
@@ -298,15 +311,11 @@ def batches_from(
     while True:
         try:
             with closing(_loaded(dataset, number, workers, device)) as loaded:
-                for a, b, label, replaced in loaded:
+                for raw in loaded:
                     if unreadable is not None:
-                        unreadable.add(replaced)
+                        unreadable.add(raw.unreadable)
                     number += 1
-                    yield Batch(
-                        to_unit(a, device),
-                        None if b is None else to_unit(b, device),
-                        None if label is None else label.to(device, non_blocking=True),
-                    )
+                    yield _on_device(raw, device)
         except DataError as error:
             # From a worker the message comes wrapped in its traceback.
             last = str(error).rstrip().rpartition("\n")[2]
@@ -323,6 +332,16 @@ def batches_from(
             )
         warn(f"a loader worker died, perhaps for lack of memory, and is started again ({reason})")
         dataset.expect_new_workers()
+
+
+def _on_device(raw: Raw, device: torch.device) -> Batch:
+    return Batch(
+        to_unit(raw.a, device),
+        None if raw.b is None else to_unit(raw.b, device),
+        None if raw.label is None else raw.label.to(device, non_blocking=True),
+        None if raw.mask is None else raw.mask.to(device, non_blocking=True).float().div_(255),
+        None if raw.paired is None else raw.paired.to(device, non_blocking=True),
+    )
 
 
 def _loaded(dataset: NumberedBatches, start: int, workers: int, device: torch.device) -> Generator[Raw]:

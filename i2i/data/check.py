@@ -17,6 +17,7 @@ from i2i.data.builtin import BUILTIN, load_layout
 from i2i.data.collection import ArrayImage, Collection, find_collection
 from i2i.data.images import WHITE, read_image, read_values
 from i2i.data.layout import ImageFile, Layout
+from i2i.data.masks import BLACK, MASKS, Masks, find_masks
 from i2i.data.stored import PLAIN, Held
 from i2i.data.two_domains import layout_of
 from i2i.display import tracked
@@ -27,10 +28,16 @@ from i2i.needs import is_built_in
 
 @dataclass
 class CheckReport:
-    """What was found, a line each, and what is wrong."""
+    """What was found, a line each, and what is wrong.
+
+    ``training``: how many training images there are in each domain, by its name in the lines; ``in_pairs``: whether at
+    least half of them are pairs.
+    """
 
     lines: list[str] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
+    training: dict[str, int] = field(default_factory=dict)
+    in_pairs: bool = False
 
 
 @dataclass(frozen=True)
@@ -68,7 +75,7 @@ def check_data(path: str, size: int, *, unpaired: bool, max_pixels: int = MAX_PI
     """
     if _has_two_domains(path, max_pixels):
         layout = load_layout(path, size=size, paired=False, max_pixels=max_pixels)
-        return _check_two(layout, f"{layout.kind} in {layout.root}", unpaired=unpaired)
+        return _check_two(layout, f"{layout.kind} in {layout.root}", unpaired=unpaired, max_pixels=max_pixels)
     collection = find_collection(path, size=size, max_pixels=max_pixels)
     domains = [Domain("", collection.train.images, collection.test.images)]
     report, facts = _read_domains(f"one domain in {collection.root}", domains, collection.denied)
@@ -82,19 +89,24 @@ def check_folders(data: DataConfig, *, unpaired: bool) -> CheckReport:
     Raises:
         DataError: as ``find_folders``.
     """
-    return _check_two(layout_of(data, paired=False), f"folders {data.a} (A) and {data.b} (B)", unpaired=unpaired)
+    title, layout = f"folders {data.a} (A) and {data.b} (B)", layout_of(data, paired=False)
+    return _check_two(layout, title, unpaired=unpaired, max_pixels=data.max_pixels)
 
 
-def _check_two(layout: Layout, title: str, *, unpaired: bool) -> CheckReport:
+def _check_two(layout: Layout, title: str, *, unpaired: bool, max_pixels: int) -> CheckReport:
     domains = [Domain(" in A", layout.train.a, layout.test.a), Domain(" in B", layout.train.b, layout.test.b)]
     report, facts = _read_domains(title, domains, layout.denied)
     if not unpaired:
         _check_pairs(layout, report)
+        masks = find_masks(layout, report.faults, max_pixels)
+        if masks is not None:
+            _check_masks(masks, report)
     return _concluded(report, domains, facts)
 
 
 def _read_domains(title: str, domains: list[Domain], denied: Sequence[str]) -> tuple[CheckReport, dict[Path, Facts]]:
-    report = CheckReport([f"layout     {title}"], list(denied))
+    training = {domain.name: len(domain.train) for domain in domains}
+    report = CheckReport([f"layout     {title}"], list(denied), training)
     for split in ("train", "test"):
         counts = [f"{len(getattr(domain, split)):,}{domain.name}" for domain in domains]
         report.lines.append(f"{split:<10} {', '.join(counts)}")
@@ -205,17 +217,39 @@ def _check_pairs(layout: Layout, report: CheckReport) -> None:
     """Where at least half of the names are in both domains, the set is one of pairs, and the others lack a partner."""
     if layout.kind == "side by side":
         report.lines.append(f"pairs      {len(layout.train.a):,} in train, side by side")
+        report.in_pairs = True
         return
     for name, split in (("train", layout.train), ("test", layout.test)):
         a, b = _stems(split.a, layout.folders[name][0]), _stems(split.b, layout.folders[name][1])
         if not a & b:
             continue
         report.lines.append(f"pairs      {len(a & b):,} in {name} by equal names")
-        if a != b and len(a & b) >= max(len(a), len(b)) / 2:
+        mostly = len(a & b) >= max(len(a), len(b)) / 2
+        report.in_pairs |= mostly and name == "train"
+        if a != b and mostly:
             report.faults.append(
                 f"{name}: {len(a - b)} in A and {len(b - a)} in B without a partner of the same name, "
-                f"first {min(a ^ b)}; if this set is not one of pairs, add --unpaired"
+                f"first {min(a ^ b)}; pix2pix leaves them out, cyclegan with method.paired_weight uses them too; if "
+                "this set is not one of pairs, add --unpaired"
             )
+
+
+def _check_masks(masks: Masks, report: CheckReport) -> None:
+    """How much of the pairs counts, and which pairs and masks lack one another."""
+    shares = []
+    for mask in masks.known:
+        try:
+            shares.append(float(mask.read(1, BLACK).mean()) / 255)
+        except DataError as error:
+            report.faults.append(str(error))
+            continue
+        if not shares[-1]:
+            report.faults.append(f"{mask.path}: all black, so that nothing of its pair counts")
+    counted = f", which let {np.mean(shares):.0%} of the pixels count" if shares else ""
+    report.lines.append(f"masks      {len(masks.known):,} in {MASKS}{counted}")
+    if masks.missing:
+        report.faults.append(f"{len(masks.missing):,} pairs have no mask in {MASKS}, first {masks.missing[0]}")
+    report.faults += [f"{path}: a mask of no pair" for path in masks.lone]
 
 
 def _stems(images: Sequence[ImageFile], folder: Path) -> set[str]:

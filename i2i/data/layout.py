@@ -212,21 +212,33 @@ def _pair_up(folders: tuple[Path, Path], paired: bool, max_pixels: int, denied: 
         files = [list_images(folder, denied) for folder in folders]
         a, b = ([ImageFile(path, max_pixels=max_pixels) for path in side] for side in files)
         return Split(a, b, paired=False), []
-    stems = [_by_stem(folder, denied) for folder in folders]
+    stems = [by_stem(folder, denied) for folder in folders]
     common = stems[0].keys() & stems[1].keys()
     a, b = ([ImageFile(side[stem], max_pixels=max_pixels) for stem in sorted(common)] for side in stems)
     unmatched = [path for side in stems for stem, path in side.items() if stem not in common]
     return Split(a, b, paired=True), unmatched
 
 
-def _by_stem(folder: Path, denied: list[str]) -> dict[Path, Path]:
-    """The images of ``folder`` by what pairs are matched by."""
-    found: dict[Path, Path] = {}
-    for path in list_images(folder, denied):
-        stem = path.relative_to(folder).with_suffix("")
+def by_stem(folder: Path, denied: list[str]) -> dict[Path, Path]:
+    """The images of ``folder`` by what pairs are matched by; errors as ``images_by_stem``."""
+    images = [ImageFile(path) for path in list_images(folder, denied)]
+    return {stem: image.path for stem, image in images_by_stem(images, folder).items()}
+
+
+def images_by_stem(images: Sequence[ImageFile], folder: Path) -> dict[Path, ImageFile]:
+    """Images in ``folder`` by what pairs are matched by.
+
+    Raises:
+        DataError: two of them have one stem.
+    """
+    found: dict[Path, ImageFile] = {}
+    for image in images:
+        stem = image.path.relative_to(folder).with_suffix("")
         if stem in found:
-            raise DataError(f"{found[stem]} and {path} would both be the partner of {stem}: remove or rename one")
-        found[stem] = path
+            raise DataError(
+                f"{found[stem].path} and {image.path} would both be the partner of {stem}: remove or rename one"
+            )
+        found[stem] = image
     return found
 
 

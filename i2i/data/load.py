@@ -18,6 +18,8 @@ def load_training_set(
     *,
     image_size: int,
     labels: Labels = "ignored",
+    masks: bool = False,
+    pairs: bool = False,
     listed: ImageList | None = None,
 ) -> TrainingData:
     """Finds the training data that ``config`` names.
@@ -27,6 +29,8 @@ def load_training_set(
         needs: what the method learns from.
         image_size: side of a training crop, in pixels.
         labels: whether the method uses labels; it can with one domain only.
+        masks: whether the method uses masks; it can with pairs only.
+        pairs: whether a method that learns from unpaired images uses the pairs that are among them.
         listed: the images of a run that goes on: these in this order and no others, also where some are gone.
 
     Raises:
@@ -41,4 +45,5 @@ def load_training_set(
         return OneDomain.read(config, image_size, labels, listed)
     if config.path in POINTS:
         raise DataError(f"{config.path} holds points, and this recipe translates images: give a folder")
-    return TwoDomains.read(config, image_size, paired=needs == "paired", listed=listed)
+    paired = needs == "paired"
+    return TwoDomains.read(config, image_size, paired=paired, masks=masks, pairs=pairs, listed=listed)

@@ -174,7 +174,7 @@ class TrainingData(ABC):
         return augmenter
 
 
-_ITEMS = {"partner": "pair"}
+_ITEMS = {"partner": "pair", "mask": "pair"}
 """Which items the images of a stream belong to, where the names differ."""
 
 

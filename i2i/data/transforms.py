@@ -79,14 +79,17 @@ class Augmenter:
             pixels = self._at(self._geometry, seed)(image=np.ascontiguousarray(pixels))["image"]
         return self._photometric(pixels, seed)
 
-    def pair(self, source: AnyPixels, target: AnyPixels, seed: int) -> tuple[AnyPixels, AnyPixels]:
-        """Augments both sides of a pair, which have the same height and width, with the same geometry."""
-        source, target = self._cropped(source, seed), self._cropped(target, seed)
+    def pair(self, source: AnyPixels, target: AnyPixels, *mask: AnyPixels, seed: int) -> list[AnyPixels]:
+        """Augments both sides of a pair, and its mask if it has one, all of one size, with the same geometry.
+
+        In transforms of albumentations a mask is what they call one: it keeps its values, and is black where they fill.
+        """
+        images = [self._cropped(image, seed) for image in (source, target, *mask)]
         if self._geometry is not None:
-            images = {"image": np.ascontiguousarray(source), "other": np.ascontiguousarray(target)}
-            both = self._at(self._geometry, seed)(**images)
-            source, target = both["image"], both["other"]
-        return self._photometric(source, seed), target
+            given = dict(zip(("image", "other", "mask"), map(np.ascontiguousarray, images), strict=False))
+            changed = self._at(self._geometry, seed)(**given)
+            images = [changed[name] for name in given]
+        return [self._photometric(images[0], seed), *images[1:]]
 
     def _cropped(self, pixels: AnyPixels, seed: int) -> AnyPixels:
         """A random crop, and a flip that is drawn apart from it; without the cost of a pipeline for each image."""

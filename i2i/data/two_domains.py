@@ -15,9 +15,11 @@ from i2i.data.batches import BatchDataset, different_shapes, unit_batch
 from i2i.data.builtin import load_layout
 from i2i.data.depth import described
 from i2i.data.found_depth import Found, with_depths
-from i2i.data.heads import spread
+from i2i.data.heads import Head, spread
 from i2i.data.identity import Contents, ImageList
-from i2i.data.layout import ImageFile, Layout, Split, find_folders
+from i2i.data.layout import ImageFile, Layout, Split, find_folders, images_by_stem
+from i2i.data.masks import MASKS, Masks, find_masks, mask_loading
+from i2i.data.mixed import MixedDataset
 from i2i.data.store import ImageSource, ImageStore, Loading, PixelMemory
 from i2i.data.training_set import (
     TrainingData,
@@ -38,20 +40,34 @@ PAIRS_COMPARED = 16
 
 @dataclass(frozen=True)
 class TwoDomains(TrainingData):
-    """Both domains, listed and counted."""
+    """Both domains, listed and counted.
+
+    The first ``pairs`` images of both domains are partners of each other; where ``mixed``, the others have none.
+    """
 
     config: DataConfig
     image_size: int
     layout: Layout
-    a: ImageSource
-    b: ImageSource
+    by_stream: Mapping[str, ImageSource]
+    pairs: int
     unreadable: UnreadableItems
     contents: Contents
     in_memory: bool
+    mixed: bool = False
+    masks: Masks | None = None
 
     @classmethod
-    def read(cls, config: DataConfig, image_size: int, *, paired: bool, listed: ImageList | None = None) -> TwoDomains:
-        """Finds the training images that ``config`` names; ``listed`` as in ``load_training_set``.
+    def read(
+        cls,
+        config: DataConfig,
+        image_size: int,
+        *,
+        paired: bool,
+        masks: bool = False,
+        pairs: bool = False,
+        listed: ImageList | None = None,
+    ) -> TwoDomains:
+        """Finds the training images that ``config`` names; ``masks`` and those after as in ``load_training_set``.
 
         Raises:
             DataError: there is no usable data; says which folder and why.
@@ -59,41 +75,44 @@ class TwoDomains(TrainingData):
         """
         _ = config.images  # refuses channels that are left to the data before files are looked for
         layout = layout_of(config, paired=paired)
+        found = find_masks(layout, layout.denied, config.max_pixels) if paired and masks else None
         if listed is not None:
-            layout = _as_listed(config.title, layout, listed)
+            layout, found = _as_listed(config.title, layout, found, listed)
+        elif found is not None:
+            found.require_all()
+        count = len(layout.train.a) if layout.train.paired else 0
+        if pairs and not paired and not layout.train.paired:
+            layout, count = _pairs_first(layout)
         train = layout.train
-        items = len(train.a) if train.paired else len(train.a) + len(train.b)
+        streams = _streams(train, count, () if found is None else found.known)
+        items = len(train.a) + len(train.b) - count
         unreadable = UnreadableItems(items, "; i2i data check names all")
-        streams = ("pair", "partner") if train.paired else ("A", "B")
         try:
-            sides = dict(zip(streams, (train.a, train.b), strict=True))
-            contents = note_sizes(unreadable, sides, listed=listed is not None)
-            if train.paired:
-                pairs = note_heads(unreadable, "pair", train.a, train.b, what="pair")
-                heads_a, heads_b = ({number: both[side] for number, both in pairs.items()} for side in (0, 1))
-            else:
-                heads_a, heads_b = (
-                    {
-                        n: head
-                        for n, [head] in note_heads(unreadable, name, side, what=f"image of domain {name}").items()
-                    }
-                    for name, side in (("A", train.a), ("B", train.b))
-                )
+            contents = note_sizes(unreadable, streams, listed=listed is not None)
+            heads_a, heads_b = _heads(unreadable, streams, count)
         except DataError as error:
             raise DataError(f"{config.title}: {error}") from None
         unreadable.require_few()
         config = with_depths(config, Found("A", train.a, heads_a), Found("B", train.b, heads_b))
         loading_a, loading_b = _loadings(config, config.load_size, drafts=config.jpeg_drafts)
+        of_masks = mask_loading(config.load_size, config.fit)
         need = sum(
             bytes_of(len(side), loading, heads.values())
-            for side, loading, heads in ((train.a, loading_a, heads_a), (train.b, loading_b, heads_b))
+            for side, loading, heads in (
+                (train.a, loading_a, heads_a),
+                (train.b, loading_b, heads_b),
+                (streams.get("mask", ()), of_masks, heads_a),  # which have the sizes of their pairs
+            )
         )
-        memory = PixelMemory(len(train.a) + len(train.b), need, config.memory_gib, config.disk_gib)
-        a = ImageSource(train.a, loading_a, memory, contents)
-        b = ImageSource(train.b, loading_b, memory, contents, first=len(train.a))
-        if train.paired and config.fit == "shorter":
-            _require_equal_sizes(a, b, unreadable)
-        return cls(config, image_size, layout, a, b, unreadable, contents, memory.complete)
+        loadings = {"pair": loading_a, "A": loading_a, "partner": loading_b, "B": loading_b, "mask": of_masks}
+        memory = PixelMemory(sum(map(len, streams.values())), need, config.memory_gib, config.disk_gib)
+        sources = _sources(streams, loadings, memory, contents)
+        if count and config.fit == "shorter":
+            _require_equal_sizes(sources["pair"], sources["partner"], unreadable)
+        mixed = pairs and not paired
+        return cls(
+            config, image_size, layout, sources, count, unreadable, contents, memory.complete, mixed=mixed, masks=found
+        )
 
     @property
     def roots(self) -> tuple[Path, ...]:
@@ -101,10 +120,16 @@ class TwoDomains(TrainingData):
 
     @property
     def size(self) -> int:
-        return max(len(self.a), len(self.b))
+        train = self.layout.train
+        return max(len(train.a), len(train.b))
+
+    def smallest(self) -> int:
+        return min(len(self.layout.train.a), len(self.layout.train.b))
 
     def describe(self) -> str:
-        return f"{len(self.a):,} images in A and {len(self.b):,} in B"
+        train = self.layout.train
+        pairs = f", of which {self.pairs:,} are pairs" if self.mixed else ""
+        return f"{len(train.a):,} images in A and {len(train.b):,} in B{pairs}"
 
     def notes(self) -> list[str]:
         layout, images = self.layout, self.config.images
@@ -112,41 +137,58 @@ class TwoDomains(TrainingData):
         if not images.is_plain:
             a, b = described(images.depth_a, images.channels_a), described(images.depth_b, images.channels_b)
             depths = [f"depth of A: {a}; of B: {b}{_shown(images.channels_a, images.channels_b)}"]
+        if self.masks is not None:
+            depths.append(f"masks in {self.masks.folder} say how much each pixel counts")
+        elif layout.kind != "folders A and B" and (layout.root / MASKS).is_dir():
+            depths.append(
+                f"the masks in {layout.root / MASKS} are not used: this recipe does not learn from pairs with masks"
+            )
         if layout.kind != "folders A and B" or layout.folders["test"] != layout.folders["train"]:
-            return [*depths, *self.a.memory.notes]
+            return [*depths, *self._memory_notes]
         return [
             *depths,
-            *self.a.memory.notes,
+            *self._memory_notes,
             f"held out (chosen by file name): {len(layout.test.a):,} images of A and {len(layout.test.b):,} of B "
             f"(data.held_out={layout.held_out:g}; --test-a and --test-b name others)",
         ]
 
+    @property
+    def _memory_notes(self) -> list[str]:
+        return next(iter(self.by_stream.values())).memory.notes
+
     def problems(self) -> list[str]:
         lone = [f"{path}: no partner of the same name" for path in self.layout.unmatched]
+        lone += [f"{path}: no pair of the same name" for path in (self.masks.lone if self.masks else ())]
         return [*self.unreadable.reasons(), *lone, *self.layout.denied]
 
     @cached_property
     def images(self) -> ImageList:
-        return image_list(_domains(self.layout))
+        return image_list(_domains(self.layout, self.masks))
 
     def fingerprint(self) -> str:
-        return f"{len(self.a)} in A, {len(self.b)} in B, names {self._digest}"
+        train = self.layout.train
+        return f"{len(train.a)} in A, {len(train.b)} in B, names {self._digest}"
 
     @property
     def sources(self) -> Mapping[str, ImageSource]:
-        return {"pair": self.a, "partner": self.b} if self.layout.train.paired else {"A": self.a, "B": self.b}
+        return self.by_stream
 
     def dataset(self, *, batch_size: int, seed: int, rank: int = 0, world_size: int = 1) -> BatchDataset:
+        known = self.by_stream
+        a, b = (known[both] if both in known else known[own] for both, own in (("pair", "A"), ("partner", "B")))
+        settings = {"batch_size": batch_size, "seed": seed, "rank": rank, "world_size": world_size}
+        augmenter = self.augmenter(a.loading, b.loading)
+        if self.mixed:
+            lone = known.get("A"), known.get("B")
+            return MixedDataset((a, b), lone, augmenter=augmenter, unreadable=self.unreadable, **settings)
         return BatchDataset(
-            self.a,
-            self.b,
+            a,
+            b,
             paired=self.layout.train.paired,
-            augmenter=self.augmenter(self.a.loading, self.b.loading),
-            batch_size=batch_size,
-            seed=seed,
-            rank=rank,
-            world_size=world_size,
+            masks=known.get("mask"),
+            augmenter=augmenter,
             unreadable=self.unreadable,
+            **settings,
         )
 
     def preview(self, count: int) -> Batch:
@@ -155,10 +197,13 @@ class TwoDomains(TrainingData):
         Where no test image can be read, training images take their place.
         """
         train = self.layout.train
-        streams = ("pair", "pair") if train.paired else ("A", "B")
         sides = [
-            [image for index, image in enumerate(images) if (stream, index) not in self.unreadable]
-            for stream, images in zip(streams, (train.a, train.b), strict=True)
+            [
+                image
+                for index, image in enumerate(images)
+                if (("pair", index) if index < self.pairs else (domain, index - self.pairs)) not in self.unreadable
+            ]
+            for domain, images in (("A", train.a), ("B", train.b))
         ]
         for split in (self.layout.test, Split(sides[0], sides[1], train.paired)):
             items = self._readable(split, count)
@@ -215,18 +260,85 @@ def layout_of(data: DataConfig, *, paired: bool) -> Layout:
     )
 
 
-def _domains(layout: Layout) -> dict[str, tuple[Path, Sequence[ImageFile]]]:
-    """The root of each domain's names, and its training images."""
+def _domains(layout: Layout, masks: Masks | None) -> dict[str, tuple[Path, Sequence[ImageFile]]]:
+    """The root of each domain's names, and its training images; masks as one domain more."""
     roots = layout.folders["train"] if layout.kind == "folders A and B" else (layout.root, layout.root)
-    return {"A": (roots[0], layout.train.a), "B": (roots[1], layout.train.b)}
+    domains = {"A": (roots[0], layout.train.a), "B": (roots[1], layout.train.b)}
+    return domains if masks is None else domains | {"mask": (layout.root, masks.known)}
 
 
-def _as_listed(title: str, layout: Layout, listed: ImageList) -> Layout:
-    """The layout with the training images of a run in the place of those that are there now."""
-    a, b = as_listed(title, _domains(layout), listed)
+def _as_listed(title: str, layout: Layout, masks: Masks | None, listed: ImageList) -> tuple[Layout, Masks | None]:
+    """The layout and masks with the training images of a run in the place of those that are there now."""
+    a, b, *known = as_listed(title, _domains(layout, masks), listed)
     used = {image.name for image in (*a, *b)}
     unmatched = [path for path in layout.unmatched if path not in used]
-    return replace(layout, train=Split(a, b, layout.train.paired), unmatched=unmatched)
+    kept = None if masks is None else replace(masks, known=known[0], missing=())
+    return replace(layout, train=Split(a, b, layout.train.paired), unmatched=unmatched), kept
+
+
+def _pairs_first(layout: Layout) -> tuple[Layout, int]:
+    """The layout with the training images that have a partner first in both domains, pair by pair; how many they are.
+
+    Raises:
+        DataError: there are none, or two files of one name.
+    """
+    domains = ((layout.train.a, layout.folders["train"][0]), (layout.train.b, layout.folders["train"][1]))
+    a, b = (images_by_stem(images, folder) for images, folder in domains)
+    common = [stem for stem in a if stem in b]
+    if not common:
+        first, second = layout.folders["train"]
+        raise DataError(
+            f"no file in {first} has a partner of the same name in {second}: without pairs, leave out "
+            "method.paired_weight"
+        )
+    sides = [
+        [own[stem] for stem in [*common, *(stem for stem in own if stem not in other)]]
+        for own, other in ((a, b), (b, a))
+    ]
+    return replace(layout, train=Split(sides[0], sides[1], paired=False)), len(common)
+
+
+def _streams(train: Split, pairs: int, masks: Sequence[ImageFile]) -> dict[str, Sequence[ImageFile]]:
+    """The training images by the stream that shows them, in the order of their numbers; only those that there are."""
+    streams = {
+        "pair": train.a[:pairs],
+        "A": train.a[pairs:],
+        "partner": train.b[:pairs],
+        "B": train.b[pairs:],
+        "mask": masks,
+    }
+    return {name: images for name, images in streams.items() if images}
+
+
+def _sources(
+    streams: Mapping[str, Sequence[ImageFile]],
+    loadings: Mapping[str, Loading],
+    memory: PixelMemory,
+    contents: Contents,
+) -> dict[str, ImageSource]:
+    """Numbers the images of all streams in their order, for the memory and the contents."""
+    sources, first = dict[str, ImageSource](), 0
+    for name, images in streams.items():
+        sources[name] = ImageSource(images, loadings[name], memory, contents, first)
+        first += len(images)
+    return sources
+
+
+def _heads(
+    unreadable: UnreadableItems, streams: Mapping[str, Sequence[ImageFile]], pairs: int
+) -> tuple[dict[int, Head], dict[int, Head]]:
+    """The headers of a sample of each domain, by the numbers of its images; errors as ``note_heads``."""
+    found: tuple[dict[int, Head], dict[int, Head]] = ({}, {})
+    if pairs:
+        sides = [streams[name] for name in ("pair", "partner", "mask") if name in streams]
+        for number, heads in note_heads(unreadable, "pair", *sides, what="pair").items():
+            found[0][number], found[1][number] = heads[:2]
+    for name, of_domain in zip("AB", found, strict=True):
+        if name in streams:
+            what = f"image of domain {name}"
+            heads_of_lone = note_heads(unreadable, name, streams[name], what=what).items()
+            of_domain |= {pairs + number: head for number, [head] in heads_of_lone}
+    return found
 
 
 def _loadings(config: DataConfig, size: int, *, drafts: bool = False) -> tuple[Loading, Loading]:

@@ -112,6 +112,16 @@ class Method(Component, nn.Module, family="method"):
         """Whether a method of these ``settings`` uses the labels of its data."""
         return "ignored"
 
+    @classmethod
+    def uses_masks(cls, settings: Mapping[str, Any]) -> bool:
+        """Whether a method of these ``settings``, which learns from pairs, uses masks of them."""
+        return False
+
+    @classmethod
+    def uses_pairs(cls, settings: Mapping[str, Any]) -> bool:
+        """Whether a method of these ``settings``, which learns from unpaired images, uses the pairs among them."""
+        return False
+
     @abstractmethod
     def players(self) -> dict[str, list[nn.Module]]:
         """The modules that each player trains; every trained parameter is in exactly one player."""

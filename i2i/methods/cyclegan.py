@@ -4,6 +4,10 @@ Follows the paper and its released code: least squares, both discriminators' los
 history of 50 generated images.
 Differs in how it computes, not in what: each generator is called once on its concatenated inputs and each
 discriminator once on real and fake, which is the same under instance norm (not under batch norm).
+
+``paired_weight`` is beyond the paper: where some images have a partner, L1 to it is one loss more, as in pix2pix.
+Paired and unpaired images were trained on together by Tripathy, Kannala, Rahtu 2018 (arXiv:1805.03189), who use a
+conditional discriminator for pairs besides; here pairs are judged as all images are.
 """
 
 from __future__ import annotations
@@ -19,7 +23,7 @@ from torch import Tensor, nn
 from i2i.batch import Batch, DataSpec
 from i2i.config.components import Count, Weight
 from i2i.losses.adversarial import Objective, discriminator_loss, fooling_loss
-from i2i.losses.consistency import cycle_consistency, identity
+from i2i.losses.consistency import cycle_consistency, identity, reconstruction
 from i2i.methods.base import Judge, Update
 from i2i.methods.checks import require_equal_channels, require_lipschitz
 from i2i.methods.history import ImageHistory
@@ -40,6 +44,8 @@ class CycleGAN(TwoWayTranslation, name="cyclegan"):
         objective: the adversarial part.
         cycle_weight: weight of the cycle consistency.
         identity_weight: relative to ``cycle_weight``, as in the paper; it needs equal channels in A and B.
+        paired_weight: weight of L1 between a translation and its true partner, for those images that have one; above 0,
+            files of equal names in A and B are pairs.
         history: how many generated images are kept for each discriminator.
         r1: weight of the zero-centred gradient penalty of the discriminators at real images.
         r2: that at generated images.
@@ -58,6 +64,7 @@ class CycleGAN(TwoWayTranslation, name="cyclegan"):
         objective: Objective = "lsgan",
         cycle_weight: Weight = 10.0,
         identity_weight: Weight = 0.5,
+        paired_weight: Weight = 0.0,
         history: Capacity = 50,
         r1: Weight = 0.0,
         r2: Weight = 0.0,
@@ -74,7 +81,11 @@ class CycleGAN(TwoWayTranslation, name="cyclegan"):
         self.history_A = ImageHistory(history, data.channels_a, data.image_size)
         self.history_B = ImageHistory(history, data.channels_b, data.image_size)
         self.objective: Objective = objective
-        self.cycle_weight, self.identity_weight = cycle_weight, identity_weight
+        self.cycle_weight, self.identity_weight, self.paired_weight = cycle_weight, identity_weight, paired_weight
+
+    @classmethod
+    def uses_pairs(cls, settings: Mapping[str, Any]) -> bool:
+        return bool(settings["paired_weight"])
 
     @classmethod
     def idle(cls, settings: Mapping[str, Any], method: Mapping[str, Any]) -> dict[str, str]:
@@ -110,6 +121,10 @@ class CycleGAN(TwoWayTranslation, name="cyclegan"):
         if same_a is not None and same_b is not None:
             losses["identity_A"] = weight * self.identity_weight * identity(same_a, real_a)
             losses["identity_B"] = weight * self.identity_weight * identity(same_b, real_b)
+        if self.paired_weight:  # a mean over all items, so that it does not depend on how a batch is divided
+            known = None if batch.paired is None else batch.paired[:, None, None, None]
+            losses["paired_A"] = self.paired_weight * reconstruction(fake_a, real_a, mask=known)
+            losses["paired_B"] = self.paired_weight * reconstruction(fake_b, real_b, mask=known)
         yield Update("generator", losses)
 
         losses = {}

@@ -3,6 +3,9 @@
 The discriminator sees the input and the output together; the generator also minimises L1 to the true partner. As in the
 paper, the discriminator steps first, its loss is halved, and the only noise is dropout in the generator, which stays on
 at inference (sections 3.1 and 3.3; ``inference`` in the recipe).
+
+Beyond the paper, data may have masks: L1 is weighted by them, and what has weight 0 in them is hidden from the
+discriminator, in true and generated images alike, so that nothing is learnt from it. Other weights are of L1 alone.
 """
 
 from __future__ import annotations
@@ -97,6 +100,10 @@ class Pix2Pix(TranslationMethod, name="pix2pix"):
             idle["l1_pooling"] = "set l1_weight above 0"
         return idle if settings["adversarial_weight"] else idle | {"conditional": "set adversarial_weight above 0"}
 
+    @classmethod
+    def uses_masks(cls, settings: Mapping[str, Any]) -> bool:
+        return True
+
     def players(self) -> dict[str, list[nn.Module]]:
         return {"generator": [self.generator], "discriminator": [self.discriminator]}
 
@@ -108,9 +115,10 @@ class Pix2Pix(TranslationMethod, name="pix2pix"):
         return self.penalties.due(self.progress.step)
 
     def updates(self, batches: Iterator[Batch]) -> Iterator[Update]:
-        source, target = self._sides(next(batches))
+        batch = next(batches)
+        source, target = self._sides(batch)
         fake = self.recomputable(self.generator, self.generator, source)
-        critic = partial(self._score, source)
+        critic = partial(self._score, source, None if batch.mask is None else batch.mask > 0)
         score_real, score_fake = critic(target), critic(fake.detach())
         loss = 0.5 * discriminator_loss(score_real, score_fake, self.objective)
         penalties = self.penalties.losses(critic, target, fake, self.progress.step)
@@ -121,10 +129,11 @@ class Pix2Pix(TranslationMethod, name="pix2pix"):
         if self.adversarial_weight:
             losses["gan"] = self.adversarial_weight * fooling_loss(critic, fake, target, self.objective)
         if self.l1_weight:
-            losses["l1"] = self.l1_weight * reconstruction(fake, target, self.l1_pooling)
+            losses["l1"] = self.l1_weight * reconstruction(fake, target, self.l1_pooling, batch.mask)
         yield Update("generator", losses)
 
-    def _score(self, source: Tensor, output: Tensor) -> Tensor:
+    def _score(self, source: Tensor, visible: Tensor | None, output: Tensor) -> Tensor:
+        output = output if visible is None else output * visible
         shown = torch.cat([source, output], dim=1) if self.conditional else output
         return self.judge(self.discriminator, shown)
 

@@ -61,6 +61,8 @@ def settle(wanted: Config, processes: PartialState, *, listed: ImageList | None)
             kind.needs,
             image_size=config.image_size,
             labels=kind.uses_labels(config.method),
+            masks=kind.uses_masks(config.method),
+            pairs=kind.uses_pairs(config.method),
             listed=listed,
         )
     if wanted.training.precision == "auto" and not data.config.images.is_plain:

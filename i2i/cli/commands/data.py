@@ -49,13 +49,14 @@ def data_check(
         raise click.UsageError("give DATA, or --a and --b")
     from i2i.config.resolve import data_config
     from i2i.data.check import check_data, check_folders
+    from i2i.doctor.beforehand import advice
 
     named = data_config({"path": path or "", "max_pixels": max_pixels} | folders)
     if named.a:
         report = check_folders(named, unpaired=unpaired)
     else:
         report = check_data(named.path, size, unpaired=unpaired, max_pixels=max_pixels)
-    tell(*report.lines)
+    tell(*report.lines, *advice(report))
     _finish(report)
 
 
