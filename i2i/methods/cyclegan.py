@@ -6,8 +6,8 @@ Differs in how it computes, not in what: each generator is called once on its co
 discriminator once on real and fake, which is the same under instance norm (not under batch norm).
 
 ``paired_weight`` is beyond the paper: where some images have a partner, L1 to it is one loss more, as in pix2pix.
-Paired and unpaired images were trained on together by Tripathy, Kannala, Rahtu 2018 (arXiv:1805.03189), who use a
-conditional discriminator for pairs besides; here pairs are judged as all images are.
+Pairs are judged as all images are. Tripathy, Kannala and Rahtu 2018 (arXiv:1805.03189) also learn from both kinds of
+images at once; this is not their model.
 """
 
 from __future__ import annotations
