@@ -18,7 +18,7 @@ BUILT_IN_SETS: dict[str, tuple[str, ...]] = {
 """The built-in data sets, and the optional packages that each needs."""
 LICENCES = {
     "openmoji": "CC BY-SA 4.0 (OpenMoji)",
-    "digits": "CC BY 4.0 (E. Alpaydin and C. Kaynak, UCI Machine Learning Repository)",
+    "digits": "CC BY 4.0 (E. Alpaydin and C. Kaynak, UCI Machine Learning Repository, doi.org/10.24432/C50P49)",
     "ring2d": "none needed: points that i2i draws",
     "line1d": "none needed: points that i2i draws",
 }

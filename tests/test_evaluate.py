@@ -397,6 +397,24 @@ def test_a_difference_of_sets_within_the_spread_is_none() -> None:
     assert compare(kid, "kid", figures, 0, 2, seed=0).better == 0
 
 
+def test_flicker_of_frames_in_the_order_of_their_names(runs: list[Path], tmp_path: Path, i2i: Run) -> None:
+    frames = [draw(tmp_path / "clip" / f"{number}.png", seed=number // 3) for number in range(4)]
+    model, file = ("evaluate", "--model", runs[0], "--metrics", "flicker"), tmp_path / "figures.json"
+    result = i2i(*model, "--data", frames[0].parent, "--json", file, "--count", 3)
+    assert result.code == 0, result.err
+    assert "clip 3 frames" in result.out
+    assert "the first 3 frames" in result.out
+    for part in report_of(file)["directions"]:
+        assert part["names"]["A"] == ["0.png", "1.png", "2.png"]
+        assert part["models"][0]["figures"]["flicker"]["value"] == 0
+        assert part["real"] == {}
+    i2i(*model, "--data", frames[0].parent, "--json", file, "--overwrite")
+    assert all(part["models"][0]["figures"]["flicker"]["value"] > 0 for part in report_of(file)["directions"])
+    assert_refused(i2i(*model), "flicker needs a clip", "--data VIDEO")
+    assert_refused(i2i(*model[:-1], "l1,flicker", "--data", frames[0].parent), "name it alone")
+    assert_refused(i2i(*model, "--data", runs[0].parent / "none"), "no such data folder")
+
+
 def test_what_cannot_be_evaluated_is_refused(runs: list[Path], toy_set: Path, tmp_path: Path, i2i: Run) -> None:
     model = ("evaluate", "--model", runs[0])
     assert_refused(i2i(*model, "--metrics", "kidd"), "no metric 'kidd'", "did you mean kid")

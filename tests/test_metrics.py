@@ -403,3 +403,22 @@ def test_what_is_lacking_is_said() -> None:
     few = Metric.named("fid")().caution(given)
     assert few is not None
     assert "2,048" in few
+
+
+def test_flicker_is_what_changes_where_the_input_is_still() -> None:
+    """A square moves over a still input: outputs that change with it are steady, and flicker counts beside it alone."""
+    background, clip = noise(1, low=10, high=240)[0], []
+    for number in range(6):
+        clip.append(background.copy())
+        clip[-1][4:8, 4 * number : 4 * number + 4] = 0
+    inputs = ImageSet(clip)
+    steady = Evaluated(ImageSet([frame // 2 for frame in clip]), inputs, inputs, frames=True)
+    found = figure("flicker", steady)
+    assert found.value == 0
+    assert found.details["everywhere"] > 0
+    assert found.details["still"] == pytest.approx(1 - 2 * 16 / 32**2)
+    flickering = ImageSet([frame + np.uint8(10 * (number % 2)) for number, frame in enumerate(clip)])
+    assert figure("flicker", steady.with_outputs(flickering)).value == pytest.approx(10 / 255)
+    metric = Metric.named("flicker")()
+    assert "ever still" in str(metric.lacking(Evaluated(noise(3), noise(3), noise(3), frames=True)))
+    assert "one clip" in str(metric.lacking(Evaluated(noise(3), noise(3), noise(3))))

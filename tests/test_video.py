@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def film(path: Path, size: tuple[int, int] = (32, 24), *, sound: bool = True) -> Path:
-    """A grey video that gets lighter, of a second and with a tone."""
+    """A grey video that gets lighter beside a black band, of a second and with a tone."""
     with av.open(str(path), "w") as made:
         stream = made.add_stream("libx264", rate=15, options={"crf": "5"})
         stream.width, stream.height, stream.pix_fmt = *size, "yuv420p"
@@ -37,6 +38,7 @@ def film(path: Path, size: tuple[int, int] = (32, 24), *, sound: bool = True) ->
         tone = made.add_stream("aac", rate=8000) if sound else None
         for time in TIMES:
             grey = np.full((size[1], size[0], 3), 20 * time, np.uint8)
+            grey[:, : size[0] // 2] = 0
             frame = av.VideoFrame.from_ndarray(grey, format="rgb24")
             frame.pts, frame.time_base = time, Fraction(1, 15)
             made.mux(stream.encode(frame))
@@ -80,6 +82,21 @@ def test_a_video_keeps_times_and_sound(run: Path, tmp_path: Path, i2i: Run, suff
         assert np.abs(apart).mean() < 12
         assert np.abs(apart.mean(axis=(0, 1))).max() < 4
     assert_refused(i2i("translate", source, "-o", target, "--model", run), f"{target} exists")
+
+
+def test_flicker_of_a_video(run: Path, tmp_path: Path, i2i: Run) -> None:
+    source = film(tmp_path / "in.mp4", sound=False)
+    result = i2i("evaluate", "--model", run, "--metrics", "flicker", "--data", source, "--json", tmp_path / "report")
+    assert result.code == 0, result.err
+    assert "in.mp4 9 frames" in result.out
+    part = json.loads((tmp_path / "report").read_bytes())["directions"][0]
+    figure = part["models"][0]["figures"]["flicker"]
+    assert 0.3 < figure["details"]["still"] < 0.5
+    assert figure["value"] > 0
+    assert part["copy"]["flicker"]["value"] < 2 / 255
+    (tmp_path / "text.mp4").write_bytes(b"no video")
+    broken = i2i("evaluate", "--model", run, "--metrics", "flicker", "--data", tmp_path / "text.mp4")
+    assert_refused(broken, "text.mp4: cannot be read as a video")
 
 
 def test_frames_of_odd_sizes_without_sound(run: Path, tmp_path: Path, i2i: Run) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
@@ -16,6 +16,7 @@ from i2i.config.schema import Config, DataConfig, Device
 from i2i.device import resolve_device
 from i2i.display import warn
 from i2i.errors import ConfigError
+from i2i.evaluation.clip import read_clip
 from i2i.evaluation.compare import compare
 from i2i.evaluation.cost import made
 from i2i.evaluation.evaluated import Evaluated
@@ -145,6 +146,7 @@ def _prepared(
 ) -> tuple[list[Task], FeatureNetwork | None]:
     """What is to be done, and the feature network in the process that ``measures``; errors as ``evaluate``."""
     metrics = choose(request.metrics, request.task)
+    read = _reader(metrics, request)
     subjects = [subject for model in models for subject in _best_and_last(model, request.device)]
     request = on_unseen_images(request, subjects)
     network = _network(metrics, request) if measures else None
@@ -157,12 +159,28 @@ def _prepared(
     for subject in subjects:
         wanted = wanted_by(subject, request)
         if wanted not in sets:
-            sets[wanted] = _known(wanted, read_held_out(wanted), sets)
+            sets[wanted] = _known(wanted, read(wanted), sets)
         held_out = sets[wanted]
         for direction in subject.directions:
             bench = benches.setdefault((id(held_out), direction), Bench(held_out, wanted, direction, metrics, request))
             tasks.append(Task(subject, bench))
     return tasks, network
+
+
+def _reader(metrics: Sequence[Metric], request: Request) -> Callable[[Wanted], HeldOut]:
+    """What reads the images that ``metrics`` are measured on: held-out images, or the frames of a clip.
+
+    Raises:
+        ConfigError: both are needed, or no clip is named.
+    """
+    of_frames = [metric.name for metric in metrics if "frames" in metric.needs]
+    if not of_frames:
+        return read_held_out
+    if len(of_frames) < len(metrics):
+        raise ConfigError(f"{of_frames[0]} is measured on a clip, which has no held-out images: name it alone")
+    if request.data is None:
+        raise ConfigError(f"{of_frames[0]} needs a clip: --data VIDEO, or --data FOLDER of frames in name order")
+    return read_clip
 
 
 def _known(wanted: Wanted, found: HeldOut, sets: Mapping[Wanted, HeldOut]) -> HeldOut:

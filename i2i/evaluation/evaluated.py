@@ -14,7 +14,7 @@ from i2i.evaluation.images import ImageSet, RealImages, Values
 if TYPE_CHECKING:
     from i2i.evaluation.features.base import FeatureNetwork
 
-Need = Literal["sources", "truth", "training", "training pairs", "labels", "network"]
+Need = Literal["sources", "truth", "training", "training pairs", "labels", "network", "frames"]
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,7 @@ class Evaluated:
         training_sources: their partners, item by item, where pairs are known.
         network: whose features images are compared by.
         seed: decides what a metric draws.
+        frames: whether the inputs are the frames of one clip, in their order.
     """
 
     outputs: ImageSet
@@ -40,6 +41,7 @@ class Evaluated:
     training_sources: RealImages | None = None
     network: FeatureNetwork | None = None
     seed: int = 0
+    frames: bool = False
 
     def with_outputs(self, outputs: ImageSet) -> Evaluated:
         """The same with other images in the place of the outputs."""
@@ -52,6 +54,8 @@ class Evaluated:
                 return self.training is not None and self.training_sources is not None
             case "labels":
                 return bool(self.outputs.labels and self.target.labels)
+            case "frames":
+                return self.frames
         return getattr(self, need) is not None
 
     def features(self, images: ImageSet) -> Values:

@@ -98,6 +98,7 @@ class HeldOut:
         digest: of names and contents of the held-out images.
         skipped: what could not be read or has no partner, a line each.
         notes: what a person should know of how this was found.
+        frames: whether both sides are the frames of one clip, which has no images of another domain.
     """
 
     title: str
@@ -109,6 +110,7 @@ class HeldOut:
     digest: str
     skipped: list[str]
     notes: list[str]
+    frames: bool = False
 
 
 def whereabouts(data: DataConfig, image_size: int) -> DataConfig:
@@ -167,7 +169,7 @@ def _one_domain(wanted: Wanted) -> HeldOut:
         paired=False,
         trains_in_pairs=False,
         labels=labels,
-        digest=_digest({"A": (names, store.images)}),
+        digest=digest_of_images({"A": (names, store.images)}),
         skipped=[*map(str, store.skipped), *collection.denied],
         notes=notes,
     )
@@ -229,7 +231,7 @@ def _two_domains(wanted: Wanted) -> HeldOut:
         paired=bool(pairs),
         trains_in_pairs=bool(train_pairs),
         labels=labels,
-        digest=_digest(listed),
+        digest=digest_of_images(listed),
         skipped=skipped,
         notes=notes,
     )
@@ -309,7 +311,7 @@ def _require(side: Side, root: Path) -> Side:
     return side
 
 
-def _digest(domains: Mapping[Domain, tuple[Sequence[str], Sequence[ImageLike]]]) -> str:
+def digest_of_images(domains: Mapping[Domain, tuple[Sequence[str], Sequence[ImageLike]]]) -> str:
     """SHA-256 of the names of the images and the digests of their contents."""
     digest = hashlib.sha256()
     for domain, (names, images) in domains.items():

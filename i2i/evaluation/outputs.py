@@ -54,6 +54,7 @@ def held_against(
         training_sources=given.training if given is not None and held_out.trains_in_pairs else None,
         network=network,
         seed=seed,
+        frames=held_out.frames,
     )
 
 

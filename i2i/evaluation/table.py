@@ -34,7 +34,8 @@ def _part(part: Part, report: Report) -> Iterator[str | Table]:
     held = part.held_out
     n = part.n
     against = f"{n['outputs']:,} outputs against {n['real']:,} real images"
-    yield f"{part.direction}: {held.title} ({held.split}), {against} at {part.image_size} px"
+    shown = f"{n['outputs']:,} frames" if held.frames else f"({held.split}), {against}"
+    yield f"{part.direction}: {held.title} {shown} at {part.image_size} px"
     yield from held.notes
     yield _figures(part)
     yield _costs(part.models)

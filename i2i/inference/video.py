@@ -122,6 +122,22 @@ def translate_video(
         raise DataError(f"{source}: cannot be translated as a video ({error.strerror or error})") from None
 
 
+def frames_of(source: Path, max_pixels: int = MAX_PIXELS) -> Iterator[Pixels]:
+    """The frames (H, W, 3) of a video.
+
+    Raises:
+        DataError: PyAV is missing, or the video cannot be read or has no frames.
+    """
+    require_packages("reading videos", "av", extra="video")
+    import av
+
+    try:
+        with _opened(source) as given:
+            yield from (pixels for _, pixels in Reader(given, source, max_pixels).frames())
+    except av.FFmpegError as error:
+        raise DataError(f"{source}: cannot be read as a video ({error.strerror or error})") from None
+
+
 @contextmanager
 def _opened(source: Path) -> Iterator[InputContainer]:
     """The video in a file, and nothing that its name or content leads to: no address, and no list of other files."""

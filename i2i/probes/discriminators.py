@@ -108,7 +108,7 @@ def load_discriminator(model: str | Path | None = None, *, name: str | None = No
         return discriminator_of(loaded, name)
     config = loaded.config
     if not config.images.is_plain:
-        raise ConfigError(f"{path}: its images are none of 8 bits, and the discriminators of such are not probed yet")
+        raise ConfigError(f"{path}: its images are not 8-bit, and only discriminators of 8-bit images can be probed")
     with without_memory():  # no memory and no random draws for the other networks
         judges = build_method(config).judges()
     name, judge = _choose(judges, name, config.arch)

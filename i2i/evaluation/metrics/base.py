@@ -20,6 +20,7 @@ REASONS: dict[Need, str] = {
     "training pairs": "no pairs are known among the training images",
     "labels": "neither the model nor its images have labels",
     "network": "no feature network is at hand",
+    "frames": "the images are not the frames of one clip",
 }
 
 
