@@ -16,7 +16,7 @@ from accelerate import PartialState
 from torch import Tensor, nn
 
 from i2i.batch import Batch
-from i2i.config.resolve import read_recipe, recipe_names
+from i2i.config.resolve import read_recipe
 from i2i.config.schema import Config
 from i2i.methods.base import Method
 from i2i.networks.batch_norm import BatchNorm2d
@@ -25,7 +25,7 @@ from i2i.training.start import leave_processes
 from i2i.world import mean_over_ranks, own_part, world
 
 from .conftest import needs_of, small_config
-from .toys import augmented
+from .toys import OF_PAPERS, augmented
 
 BATCH, CLASSES = 6, ("a", "b", "c")
 NORMS = {torch.float64: 0.0, torch.float32: 1000.0, torch.bfloat16: 0.0}
@@ -104,7 +104,7 @@ if __name__ == "__main__":
             "sgd": trained(plain_gradient_steps(arch), steps),
             "own": trained(config_of(arch, augmented(arch)), steps),
         }
-        for arch in recipe_names()
+        for arch in OF_PAPERS
     }
     if world().rank == 0:
         torch.save(results | {"batch norm": norms}, path)

@@ -23,6 +23,8 @@ from .conftest import Result, needs_of, small_config
 CPU = torch.device("cpu")
 TRANSLATORS = [name for name in recipe_names() if needs_of(name) != "one domain"]
 SAMPLERS = [name for name in recipe_names() if needs_of(name) == "one domain"]
+OF_PAPERS = [name for name in recipe_names() if not name.endswith("-fast")]
+"""The others have methods and layers of these, in other sizes."""
 
 
 class TwoWeights(Method):
