@@ -35,6 +35,7 @@ def test_the_recipe_is_the_paper() -> None:
         "r1": 0.0,
         "r2": 0.0,
         "mixed_penalty": 0.0,
+        "paired_weight": 0.0,
         "penalty_every": 1,
     }
     assert config.networks["generator"]["blocks"] == 9
