@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from i2i.batch import Batch
-from i2i.config.resolve import read_recipe, recipe_names
+from i2i.config.resolve import read_recipe
 from i2i.inference.load import load
 from i2i.inference.translator import Translator
 from i2i.planning.fake import NAME, is_fake
@@ -23,19 +23,18 @@ from i2i.training.start import resume, train
 
 from .accelerator import Event, Log, device, register
 from .conftest import make_set, small_config
-from .toys import TRANSLATORS, augmented, prepare, stream_of
+from .toys import OF_PAPERS, TRANSLATORS, augmented, prepare, stream_of
 
 DataFor = Callable[[str], Path]
 Result = TypeVar("Result")
-every_recipe = pytest.mark.parametrize("arch", recipe_names())
+every_recipe = pytest.mark.parametrize("arch", OF_PAPERS)
 
 ASKING_RMSPROP = ("dualgan", "wgan")
 """torch has no fused RMSprop, which would leave out an overflowed step on the device: GradScaler asks the host once for
 each of its steps, and its count of steps stays on the host."""
-DRAWS_ON_HOST = ("cut-fast", "cyclegan", "cyclegan-fast", "fastcut")
+DRAWS_ON_HOST = ("cyclegan", "fastcut")
 """Which image of the history is shown, and whether the input is mirrored, is drawn on the host from the step's seed."""
 CHANGES_FROM_STEP_TO_STEP = {
-    "cut-fast": "the input is mirrored or not",
     "fastcut": "the input is mirrored or not",
     "enco": "its identity loss ends halfway",
 }
@@ -273,7 +272,7 @@ def test_every_operator_has_a_deterministic_form(arch: str, steps: Steps) -> Non
     assert not without
 
 
-@pytest.mark.parametrize("arch", ["cyclegan", "cyclegan-fast", "cut", "fastcut", "enco"])
+@pytest.mark.parametrize("arch", ["cyclegan", "cut", "fastcut", "enco"])
 def test_accelerators_reflect_repeatably(arch: str, steps: Steps) -> None:
     ran = " ".join(steps(arch, "bf16")[0].operators)
     assert "reflection_pad2d." in ran

@@ -22,7 +22,7 @@ def completed(*words: str) -> list[tuple[str, str]]:
 def test_recipes_and_keys_are_completed() -> None:
     assert completed("train", "--arch", "") == [("plain", name) for name in recipe_names()]
     assert ("plain", "pix2pix") in completed("archs", "pi")
-    assert completed("bench", "--arch", "pi") == [("plain", "pix2pix")]
+    assert completed("bench", "--arch", "pix") == [("plain", "pix2pix"), ("plain", "pix2pix-fast")]
     assert completed("train", "--set", "training.ep") == [("plain", "training.epochs=")]
     assert ("plain", "method.cycle_weight=") in completed("train", "--arch", "cyclegan", "--set", "method.")
     assert ("plain", "method.cycle_weight=") in completed("bench", "--arch", "cyclegan", "--set", "method.")

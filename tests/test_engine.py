@@ -20,7 +20,7 @@ from i2i.training.logging import Meters
 
 from .conftest import make_set, small_config
 from .memory import TensorMemory
-from .toys import CPU, TRANSLATORS, TwoWeights, prepare, stream_of
+from .toys import CPU, TRANSLATORS_OF_PAPERS, TwoWeights, prepare, stream_of
 
 
 class Weighted(TwoWeights, name="weighted"):
@@ -112,7 +112,7 @@ def wide_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_set(tmp_path_factory.mktemp("data") / "wide", trainA=8, trainB=8)
 
 
-@pytest.mark.parametrize("arch", TRANSLATORS)
+@pytest.mark.parametrize("arch", TRANSLATORS_OF_PAPERS)
 def test_accumulation_needs_the_memory_of_one_micro_batch(arch: str, wide_set: Path) -> None:
     def peak(accumulate: int) -> tuple[float, float]:
         """The most bytes in a step, and those of all gradients."""

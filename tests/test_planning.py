@@ -30,7 +30,7 @@ from i2i.planning.work import Work
 from i2i.training.engine import Engine
 
 from .conftest import Run, small_config, small_settings
-from .toys import TRANSLATORS, assert_refused
+from .toys import TRANSLATORS_OF_PAPERS, assert_refused
 
 
 def elsewhere(*options: str) -> list[str]:
@@ -113,7 +113,8 @@ class Watched(TorchDispatchMode):
 
 
 @pytest.mark.parametrize(
-    ("arch", "precision"), [*((arch, "fp32") for arch in TRANSLATORS), ("cyclegan", "bf16"), ("pix2pix", "bf16")]
+    ("arch", "precision"),
+    [*((arch, "fp32") for arch in TRANSLATORS_OF_PAPERS), ("cyclegan", "bf16"), ("pix2pix", "bf16")],
 )
 def test_planned_tensors_are_those_of_real_steps(arch: str, precision: str, toy_set: Path) -> None:
     config = small_config(arch, toy_set, "image_size=32", f"training.precision={precision}")
