@@ -14,18 +14,17 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from i2i.config.resolve import recipe_names
 from i2i.methods.cyclegan import CycleGAN
 from i2i.training.engine import Computed, Engine
 from i2i.training.replay import WARM_UP, Again, Replay
 from i2i.training.trainer import Trainer
 
 from .conftest import small_config
-from .toys import CPU, assert_same, prepare, stream_of
+from .toys import CPU, OF_PAPERS, assert_same, prepare, stream_of
 
 DataFor = Callable[[str], Path]
 STEPS = 2 * WARM_UP + 5
-replayed = pytest.mark.parametrize("arch", recipe_names())
+replayed = pytest.mark.parametrize("arch", OF_PAPERS)
 EXTRA = {
     "cyclegan": ["method.history=3", "method.r1=1", "method.penalty_every=2", "networks.discriminator.norm=instance"],
     "enco": ["method.identity_until=0.3"],
