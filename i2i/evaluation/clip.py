@@ -46,9 +46,12 @@ def _of_folder(folder: Path, wanted: Wanted) -> HeldOut:
     denied = list[str]()
     files = [ImageFile(path, max_pixels=wanted.data.max_pixels) for path in list_images(folder, denied)]
     own, sides, skipped = files[: wanted.count], dict[Domain, Side](), denied
-    for domain in DOMAINS:
-        loading = Loading.of(wanted.images, domain, wanted.image_size)
-        store = ImageStore(own, loading, BUDGET, tracked("reading frames", len(own)))
+    loadings = {domain: Loading.of(wanted.images, domain, wanted.image_size) for domain in DOMAINS}
+    stores = list[ImageStore]()
+    for domain, loading in loadings.items():
+        if not stores or loading != stores[0].loading:  # both domains mostly read the same pixels of the files
+            stores.append(ImageStore(own, loading, BUDGET, tracked("reading frames", len(own))))
+        store = stores[-1]
         values = ImageSet([store[number] for number in range(len(store))], real=True)
         names = list(relative_names(folder, store.images))
         plain = loading.depth.is_plain
