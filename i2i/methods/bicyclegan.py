@@ -22,14 +22,14 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import pairwise
-from typing import ClassVar, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.functional import avg_pool2d
 
-from i2i.batch import Batch, DataSpec, Domain, Needs
+from i2i.batch import Batch, DataSpec
 from i2i.config.components import Weight, Width
 from i2i.errors import ConfigError
 from i2i.losses.adversarial import Objective, discriminator_loss, fooling_loss
@@ -37,7 +37,7 @@ from i2i.losses.consistency import reconstruction
 from i2i.losses.latent import divergence_from_normal, latent_regression
 from i2i.methods.base import Judge, Update, side_by_side
 from i2i.methods.checks import require_lipschitz
-from i2i.methods.translation import A_TO_B, Direction, TranslationMethod
+from i2i.methods.translation import PairedTranslation
 from i2i.networks.at_inference import drawn_from
 from i2i.networks.base import IMAGE, Encoder, Part, PatchDiscriminator, Translator
 from i2i.networks.layers import LatentInput, normal_latents, with_latent
@@ -95,7 +95,7 @@ class OfHalved(PatchDiscriminator):
         return self.discriminator.stages()
 
 
-class BicycleGAN(TranslationMethod, name="bicyclegan"):
+class BicycleGAN(PairedTranslation, name="bicyclegan"):
     """A generator with a latent, an encoder of it, and discriminators of encoded and of random answers.
 
     Args:
@@ -113,8 +113,6 @@ class BicycleGAN(TranslationMethod, name="bicyclegan"):
         latent_weight: weight of L1 between random latents and what the encoder reads (lambda_latent).
     """
 
-    needs: ClassVar[Needs] = "paired"
-    few_images: ClassVar[int] = 100  # as pix2pix: the paper learns from 400 facades
     batches_per_step = 2
     replayable = True
 
@@ -134,10 +132,8 @@ class BicycleGAN(TranslationMethod, name="bicyclegan"):
         kl_weight: Weight = 0.01,
         latent_weight: Weight = 0.5,
     ) -> None:
-        super().__init__()
-        self.direction, self.conditional, self.objective = direction, conditional, objective
-        channels = (data.channels_a, data.channels_b)
-        self.channels = channels if direction == A_TO_B else channels[::-1]
+        super().__init__(data, direction)
+        self.conditional, self.objective = conditional, objective
         self.generator = WithLatent(generator, *self.channels, latent)
         self.encoder = encoder(self.channels[1], latent)
         seen = sum(self.channels) if conditional else self.channels[1]
@@ -165,13 +161,12 @@ class BicycleGAN(TranslationMethod, name="bicyclegan"):
         return [self.generator]
 
     def judges(self) -> dict[str, Judge]:
-        sides = self._sides_of_pairs()
-        domains = sides if self.conditional else sides[1:]
+        domains = self.domains if self.conditional else self.domains[1:]
         return {name: Judge(network, domains, self.objective) for name, network in self._discriminators().items()}
 
     def updates(self, batches: Iterator[Batch]) -> Iterator[Update]:
-        source, target = self._sides(next(batches))
-        other = self._sides(next(batches))
+        source, target = self.sides(next(batches))
+        other = self.sides(next(batches))
         mean, log_variance = self.encoder(target)
         noise, z = (normal_latents(len(source), self.length, mean) for _ in range(2))
         encoded = self.generator(source, mean + noise * (0.5 * log_variance).exp())
@@ -211,18 +206,9 @@ class BicycleGAN(TranslationMethod, name="bicyclegan"):
         """What discriminators see of a pair."""
         return torch.cat([source, output], dim=1) if self.conditional else output
 
-    def _sides(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        return (batch.a, batch.other()) if self.direction == A_TO_B else (batch.other(), batch.a)
-
-    def _sides_of_pairs(self) -> tuple[Domain, Domain]:
-        return ("A", "B") if self.direction == A_TO_B else ("B", "A")
-
-    def directions(self) -> dict[str, Direction]:
-        return {self.direction: Direction(self.generator, *self.channels, *self._sides_of_pairs())}
-
     def preview(self, batch: Batch) -> dict[str, Tensor]:
         """Rows of input | truth | the answer with the truth's own latent | answers of the first seeds."""
-        source, target = self._sides(batch)
+        source, target = self.sides(batch)
         shown = [source, target, self.generator(source, self.encoder(target)[0])]
         for seed in range(ANSWERS):
             with drawn_from(self.generator, seed):

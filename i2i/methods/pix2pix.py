@@ -12,24 +12,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from functools import partial
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
-from i2i.batch import Batch, DataSpec, Domain, Needs
+from i2i.batch import Batch, DataSpec
 from i2i.config.components import Count, Weight
 from i2i.errors import ConfigError
 from i2i.losses.adversarial import Objective, discriminator_loss, fooling_loss
 from i2i.losses.consistency import reconstruction
 from i2i.methods.base import Judge, Update, side_by_side
 from i2i.methods.checks import require_lipschitz
-from i2i.methods.translation import A_TO_B, Direction, TranslationMethod
+from i2i.methods.translation import PairedTranslation
 from i2i.methods.zero_centred import ZeroCentred, idle_penalties
 from i2i.networks.base import PatchDiscriminator, Translator
 
 
-class Pix2Pix(TranslationMethod, name="pix2pix"):
+class Pix2Pix(PairedTranslation, name="pix2pix"):
     """One generator and one discriminator of pairs.
 
     The rows of the paper's table 1: L1 is ``adversarial_weight=0`` (the discriminator still trains, without effect),
@@ -54,8 +54,6 @@ class Pix2Pix(TranslationMethod, name="pix2pix"):
         penalty_every: these are computed in every so many steps, with so many times the weight.
     """
 
-    needs: ClassVar[Needs] = "paired"
-    few_images: ClassVar[int] = 100  # the paper learns from 400 facades
     replayable = True
 
     def __init__(
@@ -75,12 +73,9 @@ class Pix2Pix(TranslationMethod, name="pix2pix"):
         mixed_penalty: Weight = 0.0,
         penalty_every: Count = 1,
     ) -> None:
-        super().__init__()
+        super().__init__(data, direction)
         if not (adversarial_weight or l1_weight):
             raise ConfigError("method.adversarial_weight and method.l1_weight are both 0: nothing would be learnt")
-        self.direction = direction
-        channels = (data.channels_a, data.channels_b)
-        self.channels = channels if direction == A_TO_B else channels[::-1]
         self.generator = generator(*self.channels)
         self.discriminator = discriminator(sum(self.channels) if conditional else self.channels[1])
         self.judged_channels = self.channels[1]
@@ -108,15 +103,15 @@ class Pix2Pix(TranslationMethod, name="pix2pix"):
         return {"generator": [self.generator], "discriminator": [self.discriminator]}
 
     def judges(self) -> dict[str, Judge]:
-        sides: tuple[Domain, Domain] = ("A", "B") if self.direction == A_TO_B else ("B", "A")
-        return {"discriminator": Judge(self.discriminator, sides if self.conditional else sides[1:], self.objective)}
+        domains = self.domains if self.conditional else self.domains[1:]
+        return {"discriminator": Judge(self.discriminator, domains, self.objective)}
 
     def variant(self) -> Hashable:
         return self.penalties.due(self.progress.step)
 
     def updates(self, batches: Iterator[Batch]) -> Iterator[Update]:
         batch = next(batches)
-        source, target = self._sides(batch)
+        source, target = self.sides(batch)
         fake = self.recomputable(self.generator, self.generator, source)
         critic = partial(self._score, source, None if batch.mask is None else batch.mask > 0)
         score_real, score_fake = critic(target), critic(fake.detach())
@@ -137,14 +132,7 @@ class Pix2Pix(TranslationMethod, name="pix2pix"):
         shown = torch.cat([source, output], dim=1) if self.conditional else output
         return self.judge(self.discriminator, shown)
 
-    def _sides(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        return (batch.a, batch.other()) if self.direction == A_TO_B else (batch.other(), batch.a)
-
-    def directions(self) -> dict[str, Direction]:
-        sides: tuple[Domain, Domain] = ("A", "B") if self.direction == A_TO_B else ("B", "A")
-        return {self.direction: Direction(self.generator, *self.channels, *sides)}
-
     def preview(self, batch: Batch) -> dict[str, Tensor]:
         """Rows of input | translated | truth."""
-        source, target = self._sides(batch)
+        source, target = self.sides(batch)
         return {self.direction: side_by_side(source, self.generator(source), target)}

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass
+from typing import ClassVar, Literal
 
 from torch import Tensor, nn
 
-from i2i.batch import Batch, DataSpec, Domain
+from i2i.batch import Batch, DataSpec, Domain, Needs
 from i2i.errors import ConfigError
 from i2i.methods.base import Method, side_by_side
 from i2i.networks.base import Translator
@@ -69,6 +70,37 @@ class TranslationMethod(Method):
 
     def kept_for_inference(self) -> list[nn.Module]:
         return list(self.averaged().values())
+
+
+class PairedTranslation(TranslationMethod):
+    """A method that learns one direction from pairs, with one ``generator``.
+
+    Attributes:
+        direction: which domain is translated to the other.
+        channels: those of its inputs and of its outputs.
+    """
+
+    needs: ClassVar[Needs] = "paired"
+    few_images: ClassVar[int] = 100  # pix2pix's paper learns from 400 facades
+    generator: Translator
+
+    def __init__(self, data: DataSpec, direction: Literal["AtoB", "BtoA"]) -> None:
+        super().__init__()
+        channels = (data.channels_a, data.channels_b)
+        self.direction = direction
+        self.channels = channels if direction == A_TO_B else channels[::-1]
+
+    @property
+    def domains(self) -> tuple[Domain, Domain]:
+        """Those of its inputs and of its outputs."""
+        return ("A", "B") if self.direction == A_TO_B else ("B", "A")
+
+    def sides(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """The inputs of a batch, and their true partners."""
+        return (batch.a, batch.other()) if self.direction == A_TO_B else (batch.other(), batch.a)
+
+    def directions(self) -> dict[str, Direction]:
+        return {self.direction: Direction(self.generator, *self.channels, *self.domains)}
 
 
 class TwoWayTranslation(TranslationMethod):
