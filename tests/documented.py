@@ -255,12 +255,12 @@ def _tiny(arguments: list[str]) -> list[str]:
         case "train" if "--resume" in arguments:
             return [*arguments, "--steps", "4"]
         case "train" | "bench" if "--from" in arguments or (command == "bench" and "--arch" not in arguments):
-            return [*arguments, *(["--max-time", "2s"] if command == "bench" else ["--steps", "2"])]
+            return [*arguments, *(["--max-time", "5s"] if command == "bench" else ["--steps", "2"])]
         case "train" | "bench":
             return [
                 *_suiting(arguments),
                 *_small(arguments),
-                *(["--max-time", "2s"] if command == "bench" else ["--steps", "2"]),
+                *(["--max-time", "5s"] if command == "bench" else ["--steps", "2"]),
             ]
         case "sample":
             return [*arguments, "--model", "noise"]

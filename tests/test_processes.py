@@ -51,7 +51,7 @@ def test_two_processes_equal_one(toy_set: Path, tmp_path: Path) -> None:
         assert json.loads(left) == pytest.approx(json.loads(right), rel=1e-3)
 
 
-STEPS = 160
+STEPS = 80
 LAUNCHER = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
 
 

@@ -25,6 +25,10 @@ TRANSLATORS = [name for name in recipe_names() if needs_of(name) != "one domain"
 SAMPLERS = [name for name in recipe_names() if needs_of(name) == "one domain"]
 OF_PAPERS = [name for name in recipe_names() if not name.endswith("-fast")]
 """The others, for minutes on a CPU, have methods and layers of these in other sizes: dear tests leave them out."""
+ONE_OF_EACH_METHOD = [
+    name for name in OF_PAPERS if name in {read_recipe(other)["method"]["name"] for other in OF_PAPERS}
+]
+"""The recipes that are called as their methods, for what does not depend on networks and objectives."""
 TRANSLATORS_OF_PAPERS = [name for name in TRANSLATORS if name in OF_PAPERS]
 
 
