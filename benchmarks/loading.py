@@ -2,8 +2,8 @@
 
 The usual pipeline is that of reference code: a dataset that opens a file, resizes it, crops and flips at random, and
 converts it to a tensor, image by image, and torch's collation. "cold": i2i decodes each image for the first time;
-"warm": it has all in memory; "disk": it has all decoded in a file (``data.disk_gib``). One thread and no workers; CPU
-seconds count. torchvision is needed.
+"warm": it has all in memory; "disk": it has all decoded in a file (``data.disk_gib``); "device": it cuts batches out of
+one tensor of all (``data.on_device``). One thread and no workers; CPU seconds count. torchvision is needed.
 
 usage: python -m benchmarks.loading FOLDER --size 64 [--load-size 72] [--batch 16] [--images 2000] [--json FILE]
 """
@@ -25,7 +25,6 @@ from torch import Tensor
 
 from i2i.batch import Batch
 from i2i.config.schema import DataConfig
-from i2i.data.batches import batches_from
 from i2i.data.images import list_images
 from i2i.data.load import load_training_set
 from i2i.device import environment
@@ -64,12 +63,11 @@ def usual(folder: Path, load_size: int, size: int, batch: int) -> Iterator[Tenso
         yield from torch.utils.data.DataLoader(Usual(folder, load_size, size), batch_size=batch, shuffle=True)
 
 
-def ours(folder: Path, load_size: int, size: int, batch: int, *, on_disk: bool = False) -> Iterator[Batch]:
-    """Endless batches of i2i."""
-    room = {"memory_gib": 0.0, "disk_gib": 100.0} if on_disk else {}
-    config = DataConfig(path=str(folder), load_size=load_size, flip=True, channels_a=3, **room)
+def ours(folder: Path, load_size: int, size: int, batch: int, **settings: Any) -> Iterator[Batch]:
+    """Endless batches of i2i, with these settings of data."""
+    config = DataConfig(path=str(folder), load_size=load_size, flip=True, channels_a=3, **settings)
     data = load_training_set(config, "one domain", image_size=size)
-    return batches_from(data.dataset(batch_size=batch, seed=0), 0, workers=0, device=CPU)
+    return data.batches(data.dataset(batch_size=batch, seed=0), 0, workers=0, device=CPU)
 
 
 def rate(batches: Iterator[Any], count: int, batch: int) -> float:
@@ -94,17 +92,19 @@ def main() -> None:
     torch.set_num_threads(1)
     given = arguments.folder, arguments.load_size or arguments.size * 286 // 256, arguments.size, arguments.batch
     files, count = len(list_images(arguments.folder)), -(-arguments.images // arguments.batch)
-    plain, warm, disk = usual(*given), ours(*given), ours(*given, on_disk=True)
+    plain, warm = usual(*given), ours(*given)
+    disk, device = ours(*given, memory_gib=0.0, disk_gib=100.0), ours(*given, on_device=True)
     rate(plain, 1, arguments.batch)
     for filled in (warm, disk):
         rate(filled, -(-2 * files // arguments.batch), arguments.batch)  # each image was decoded
-    rates: dict[str, list[float]] = {"usual": [], "cold": [], "warm": [], "disk": []}
+    rates: dict[str, list[float]] = {"usual": [], "cold": [], "warm": [], "disk": [], "device": []}
     for _ in range(arguments.turns):
         rates["usual"].append(rate(plain, count, arguments.batch))
         cold = ours(*given)
         rates["cold"].append(rate(cold, max(1, min(count, files // arguments.batch)), arguments.batch))
         rates["warm"].append(rate(warm, count, arguments.batch))
         rates["disk"].append(rate(disk, count, arguments.batch))
+        rates["device"].append(rate(device, count, arguments.batch))
     medians = {way: median(values) for way, values in rates.items()}
     table = {
         "environment": environment(),

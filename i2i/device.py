@@ -318,24 +318,26 @@ def require_memory(needed: float, device: torch.device, what: str, way_out: str)
 def determinism(wanted: bool, device: torch.device) -> Iterator[None]:
     """If ``wanted``, allows only operations that give the same bits each time; on a CPU, all do.
 
-    cuBLAS reads its workspace setting when it starts: enter this before anything is computed on the device. The setting
-    stays for the rest of the process.
+    If not, cuDNN tries its kernels for every new shape, and takes the fastest. cuBLAS reads its workspace setting when
+    it starts: enter this before anything is computed on the device. The setting stays for the rest of the process.
 
     Raises:
         ConfigError: an operation has no deterministic form on this device.
     """
-    if not wanted or not capabilities(device).has_modes:
+    if not capabilities(device).has_modes:
         yield
         return
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     before, cudnn = torch.are_deterministic_algorithms_enabled(), torch.backends.cudnn
     flags = cudnn.benchmark, cudnn.deterministic
-    torch.use_deterministic_algorithms(True)
-    cudnn.benchmark, cudnn.deterministic = False, True
+    cudnn.benchmark = not wanted
+    if wanted:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.use_deterministic_algorithms(True)
+        cudnn.deterministic = True
     try:
         yield
     except RuntimeError as error:
-        if "deterministic" not in str(error):
+        if not wanted or "deterministic" not in str(error):
             raise
         first = str(error).partition(",")[0].partition(". ")[0]
         raise ConfigError(f"{first}; set training.deterministic=false to train without exact resume") from None

@@ -23,7 +23,7 @@ from i2i.training.start import resume, train
 
 from .accelerator import Event, Log, device, register
 from .conftest import make_set, small_config
-from .toys import OF_PAPERS, ONE_OF_EACH_METHOD, TRANSLATORS, augmented, prepare, stream_of
+from .toys import OF_PAPERS, ONE_OF_EACH_METHOD, TRANSLATORS, augmented, dataset_of, prepare, stream_of
 
 DataFor = Callable[[str], Path]
 Result = TypeVar("Result")
@@ -225,6 +225,28 @@ def test_a_run_asks_the_device_once_for_each_logging_interval(
         assert not [line for line in log.free if not line.startswith(copies)]
     assert used.operators
     assert outputs == ([(17, 33, 3)] * len(outputs) if arch in TRANSLATORS else [(16, 16, 3)] * 3)
+
+
+def cut_out(arch: str, data: Path, count: int) -> tuple[Log, Log, list[bool]]:
+    """What copying all images to the device does, and what batches do that are cut out there."""
+    config, training_data = prepare(arch, data, "data.on_device=true")
+    dataset = dataset_of(config, training_data)
+    with device().recorded() as filled:
+        batches = training_data.batches(dataset, 0, workers=0, device=torch.device(NAME, 0))
+    with device().recorded() as drawn:
+        found = [next(batches) for _ in range(count)]
+    return filled, drawn, [is_fake(each) for batch in found for each in vars(batch).values() if each is not None]
+
+
+@pytest.mark.parametrize("arch", ["cyclegan", "cgan"])
+def test_images_on_the_device_are_copied_once_and_batches_are_numbers(
+    arch: str, data_for: DataFor, on_the_device: Callable[..., tuple[Log, Log, list[bool]]]
+) -> None:
+    filled, drawn, there = on_the_device(cut_out, arch, data_for(arch), 3)
+    assert len(filled.of("copy")) == {"cyclegan": 14, "cgan": 12}[arch]
+    assert len(drawn.of("copy")) == 3
+    assert not filled.of("read", "mixed") + drawn.of("read", "mixed")
+    assert there == [True] * 6  # both domains, or images and labels
 
 
 THROWING = {

@@ -59,6 +59,16 @@ def test_a_cpu_needs_no_deterministic_mode() -> None:
         assert not torch.are_deterministic_algorithms_enabled()
 
 
+@pytest.mark.parametrize("wanted", [False, True])
+def test_kernels_are_chosen_by_speed_only_where_bits_may_differ(wanted: bool) -> None:
+    cudnn = torch.backends.cudnn
+    before = torch.are_deterministic_algorithms_enabled(), cudnn.benchmark, cudnn.deterministic
+    with determinism(wanted, torch.device("meta")):  # no CPU, and so one with modes
+        assert (torch.are_deterministic_algorithms_enabled(), cudnn.benchmark) == (wanted, not wanted)
+        assert cudnn.deterministic == wanted
+    assert (torch.are_deterministic_algorithms_enabled(), cudnn.benchmark, cudnn.deterministic) == before
+
+
 @needs_cuda
 @pytest.mark.parametrize("arch", ["cyclegan", "cut", "pix2pix", "sagan"])
 def test_two_runs_on_a_gpu_give_the_same_bytes(arch: str, toy_set: Path, labelled_set: Path, tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ def free_for(batch: int, data: Path, monkeypatch: pytest.MonkeyPatch, where: Mod
     """Lets the machine have just the memory that a batch of the small CycleGAN is estimated to need."""
     stage = CPU()
     needed = Rehearsal(small_config("cyclegan", data), stage).peak(batch).total + stage.context
-    monkeypatch.setattr(where, "free_memory", lambda device: needed / where.SHARE + 1)
+    monkeypatch.setattr(where, "free_memory", lambda device: needed / where.SHARE + 2**15)
 
 
 def test_a_run_fills_the_memory_and_keeps_its_batch(tmp_path: Path, toy_set: Path, i2i: Run) -> None:
@@ -69,13 +69,14 @@ def test_a_step_without_memory_says_what_fits(toy_set: Path, tmp_path: Path, mon
         raise RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB")
 
     free_for(4, toy_set, monkeypatch, out_of_memory)
-    config = small_config("cyclegan", toy_set, "training.batch_size=16", "training.steps=1")
+    config = small_config("cyclegan", toy_set, "training.batch_size=16", "training.steps=1", "data.on_device=true")
     with pytest.raises(ConfigError) as raised:
         train(config, tmp_path / "run", callbacks=[Callback(always, too_large)])
     said = str(raised.value)
     assert "out of memory: lower training.batch_size (and raise training.accumulate instead)" in said
     assert "training.batch_size=4" in said
     assert "estimated to fit into" in said
+    assert "; data.on_device=false frees 1.27e-05 GiB" in said
     assert "no checkpoint was written yet" in said
 
 

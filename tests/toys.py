@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from i2i.batch import Batch, DataSpec
 from i2i.config.resolve import read_recipe, recipe_names
 from i2i.config.schema import Config
-from i2i.data.batches import NumberedBatches, batches_from
+from i2i.data.batches import NumberedBatches
 from i2i.data.load import load_training_set
 from i2i.data.training_set import TrainingData
 from i2i.data.two_domains import TwoDomains
@@ -75,7 +75,7 @@ def load_for(config: Config) -> TrainingData:
 
 
 def stream_of(config: Config, data: TrainingData, start: int = 0) -> Iterator[Batch]:
-    return batches_from(dataset_of(config, data), start, workers=0, device=CPU)
+    return data.batches(dataset_of(config, data), start, workers=0, device=CPU)
 
 
 def dataset_of(config: Config, data: TrainingData, rank: int = 0, world_size: int = 1) -> NumberedBatches:

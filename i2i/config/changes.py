@@ -15,7 +15,10 @@ CADENCES = (
     *("training.rank_timeout", "health.enabled", "health.every", "evaluation.patience"),
 )
 PLACES = ("data.path", "data.a", "data.b", "data.test_a", "data.test_b")
-MACHINE = ("data.workers", "data.memory_gib", "data.disk_gib", "training.device", "training.threads", "training.graphs")
+MACHINE = (
+    *("data.workers", "data.memory_gib", "data.disk_gib", "data.on_device"),
+    *("training.device", "training.threads", "training.graphs"),
+)
 MAY_CHANGE = (*LENGTH, *CADENCES, *PLACES, *MACHINE)
 
 

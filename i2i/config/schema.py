@@ -101,7 +101,9 @@ class DataConfig(Section):
     method could use. Images with more than ``max_pixels`` are not decoded. ``memory_gib`` is for the decoded images of
     all domains together, in each process; a set that needs more may take ``disk_gib`` in the cache folder until the run
     ends. ``jpeg_drafts``: to learn from squares of less than half its sides, a JPEG is decoded at a half, a quarter or
-    an eighth of its size, but at twice theirs at least; their pixels differ slightly.
+    an eighth of its size, but at twice theirs at least; their pixels differ slightly. ``on_device``: the decoded
+    images, which have one shape, are copied once to the device that trains, and batches are cut out of them there: the
+    same bits, without loader workers and ``memory_gib``. Off, because it has not been measured on a GPU yet.
 
     Two domains have a depth each, which is found in the data when a run starts, unless it is given. Where it is not
     8-bit, the channels are those of the files, and ``channels_a`` and ``channels_b`` are left at 3 or agree.
@@ -131,6 +133,16 @@ class DataConfig(Section):
     memory_gib: Annotated[float, Field(ge=0, le=1e6)] = 2.0
     disk_gib: Annotated[float, Field(ge=0, le=1e6)] = 0.0
     workers: Annotated[int, Field(ge=0, le=64, strict=True)] | Literal["auto"] = "auto"
+    on_device: bool = False
+
+    @model_validator(mode="after")
+    def _augments_where_images_are(self) -> Self:
+        if self.on_device and self.augment:
+            raise ValueError(
+                f"data.augment ({self.augment[0].name}) changes images on the host, and with data.on_device none are "
+                "there: leave out one of them"
+            )
+        return self
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:

@@ -18,7 +18,7 @@ from contextlib import closing
 from functools import lru_cache, partial
 from pathlib import Path
 from types import TracebackType
-from typing import Generic, NamedTuple, TypeVar
+from typing import Generic, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -31,7 +31,7 @@ from i2i.data.depth import unit_tensor
 from i2i.data.identity import ChangedImage
 from i2i.data.images import Pixels
 from i2i.data.ranges import fractions
-from i2i.data.store import ImageSource, ImageStore
+from i2i.data.store import ImageLike, ImageSource, Loading
 from i2i.data.transforms import Augmenter, stack
 from i2i.data.unreadable import Unreadable, UnreadableItems
 from i2i.device import capabilities
@@ -41,7 +41,6 @@ from i2i.kinds import AnyPixels
 from i2i.seeding import derive_seed, numpy_rng
 
 Item = TypeVar("Item")
-Images = ImageSource | ImageStore
 DEATHS, DEATHS_WITHIN = 3, 1000
 """How many deaths of loader workers a run survives within how many batches."""
 
@@ -58,6 +57,23 @@ class Raw(NamedTuple):
     mask: Tensor | None = None
     paired: Tensor | None = None
     unreadable: tuple[Unreadable, ...] = ()
+
+
+class Images(Protocol):
+    """The images of a stream by index."""
+
+    @property
+    def images(self) -> Sequence[ImageLike]:
+        """Where they come from."""
+
+    @property
+    def loading(self) -> Loading:
+        """How they are decoded."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> AnyPixels:
+        """The image (H, W, C) at the load size."""
 
 
 class ItemStream(Generic[Item]):
@@ -162,7 +178,7 @@ class BatchDataset(NumberedBatches):
         shown = [a, b] if masks is None else [a, b, masks]
         super().__init__(*shown, batch_size=batch_size, seed=seed, rank=rank, world_size=world_size)
         self._shown, self._paired, self._augmenter = shown, paired, augmenter
-        self._depths = _beyond_8_bits(a), _beyond_8_bits(b)
+        self._depths = beyond_8_bits(a), beyond_8_bits(b)
         self._read_a, self._read_b = reader(a), reader(b)
         self._pairs = ItemStream("pair", len(a), self._pair, seed=seed, known=unreadable)
         self._singles = [
@@ -181,7 +197,7 @@ class BatchDataset(NumberedBatches):
         return self._raw(sides, met)
 
     def _raw(self, sides: list[list[AnyPixels]], met: list[Unreadable]) -> Raw:
-        a, b = (_tensor(images, depth) for images, depth in zip(sides[:2], self._depths, strict=True))
+        a, b = (as_tensor(images, depth) for images, depth in zip(sides[:2], self._depths, strict=True))
         return Raw(a, b, mask=torch.from_numpy(stack(sides[2])) if sides[2:] else None, unreadable=tuple(met))
 
     def _augmented_singles(self, position: int, met: list[Unreadable]) -> list[AnyPixels]:
@@ -263,13 +279,14 @@ def _permutation(seed: int, stream: str, length: int, epoch: int) -> np.ndarray[
     return numpy_rng(seed, "order", stream, epoch).permutation(length)
 
 
-def _beyond_8_bits(images: Images) -> Depth | None:
+def beyond_8_bits(images: Images) -> Depth | None:
+    """The depth of images that are no 8-bit images."""
     return None if images.loading.depth.is_plain else images.loading.depth
 
 
 def reader(images: Images) -> Callable[[int], AnyPixels]:
     """Reads 8-bit pixels as they are, and all others as fractions of their range, which albumentations takes."""
-    depth = _beyond_8_bits(images)
+    depth = beyond_8_bits(images)
     return images.__getitem__ if depth is None else partial(_fractions_of, images, depth)
 
 
@@ -277,7 +294,8 @@ def _fractions_of(images: Images, depth: Depth, index: int) -> AnyPixels:
     return fractions(images[index], depth)
 
 
-def _tensor(augmented: list[AnyPixels], depth: Depth | None) -> Tensor:
+def as_tensor(augmented: list[AnyPixels], depth: Depth | None) -> Tensor:
+    """Images (H, W, C) from a ``reader`` as (N, C, H, W): 8-bit ones as they are, all others in [-1, 1]."""
     images = torch.from_numpy(stack(augmented))
     return images if depth is None else images.mul_(2).sub_(1)
 
@@ -315,7 +333,7 @@ def batches_from(
                     if unreadable is not None:
                         unreadable.add(raw.unreadable)
                     number += 1
-                    yield _on_device(raw, device)
+                    yield moved(raw, device)
         except DataError as error:
             # From a worker the message comes wrapped in its traceback.
             last = str(error).rstrip().rpartition("\n")[2]
@@ -334,7 +352,8 @@ def batches_from(
         dataset.expect_new_workers()
 
 
-def _on_device(raw: Raw, device: torch.device) -> Batch:
+def moved(raw: Raw, device: torch.device) -> Batch:
+    """The batch in float32 on ``device``."""
     return Batch(
         to_unit(raw.a, device),
         None if raw.b is None else to_unit(raw.b, device),

@@ -15,7 +15,7 @@ from i2i.data.batches import LabelledDataset, to_unit
 from i2i.data.collection import Collection, Part, find_collection
 from i2i.data.heads import spread
 from i2i.data.identity import Contents, ImageList
-from i2i.data.store import ImageSource, ImageStore, Loading, PixelMemory
+from i2i.data.store import ImageSource, ImageStore, Loading
 from i2i.data.stored import Held
 from i2i.data.training_set import (
     TrainingData,
@@ -25,6 +25,7 @@ from i2i.data.training_set import (
     image_list,
     note_heads,
     note_sizes,
+    pixel_memory,
 )
 from i2i.data.transforms import stack
 from i2i.data.unreadable import UnreadableItems
@@ -75,7 +76,7 @@ class OneDomain(TrainingData):
                 "of 8 or 16 bits in 1, 3 or 4 channels"
             )
         loading = Loading.of(config.images, "A", config.load_size, drafts=config.jpeg_drafts)
-        memory = PixelMemory(len(train), bytes_of(len(train), loading, heads), config.memory_gib, config.disk_gib)
+        memory = pixel_memory(len(train), bytes_of(len(train), loading, heads), config)
         source = ImageSource(train, loading, memory, contents)
         return cls(config, image_size, collection, source, unreadable, contents, memory.complete, held)
 
@@ -112,10 +113,11 @@ class OneDomain(TrainingData):
         return {"A": self.source}
 
     def dataset(self, *, batch_size: int, seed: int, rank: int = 0, world_size: int = 1) -> LabelledDataset:
+        images, augmenter = self.shown(self.source.loading)
         return LabelledDataset(
-            self.source,
+            images["A"],
             torch.tensor(self.collection.train.labels) if self.config.labels else None,
-            augmenter=self.augmenter(self.source.loading),
+            augmenter=augmenter,
             batch_size=batch_size,
             seed=seed,
             rank=rank,

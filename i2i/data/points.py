@@ -74,11 +74,13 @@ class Points(TrainingData):
 
         Raises:
             DataError: a recipe for images, where points are images of one pixel.
-            ConfigError: labels are asked for.
+            ConfigError: labels are asked for, or that a device keeps them.
         """
         name, channels = config.path, 2 if config.path == "ring2d" else 1
         if image_size != 1 or config.channels_a not in ("auto", channels):
             raise DataError(f"{name} holds points: set image_size=1 and data.channels_a={channels}, or give a folder")
+        if config.on_device:
+            raise ConfigError(f"data.on_device: {name} is drawn and never stored: leave it out")
         if config.labels:
             raise ConfigError(f"data.labels: the points of {name} have none")
         return cls(config.model_copy(update={"channels_a": channels, "labels": ()}), image_size)

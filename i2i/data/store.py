@@ -30,6 +30,7 @@ DRAFT = 2
 """An image that is decoded at a part of its size is still scaled down this many times: what is left differs little."""
 AT_ONCE = 256
 """How many images are on their way in threads."""
+Item = TypeVar("Item")
 Read = TypeVar("Read")
 Progress = Callable[[Iterable[AnyPixels | DataError]], Iterable[AnyPixels | DataError]]
 
@@ -300,10 +301,12 @@ def _target(width: int, height: int, size: int, fit: Fit) -> tuple[int, int]:
     return (size, size) if fit == "square" else (max(size, round(width * scale)), max(size, round(height * scale)))
 
 
-def attempted(read: Callable[[ImageLike], Read], images: Sequence[ImageLike]) -> Iterator[Read | DataError]:
-    """What ``read`` makes of each image, in threads, or the error that it raises."""
+def attempted(
+    read: Callable[[Item], Read], images: Sequence[Item], at_once: int = AT_ONCE
+) -> Iterator[Read | DataError]:
+    """What ``read`` makes of each image, ``at_once`` in threads, or the error that it raises."""
 
-    def result(image: ImageLike) -> Read | DataError:
+    def result(image: Item) -> Read | DataError:
         try:
             return read(image)
         except DataError as error:
@@ -311,5 +314,5 @@ def attempted(read: Callable[[ImageLike], Read], images: Sequence[ImageLike]) ->
 
     with ThreadPoolExecutor() as pool:
         # In slices, so that decoded images do not pile up in front of a slow consumer.
-        for start in range(0, len(images), AT_ONCE):
-            yield from pool.map(result, images[start : start + AT_ONCE])
+        for start in range(0, len(images), at_once):
+            yield from pool.map(result, images[start : start + at_once])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -15,13 +15,14 @@ from torch import Tensor
 
 from i2i.batch import Batch
 from i2i.config.schema import DataConfig
-from i2i.data.batches import NumberedBatches
+from i2i.data.batches import Images, NumberedBatches, batches_from
 from i2i.data.heads import Head, head_sample
 from i2i.data.identity import GONE, ChangedImage, Contents, ImageList, relative_names
 from i2i.data.layout import ImageFile
-from i2i.data.store import ImageLike, ImageSource, Loading
+from i2i.data.on_device import Places, Tables
+from i2i.data.store import ImageLike, ImageSource, Loading, PixelMemory
 from i2i.data.transforms import Augmenter
-from i2i.data.unreadable import Unreadable, UnreadableItems
+from i2i.data.unreadable import ITEMS, Unreadable, UnreadableItems
 from i2i.display import warn
 from i2i.errors import DataError
 from i2i.kinds import AnyPixels
@@ -94,7 +95,7 @@ class TrainingData(ABC):
             source.first + number
             for item, number, _ in self.unreadable.state()
             for stream, source in self.sources.items()
-            if _ITEMS.get(stream, stream) == item
+            if ITEMS.get(stream, stream) == item
         ]
         return self.contents.state(numbers)
 
@@ -113,7 +114,7 @@ class TrainingData(ABC):
             recorded = torch.where(recorded[:, 1:] == 0, torch.tensor([GONE, 0]), recorded)
         differing = self.contents.differing(recorded)
         for stream, source in self.sources.items():
-            item = _ITEMS.get(stream, stream)
+            item = ITEMS.get(stream, stream)
             for index in (number - source.first for number in differing):
                 if not 0 <= index < len(source) or (item, index) in self.unreadable:
                     continue
@@ -139,6 +140,32 @@ class TrainingData(ABC):
         Raises:
             ConfigError: an augmentation that cannot be used.
         """
+
+    def batches(self, dataset: NumberedBatches, start: int, *, workers: int, device: torch.device) -> Iterator[Batch]:
+        """Endless batches as ``batches_from``, or as ``Tables.batches`` with ``data.on_device``; errors as there."""
+        if self.config.on_device:
+            return self.tables.batches(dataset, start, device)
+        return batches_from(dataset, start, workers=workers, device=device, unreadable=self.unreadable)
+
+    @cached_property
+    def tables(self) -> Tables:
+        """The images as a device keeps them; errors as ``Tables``."""
+        return Tables(self.sources, self.image_size, self.unreadable)
+
+    @property
+    def bytes_on_device(self) -> int:
+        """How much memory of the device the images take for the whole run."""
+        return self.tables.nbytes if self.config.on_device else 0
+
+    def shown(self, *loadings: Loading) -> tuple[Mapping[str, Images], Augmenter]:
+        """What a dataset shows, by stream, and how it augments that: images that are decoded so, or their places.
+
+        Raises:
+            ConfigError: an augmentation that cannot be used.
+        """
+        if self.config.on_device:
+            return self.tables.rows, Places(self.image_size, flip=self.config.flip)
+        return self.sources, self.augmenter(*loadings)
 
     @abstractmethod
     def preview(self, count: int) -> Batch:
@@ -172,10 +199,6 @@ class TrainingData(ABC):
             for channels, is_plain in sorted(samples)
         )
         return augmenter
-
-
-_ITEMS = {"partner": "pair", "mask": "pair"}
-"""Which items the images of a stream belong to, where the names differ."""
 
 
 def image_list(domains: Domains[AnyImage], labels: Sequence[int] = ()) -> ImageList:
@@ -228,7 +251,7 @@ def note_sizes(unreadable: UnreadableItems, domains: Mapping[str, Sequence[Image
                 sizes.append(image.size())
             except DataError as error:
                 sizes.append(GONE)
-                gone.append(Unreadable(_ITEMS.get(stream, stream), index, str(error)))
+                gone.append(Unreadable(ITEMS.get(stream, stream), index, str(error)))
     items = {(item.stream, item.number): item for item in gone}.values()
     if listed and len(items) > unreadable.limit:
         raise DataError(
@@ -275,6 +298,11 @@ def bytes_of(count: int, loading: Loading, heads: Iterable[Head]) -> int:
     kept.
     """
     return count * max(map(loading.size_of, heads))
+
+
+def pixel_memory(count: int, need: int, config: DataConfig) -> PixelMemory:
+    """What keeps ``count`` decoded images of ``need`` bytes on the host: nothing where the device keeps them."""
+    return PixelMemory(count, 0 if config.on_device else need, config.memory_gib, config.disk_gib)
 
 
 def centre(pixels: AnyPixels, size: int) -> AnyPixels:

@@ -11,7 +11,7 @@ import inspect
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from random import Random
-from typing import TYPE_CHECKING, Any, TypeGuard
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeGuard
 
 import numpy as np
 
@@ -24,6 +24,14 @@ if TYPE_CHECKING:
 
 # Imported where it is used: it is slow to import, and translating does without it.
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # or importing it asks the network for a newer version
+
+
+class Crop(NamedTuple):
+    """Where the crop of an image begins, and whether it is mirrored."""
+
+    top: int
+    left: int
+    mirrored: bool
 
 
 class Augmenter:
@@ -39,16 +47,22 @@ class Augmenter:
     """
 
     def __init__(self, image_size: int, *, flip: bool, extra: Sequence[Mapping[str, Any]] = ()) -> None:
+        self.size, self._flip = image_size, flip
+        self._geometry: A.Compose | None = None
+        self._photometry: A.Compose | None = None
+        self._extra = [_named_transform(settings) for settings in extra]
+        if not extra:
+            return
         import albumentations as A
 
-        self._size, self._flip = image_size, flip
         geometry: list[Any] = []
         photometry: list[Any] = []
-        self._extra = [_named_transform(settings) for settings in extra]
         for transform in self._extra:
             (photometry if isinstance(transform, A.ImageOnlyTransform) else geometry).append(transform)
-        self._geometry = A.Compose(geometry, additional_targets={"other": "image"}) if geometry else None
-        self._photometry = A.Compose(photometry) if photometry else None
+        if geometry:
+            self._geometry = A.Compose(geometry, additional_targets={"other": "image"})
+        if photometry:
+            self._photometry = A.Compose(photometry)
 
     def check(self, samples: Iterable[AnyPixels]) -> None:
         """Runs every extra transform once on each of the samples: 8-bit pixels, or float32 in [0, 1].
@@ -56,6 +70,8 @@ class Augmenter:
         Raises:
             ConfigError: one that fails, or gives something else than pixels of the same type and shape.
         """
+        if not self._extra:
+            return
         import albumentations as A
 
         for transform in self._extra:
@@ -74,7 +90,7 @@ class Augmenter:
 
     def single(self, pixels: AnyPixels, seed: int) -> AnyPixels:
         """Augments one image (H, W, C) to (image_size, image_size, C), which may be a view of it."""
-        pixels = self._cropped(pixels, seed)
+        pixels = self.cropped(pixels, seed)
         if self._geometry is not None:
             pixels = self._at(self._geometry, seed)(image=np.ascontiguousarray(pixels))["image"]
         return self._photometric(pixels, seed)
@@ -84,22 +100,27 @@ class Augmenter:
 
         In transforms of albumentations a mask is what they call one: it keeps its values, and is black where they fill.
         """
-        images = [self._cropped(image, seed) for image in (source, target, *mask)]
+        images = [self.cropped(image, seed) for image in (source, target, *mask)]
         if self._geometry is not None:
             given = dict(zip(("image", "other", "mask"), map(np.ascontiguousarray, images), strict=False))
             changed = self._at(self._geometry, seed)(**given)
             images = [changed[name] for name in given]
         return [self._photometric(images[0], seed), *images[1:]]
 
-    def _cropped(self, pixels: AnyPixels, seed: int) -> AnyPixels:
-        """A random crop, and a flip that is drawn apart from it; without the cost of a pipeline for each image."""
-        down, across = (side - self._size for side in pixels.shape[:2])
+    def crop_of(self, shape: Sequence[int], seed: int) -> Crop:
+        """Draws the crop of an image (H, W, ...), and a flip apart from it; without the cost of a pipeline."""
+        down, across = (side - self.size for side in shape[:2])
         if not (down or across or self._flip):
-            return pixels
+            return Crop(0, 0, mirrored=False)
         draws = Random(seed % 2**32)
         top, left = (int((free + 1) * draws.random()) for free in (down, across))
-        crop = pixels[top : top + self._size, left : left + self._size]
-        return crop[:, ::-1] if self._flip and draws.random() < 0.5 else crop
+        return Crop(top, left, mirrored=self._flip and draws.random() < 0.5)
+
+    def cropped(self, pixels: AnyPixels, seed: int) -> AnyPixels:
+        """The crop of an image (H, W, C) that ``crop_of`` draws: (image_size, image_size, C), a view of it."""
+        top, left, mirrored = self.crop_of(pixels.shape, seed)
+        crop = pixels[top : top + self.size, left : left + self.size]
+        return crop[:, ::-1] if mirrored else crop
 
     def _photometric(self, pixels: AnyPixels, seed: int) -> AnyPixels:
         if self._photometry is None:

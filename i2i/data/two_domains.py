@@ -29,6 +29,7 @@ from i2i.data.training_set import (
     image_list,
     note_heads,
     note_sizes,
+    pixel_memory,
 )
 from i2i.data.unreadable import Unreadable, UnreadableItems
 from i2i.errors import DataError
@@ -105,7 +106,7 @@ class TwoDomains(TrainingData):
             )
         )
         loadings = {"pair": loading_a, "A": loading_a, "partner": loading_b, "B": loading_b, "mask": of_masks}
-        memory = PixelMemory(sum(map(len, streams.values())), need, config.memory_gib, config.disk_gib)
+        memory = pixel_memory(sum(map(len, streams.values())), need, config)
         sources = _sources(streams, loadings, memory, contents)
         if count and config.fit == "shorter":
             _require_equal_sizes(sources["pair"], sources["partner"], unreadable)
@@ -174,10 +175,10 @@ class TwoDomains(TrainingData):
         return self.by_stream
 
     def dataset(self, *, batch_size: int, seed: int, rank: int = 0, world_size: int = 1) -> BatchDataset:
-        known = self.by_stream
-        a, b = (known[both] if both in known else known[own] for both, own in (("pair", "A"), ("partner", "B")))
+        names = ("pair", "partner") if "pair" in self.by_stream else ("A", "B")
+        known, augmenter = self.shown(*(self.by_stream[name].loading for name in names))
+        a, b = (known[name] for name in names)
         settings = {"batch_size": batch_size, "seed": seed, "rank": rank, "world_size": world_size}
-        augmenter = self.augmenter(a.loading, b.loading)
         if self.mixed:
             lone = known.get("A"), known.get("B")
             return MixedDataset((a, b), lone, augmenter=augmenter, unreadable=self.unreadable, **settings)

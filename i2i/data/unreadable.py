@@ -12,6 +12,8 @@ from i2i.errors import DataError
 
 FEW = 3
 FEW_PERCENT = 1
+ITEMS = {"partner": "pair", "mask": "pair"}
+"""Which items the images of a stream belong to, where the names differ."""
 NAMED = 5
 """How many items an error message names."""
 

@@ -35,8 +35,8 @@ from i2i.storage.runs import RunFolder, weight_file
 
 NOT_THE_RECIPE = (
     *("training.seed", "training.device", "training.threads", "data.path", "data.a", "data.b", "data.test_a"),
-    *("data.test_b", "data.workers", "data.memory_gib", "data.disk_gib", "training.log_every", "training.sample_every"),
-    *("training.checkpoint_seconds", "training.keep_checkpoints"),
+    *("data.test_b", "data.workers", "data.memory_gib", "data.disk_gib", "data.on_device", "training.log_every"),
+    *("training.sample_every", "training.checkpoint_seconds", "training.keep_checkpoints"),
 )
 """Settings by which runs may differ and still be runs of one recipe."""
 

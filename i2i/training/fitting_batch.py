@@ -12,6 +12,7 @@ import torch
 
 from i2i.config.resolve import changed
 from i2i.config.schema import Config
+from i2i.data.training_set import TrainingData
 from i2i.device import free_memory
 from i2i.display import say
 from i2i.errors import ConfigError
@@ -36,13 +37,13 @@ def require_one_process(processes: int) -> None:
         )
 
 
-def with_fitting_batch(config: Config, device: torch.device, images: int) -> Config:
-    """``config``, which is settled otherwise, with the batch size that fits, of at most ``images``; says which.
+def with_fitting_batch(config: Config, device: torch.device, data: TrainingData) -> Config:
+    """``config``, which is settled otherwise, with the batch size that fits, of at most all images; says which.
 
     Raises:
         ConfigError: not even a batch of 1 fits.
     """
-    free = free_memory(device)
+    images, free = data.smallest(), free_memory(device) - data.bytes_on_device
     batch, needed, twice = on_stage(device.type, fitting, config, int(SHARE * free), images)
     there = f"{SHARE:.0%} of the {free / GIB:.1f} GiB that are free on {device.type}"
     if not batch:

@@ -18,12 +18,12 @@ SHARE = 0.9
 """The part of the memory that may be filled: the estimate may be a tenth too low."""
 
 
-def what_fits(config: Config, device: torch.device) -> str:
-    """The end of an error message; empty where nothing can be said."""
+def what_fits(config: Config, device: torch.device, kept: int) -> str:
+    """The end of an error message; empty where nothing can be said. ``kept``: bytes of images that stay there."""
     say("out of memory: looking for what fits")
     batch, size = config.training.batch_size, config.image_size
     try:
-        room = int(SHARE * free_memory(device))
+        room = int(SHARE * (free_memory(device) - kept))
         fitting, side = on_stage(device.type, _largest, config, room)
     except (UserError, RuntimeError, ValueError, OSError, MemoryError):  # what has run out of memory is to be told
         return ""
@@ -31,8 +31,9 @@ def what_fits(config: Config, device: torch.device) -> str:
         return ""
     ways = [f"training.batch_size={fitting}"] if fitting else []
     ways += [f"image_size={side}"] if side else []
+    without = f"; data.on_device=false frees {kept / 2**30:.3g} GiB" if kept else ""
     found = " or ".join(ways) or f"no batch at {size} px and no image size with a batch of {batch}"
-    return f"; estimated to fit into {room / 2**30:.1f} GiB: {found}"
+    return f"; estimated to fit into {room / 2**30:.1f} GiB: {found}{without}"
 
 
 def _largest(config: Config, room: int) -> tuple[int, int]:

@@ -72,8 +72,10 @@ def settle(wanted: Config, processes: PartialState, *, listed: ImageList | None)
         "discriminator_augmentation": settled_augmentation(config, method, data.smallest()),
     }
     config = config.model_copy(update=found)
+    if config.data.on_device:
+        data.tables.require_room(device)
     if wanted.training.fills_memory:
-        config = with_fitting_batch(config, device, data.smallest())
+        config = with_fitting_batch(config, device, data)
     return Settled(config, device, data)
 
 

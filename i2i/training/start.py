@@ -239,6 +239,7 @@ def _fit(trainer: Trainer, run: RunFolder, callbacks: Sequence[Callback]) -> Out
         if world().size > 1 and _PEER_LOST.search(str(error)):
             raise DataError(f"another process of this training has ended or does not answer; {state}") from None
         if is_out_of_memory(error):
-            state = f"{what_fits(trainer.config, trainer.device)}; {state}".removeprefix("; ")
+            found = what_fits(trainer.config, trainer.device, data.bytes_on_device)
+            state = f"{found}; {state}".removeprefix("; ")
         raise_if_out_of_memory(error, f"; {state}")
         raise

@@ -18,7 +18,6 @@ from i2i.config.changes import MAY_CHANGE
 from i2i.config.explain import differing_keys
 from i2i.config.resolve import parse_config
 from i2i.config.schema import Config
-from i2i.data.batches import batches_from
 from i2i.data.identity import ImageList
 from i2i.device import (
     capabilities,
@@ -165,13 +164,13 @@ class Trainer:
         try:
             evaluation = evaluation_callbacks(self, self._evaluation, run)
             health = health_callbacks(self, run)
-            with self._deterministic(), catch_stop_requests() as request, training_display(self.total_steps) as display:
-                if log is not None and self.engine.step_count == 0:
-                    log.start(self.config, [] if self._evaluation is None else self._evaluation.tags)
-                self._loop(
-                    request,
-                    [*evaluation, *self._own_callbacks(log, display), *health, *callbacks, self._checkpoints(run, log)],
-                )
+            with self._deterministic(), catch_stop_requests() as request:
+                self._begin()
+                with training_display(self.total_steps) as display:
+                    if log is not None and self.engine.step_count == 0:
+                        log.start(self.config, [] if self._evaluation is None else self._evaluation.tags)
+                    own = self._own_callbacks(log, display)
+                    self._loop(request, [*evaluation, *own, *health, *callbacks, self._checkpoints(run, log)])
             self.data.unreadable.require_few()
         except NotFinite as stop:
             if log is not None:
@@ -285,15 +284,10 @@ class Trainer:
         return determinism(self.config.training.deterministic, self.device)
 
     def _begin(self) -> None:
-        batches = batches_from(
-            self._dataset,
-            self._batches.taken,
-            workers=self._workers(),
-            device=self.device,
-            unreadable=self.data.unreadable,
-        )
-        self._batches = CountedBatches(batches, self._batches.taken)
         self._started = time.perf_counter()
+        taken = self._batches.taken
+        batches = self.data.batches(self._dataset, taken, workers=self._workers(), device=self.device)
+        self._batches = CountedBatches(batches, taken)
 
     def _workers(self) -> int:
         wanted = self.config.data.workers
@@ -306,7 +300,6 @@ class Trainer:
 
     def _loop(self, request: StopRequest, callbacks: Sequence[Callback]) -> None:
         """Steps, and after each of them every callback that is due, until the run ends or is stopped."""
-        self._begin()
         self.position = self._position(request)
         if self.engine.step_count == 0:
             for callback in callbacks:
