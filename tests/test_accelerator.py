@@ -136,7 +136,7 @@ def test_a_step_stays_on_the_device(arch: str, precision: str, steps: Steps) -> 
 def optimizer_steps(arch: str) -> int:
     """Of one step of a recipe with a critic."""
     method = read_recipe(arch)["method"]
-    return min(FEW, method.get("critic_steps", method.get("discriminator_steps", 1))) + 1
+    return min(FEW, int(method.get("critic_steps", method.get("discriminator_steps", 1)))) + 1
 
 
 def is_expected(arch: str, event: Event) -> bool:
