@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from i2i.config.resolve import read_recipe, recipe_names
 from i2i.config.schema import DiscriminatorAugmentation
@@ -130,7 +130,9 @@ def test_its_state_is_part_of_a_checkpoint(arch: str, data_for: DataFor, tmp_pat
             engines[1].load_state_dict(load_tree(tmp_path / "state.safetensors", kind="checkpoint")[0]["engine"])
         for engine in engines[: 1 + (step >= 2)]:
             values = engine.step(stream_of(config, data, start=step), 0.0)
-    assert values["augmentation/strength"] not in (0.0, 0.5, 0.8)
+    strengths = [value for tag, value in values.items() if tag.startswith("augmentation/strength")]
+    assert len(strengths) == len(engines[0].method.judges())
+    assert not {0.0, 0.5, 0.8} & {strength.item() for strength in strengths}
     assert_same(*(engine.state_dict() for engine in engines))
 
 
@@ -146,16 +148,43 @@ def test_the_strength_follows_the_sign_of_real_images(bias: float, sign: float, 
     assert values[0]["score/sign_of_real"] == (1 if bias > 0 else -1)
     assert values[0]["augmentation/strength"] == 0.5
     # From 0.59, the mean of 256 images passes the target in the fourth step of two.
-    assert engine.augmentation.strength.item() == pytest.approx(0.5 + steps_up * 2 / 500_000, abs=5e-7)
+    assert engine.augmentation.strengths()[""].item() == pytest.approx(0.5 + steps_up * 2 / 500_000, abs=5e-7)
+
+
+def test_each_discriminator_has_a_strength_of_its_own(toy_set: Path) -> None:
+    config, data = prepare("cyclegan", toy_set, ADAPTIVE, "optimizers.discriminator.lr=1e-9")
+    engine, stream = Engine(config, CPU), stream_of(config, data)
+    assert engine.augmentation is not None
+    # What a checkpoint had when there was one strength for all.
+    engine.augmentation.load_state_dict({"strength": torch.tensor(0.5), "sign": torch.tensor(0.6)})
+    for domain, bias in (("A", 9.0), ("B", -9.0)):
+        head = engine.method.get_submodule(f"discriminator_{domain}.head")
+        head.get_parameter("bias").data.fill_(bias)
+    values = [engine.step(stream, 0.0) for _ in range(2)]
+    tags = ["augmentation/strength_A", "augmentation/strength_B"]
+    assert [tag for tag in values[0] if tag.startswith("augmentation")] == tags
+    assert [values[0][tag].item() for tag in tags] == [0.5, 0.5]
+    assert [values[1][tag].item() - 0.5 for tag in tags] == pytest.approx([2 / 500_000, -2 / 500_000], abs=5e-7)
+
+
+def test_a_discriminator_sees_images_augmented_by_its_own_strength(toy_set: Path) -> None:
+    config, _ = prepare("cyclegan", toy_set, "discriminator_augmentation={mode: adaptive}")
+    engine = Engine(config, CPU)
+    assert engine.augmentation is not None
+    engine.augmentation.load_state_dict({"strength": torch.tensor([0.0, 0.8]), "sign": torch.zeros(2)})
+    method, x = engine.method, images()
+    a, b = (method.get_submodule(f"discriminator_{domain}") for domain in "AB")
+    assert torch.equal(method.judge(a, x), a(x))
+    assert not torch.equal(method.judge(b, x), b(x))
 
 
 def test_in_a_short_run_the_strength_rises_in_a_tenth_of_it() -> None:
     def after(steps: int, images: int) -> float:
-        made = AdaptiveAugmentation(DiscriminatorAugmentation(mode="adaptive"), None, CPU)
+        made = AdaptiveAugmentation(DiscriminatorAugmentation(mode="adaptive"), {"": nn.Identity()}, None, CPU)
         made.load_state_dict({"strength": NEVER, "sign": ALWAYS})
         for step in range(steps):
-            made.adapt([ALWAYS], images, Progress(step, step * images, step / 1000))
-        return made.strength.item()
+            made.adapt({"": ALWAYS}, images, Progress(step, step * images, step / 1000))
+        return made.strengths()[""].item()
 
     assert after(51, 64) == pytest.approx(0.5, abs=1e-3)
     assert after(200, 64) == pytest.approx(0.8)  # and no further

@@ -95,7 +95,7 @@ def test_whatever_a_discriminator_scores_was_augmented(arch: str, data_for: Data
         extra = ["method.r1=1", "method.r2=1", "method.mixed_penalty=1", "networks.discriminator.norm=instance"]
     config, data = prepare(arch, data_for(arch), *extra)
     engine = Engine(config, CPU)
-    engine.method.augmentation = lambda images: images * float("nan")  # whatever bypasses it stays finite
+    engine.method.augmentation = lambda images, _: images * float("nan")  # whatever bypasses it stays finite
     for update in engine.method.updates(stream_of(config, data)):
         judged = {
             name: value

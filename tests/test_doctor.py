@@ -442,7 +442,7 @@ def test_a_run_that_stops_itself_names_the_way_on(toy_set: Path, tmp_path: Path,
 
 def test_the_way_on_starts_from_the_last_good_checkpoint(toy_set: Path, tmp_path: Path, i2i: Run) -> None:
     def spoil(trainer: Trainer) -> None:
-        trainer.method.augmentation = lambda images: images * torch.nan
+        trainer.method.augmentation = lambda images, _: images * torch.nan
 
     config = small_config("cyclegan", toy_set, "training.checkpoint_seconds=0")
     callback = Callback(lambda position: position.step == 3, spoil)

@@ -125,7 +125,7 @@ def test_a_metric_is_a_callback_that_translates_held_out_images(toy_set: Path, t
 def test_an_augmentation_of_what_discriminators_see_is_one_function(toy_set: Path, tmp_path: Path) -> None:
     shown: list[torch.Size] = []
 
-    def mirror(images: Tensor) -> Tensor:
+    def mirror(images: Tensor, discriminator: Callable[..., Tensor]) -> Tensor:
         shown.append(images.shape)
         return images.flip(3)
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,7 +23,7 @@ from i2i.storage.weights import load_tree
 from i2i.training.start import resume, train
 
 from .conftest import Run, make_set, small_arguments, small_config
-from .toys import assert_same, load_for, stream_of
+from .toys import assert_refused, assert_same, load_for, stream_of
 
 
 @pytest.fixture
@@ -31,6 +33,76 @@ def masked_set(tmp_path: Path) -> Path:
     for path in sorted((root / "trainB").iterdir()):
         keep_as_mask(path, root)
     return root
+
+
+def report_of(i2i: Run, run: Path, *options: object, code: int = 0) -> tuple[dict[str, Any], str]:
+    """What ``i2i evaluate`` finds of the only direction, and what it prints."""
+    file = run / "report.json"
+    metrics = "l1,l1_not_white,psnr,ssim,alignment"
+    result = i2i("evaluate", "--model", run, "--metrics", metrics, *options, "--json", file, "--overwrite")
+    assert result.code == code, result.err
+    (part,) = json.loads(file.read_bytes())["directions"]
+    return part, result.out + result.err
+
+
+def values_of(part: dict[str, Any], name: str) -> list[float]:
+    found: list[float] = part["models"][0]["figures"][name]["per_image"]
+    return found
+
+
+def test_held_out_masks_say_what_counts(tmp_path: Path, i2i: Run) -> None:
+    root = make_set(tmp_path / "set", trainA=2, trainB=2, testA=4, testB=4)
+    run = tmp_path / "run"
+    train(small_config("pix2pix", root, "training.steps=1"), run)
+    whole, said = report_of(i2i, run)
+    assert (whole["masked"], "show counts" in said) == ([], False)
+    masks = root / "testMask"
+    masks.mkdir()
+    left = Image.fromarray(np.where(np.arange(24) < 12, 255, 0).astype(np.uint8)[None].repeat(20, 0))
+    for name in ("image00", "image01", "image02"):
+        left.save(masks / f"{name}.png")
+    part, said = report_of(i2i, run)
+    line = "only what the 3 masks in testMask show counts in l1, l1_not_white, psnr, ssim"
+    assert f"{line}; 1 pairs have none, first image03.png" in said.replace("\n", " ")
+    assert part["masked"] == ["l1", "l1_not_white", "psnr", "ssim"]
+    assert part["data"]["sha256"] != whole["data"]["sha256"]
+    for name in ("l1", "psnr", "ssim"):
+        same = [one == other for one, other in zip(values_of(part, name), values_of(whole, name), strict=True)]
+        assert same == [False, False, False, True]
+    assert values_of(part, "alignment") == values_of(whole, "alignment")
+    assert part["copy"]["l1"] != whole["copy"]["l1"]
+    Image.new("L", (24, 20)).save(masks / "image00.png")
+    (masks / "image01.png").write_bytes(b"no image")
+    part, said = report_of(i2i, run, code=1)
+    assert part["names"]["B"] == ["image02.png", "image03.png"]
+    assert f"{masks / 'image00.png'}: all black" in said
+    assert f"{masks / 'image01.png'}" in said
+
+
+def test_two_folders_have_their_masks_in_a_third(tmp_path: Path, i2i: Run) -> None:
+    make_set(tmp_path, summer=4, winter=4, clouds=4)
+    run, folders = tmp_path / "run", ("--a", tmp_path / "summer", "--b", tmp_path / "winter")
+    whole = small_arguments("pix2pix", tmp_path, run, steps=1)
+    at = whole.index("--data")
+    arguments = [*whole[:at], *whole[at + 2 :], *folders, "--set", "data.held_out=0.4"]
+    trained = i2i(*arguments, "--mask", tmp_path / "clouds")
+    assert trained.code == 0, trained.err  # masks of held-out pairs are those of pairs
+    assert f"masks in {tmp_path / 'clouds'} say how much each pixel counts" in trained.err
+    part, said = report_of(i2i, run)
+    assert part["names"]["A"] == ["image00.png", "image03.png"]
+    assert "only what the 2 masks in clouds show counts" in said
+    moved = (tmp_path / "clouds").rename(tmp_path / "moved")
+    assert i2i("train", "--resume", run, "--steps", 2, "--mask", moved).code == 0
+    (moved / "image01.png").rename(moved / "image1.png")
+    checked = i2i("data", "check", *folders, "--mask", moved)
+    assert "masks      3 of train in moved" in checked.out
+    assert checked.err.count("image1.png: a mask of no pair") == 1
+    assert_refused(i2i(*arguments, "--run", tmp_path / "other", "--mask", moved), "or leave out --mask")
+    for wrong, named in (
+        (("--mask", tmp_path / "summer"), "masks need a folder"),
+        (("--test-mask", moved), "goes with"),
+    ):
+        assert_refused(i2i("data", "check", *folders, *wrong), named)
 
 
 def keep_as_mask(path: Path, root: Path) -> None:
@@ -118,10 +190,13 @@ def test_what_lacks_a_mask_is_named(masked_set: Path, tmp_path: Path, i2i: Run) 
     assert f"the masks in {masked_set / 'trainMask'} are not used" in unused
     checked = i2i("data", "check", masked_set)
     assert checked.code == 0
-    assert "masks      4 in trainMask, which let" in checked.out
+    assert "masks      4 of train in trainMask, which let" in checked.out
     lone = masked_set / "trainMask" / "image02.png"
     lone.rename(lone.with_name("other.png"))
     Image.new("L", (24, 20)).save(masked_set / "trainMask" / "image03.png")
+    (masked_set / "testMask").mkdir()
+    for name in ("image00.png", "image7.png"):
+        Image.new("L", (24, 20), 255).save(masked_set / "testMask" / name)
     result = i2i(*arguments)
     assert result.code == 2
     assert f"trainMask has no mask for {masked_set / 'trainA' / 'image02.png'}: add a grey image" in result.err
@@ -130,3 +205,6 @@ def test_what_lacks_a_mask_is_named(masked_set: Path, tmp_path: Path, i2i: Run) 
     assert "1 pairs have no mask in trainMask, first" in checked.err
     assert "other.png: a mask of no pair" in checked.err
     assert "image03.png: all black" in checked.err
+    assert "masks      1 of test in testMask, which let 100%" in checked.out
+    assert "image7.png: a mask of no pair" in checked.err
+    assert "in testMask, first" not in checked.err  # held-out pairs may have none

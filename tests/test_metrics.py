@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -119,6 +120,39 @@ def test_ssim_equals_its_formula() -> None:
     assert figure("ssim", images.with_outputs(truth)).value == pytest.approx(1)
     tiny = noise(2, 6)
     assert "from 7 px up" in str(Metric.named("ssim")().lacking(Evaluated(tiny, tiny, truth=tiny)))
+
+
+def test_what_masks_hide_counts_in_no_figure_of_pairs() -> None:
+    truth, columns = noise(3), np.arange(32)[None, :, None]
+    outputs = ImageSet([p // 2 for p in truth])
+    masks = ImageSet([np.broadcast_to((columns < 20) * np.uint8(grey), (32, 32, 1)) for grey in (255, 128, 255)])
+    images = Evaluated(outputs, truth, truth=truth, masks=masks)
+    elsewhere = ImageSet(
+        [np.where(columns < 20, p, q).astype(np.uint8) for p, q in zip(outputs, noise(3), strict=True)]
+    )
+    whole = replace(images, masks=ImageSet([np.full((32, 32, 1), 255, np.uint8)] * 3))
+    left = [(a[:, :20].astype(float), b[:, :20]) for a, b in zip(outputs, truth, strict=True)]
+    expected = {
+        "l1": np.mean([np.abs(a - b).mean() / 255 for a, b in left]),
+        "l1_not_white": None,
+        "psnr": np.mean([10 * np.log10(255**2 / ((a - b) ** 2).mean()) for a, b in left]),
+        "ssim": None,
+    }
+    assert expected.keys() == {name for name, metric in Metric.found().items() if metric.masked}
+    for name, value in expected.items():
+        masked = figure(name, images)
+        assert masked.value == pytest.approx(figure(name, images.with_outputs(elsewhere)).value, abs=1e-12)
+        assert value is None or masked.value == pytest.approx(value)
+        assert figure(name, whole).value == pytest.approx(figure(name, replace(images, masks=None)).value, abs=1e-12)
+        assert figure(name, images.with_outputs(truth)).value == pytest.approx(
+            figure(name, whole.with_outputs(truth)).value
+        )
+    half = ImageSet([np.where(np.arange(32)[:, None, None] < 16, 255, 51).astype(np.uint8)] * 3)
+    off = [np.abs(a.astype(float) - b) / 255 for a, b in zip(outputs, truth, strict=True)]
+    weighted = np.mean([(each[:16].mean() + 0.2 * each[16:].mean()) / 1.2 for each in off])
+    assert figure("l1", replace(images, masks=half)).value == pytest.approx(weighted)
+    at_the_border = ImageSet([np.where(columns < 3, np.full((32, 32, 1), 255, np.uint8), np.uint8(0))] * 3)
+    assert "where no window fits" in str(Metric.named("ssim")().lacking(replace(images, masks=at_the_border)))
 
 
 def test_ms_ssim_equals_its_formula() -> None:
@@ -249,7 +283,7 @@ def test_memorisation_tells_copies_from_new_images(tmp_path: Path) -> None:
     known = real(training, tmp_path)
     copies = ImageSet([training[i] for i in range(20)])
     assert figure("memorisation", Evaluated(copies, target, training=known)).value == 1
-    assert figure("memorisation", Evaluated(target, target, training=known)).value == 0.5
+    assert figure("memorisation", Evaluated(target, target, training=known)).value == pytest.approx(0.5)
     assert figure("memorisation", Evaluated(noise(20), target, training=known)).value == 0
     new = discs(20)
     found = figure("memorisation", Evaluated(new, target, training=known))

@@ -26,10 +26,13 @@ DataFor = Callable[[str], Path]
 STEPS = 2 * WARM_UP + 5
 replayed = pytest.mark.parametrize("arch", OF_PAPERS)
 EXTRA = {
-    "cyclegan": ["method.history=3", "method.r1=1", "method.penalty_every=2", "networks.discriminator.norm=instance"],
+    "cyclegan": [
+        *("method.history=3", "method.r1=1", "method.penalty_every=2", "networks.discriminator.norm=instance"),
+        "discriminator_augmentation={mode: adaptive, strength: 0.5, rise: 20}",
+    ],
     "enco": ["method.identity_until=0.3"],
 }
-"""What differs between steps: penalties in some, a history that fills, a loss that ends."""
+"""What differs between steps: penalties in some, a history that fills, strengths that move, a loss that ends."""
 
 
 class Operators(TorchDispatchMode):

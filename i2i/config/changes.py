@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from i2i.config.resolve import assigned, changed
-from i2i.config.schema import Config
+from i2i.config.schema import PLACES, Config
 from i2i.errors import ConfigError
 
 LENGTH = ("training.steps", "training.epochs", "training.max_time")
@@ -14,12 +14,12 @@ CADENCES = (
     *("training.log_every", "training.sample_every", "training.checkpoint_seconds", "training.keep_checkpoints"),
     *("training.rank_timeout", "health.enabled", "health.every", "evaluation.patience"),
 )
-PLACES = ("data.path", "data.a", "data.b", "data.test_a", "data.test_b")
+FOLDERS = tuple(f"data.{key}" for key in PLACES)
 MACHINE = (
     *("data.workers", "data.memory_gib", "data.disk_gib", "data.on_device"),
     *("training.device", "training.threads", "training.graphs"),
 )
-MAY_CHANGE = (*LENGTH, *CADENCES, *PLACES, *MACHINE)
+MAY_CHANGE = (*LENGTH, *CADENCES, *FOLDERS, *MACHINE)
 
 
 def changes(options: Mapping[str, Any], assignments: Sequence[str]) -> dict[str, Any]:
@@ -48,7 +48,7 @@ def continued(config: Config, given: Mapping[str, Any]) -> Config:
     given = changes(given, ())
     if given.get("training.steps") is not None or given.get("training.epochs") is not None:
         given = dict.fromkeys(LENGTH) | given  # a new length replaces the old one
-    folders, moved = config.data.a is not None, given.keys() & set(PLACES)
+    folders, moved = config.data.a is not None, given.keys() & set(FOLDERS)
     if moved and folders == ("data.path" in moved):
         raise ConfigError(
             f"this run learns from {config.data.title}: give its new location with "

@@ -93,6 +93,10 @@ class ImageConfig(Section):
         return self.depth_a.is_plain and self.depth_b.is_plain
 
 
+PLACES = ("path", "a", "b", "test_a", "test_b", "mask", "test_mask")
+"""The settings of data that name folders."""
+
+
 class DataConfig(Section):
     """Where images come from and how they are brought to the training size.
 
@@ -110,6 +114,7 @@ class DataConfig(Section):
 
     Two domains may also be two folders of any name, ``a`` and ``b``; ``path`` is empty then. Held-out images come
     from ``test_a`` and ``test_b``, or are the fraction ``held_out`` of each folder, by a hash of the file's name.
+    ``mask`` has masks of pairs, and ``test_mask`` those of pairs in ``test_a`` and ``test_b``.
     """
 
     path: str = "openmoji"
@@ -117,6 +122,8 @@ class DataConfig(Section):
     b: str | None = None
     test_a: str | None = None
     test_b: str | None = None
+    mask: str | None = None
+    test_mask: str | None = None
     held_out: Rate = 0.1
     load_size: Annotated[int, Field(ge=1, le=65_536, strict=True)] = 286
     fit: Fit = "square"
@@ -152,6 +159,12 @@ class DataConfig(Section):
                     raise ValueError(f"data.{given} is given and data.{missing} is not: give both folders")
         if self.test_a is not None and self.a is None:
             raise ValueError("data.test_a and data.test_b go with data.a and data.b: give those, or data.path alone")
+        if self.mask is not None and self.a is None:
+            raise ValueError("data.mask goes with data.a and data.b; in data.path, masks lie in trainMask/")
+        if self.test_mask is not None and self.test_a is None:
+            raise ValueError(
+                "data.test_mask goes with data.test_a and data.test_b; data.mask is for parts of data.a too"
+            )
         if self.a is not None and self.path:
             raise ValueError(
                 f"data.path {self.path} and data.a name the data twice: give data.path, or data.a and data.b"
@@ -167,7 +180,7 @@ class DataConfig(Section):
 
     def absolute(self) -> DataConfig:
         """The same with folders that mean the same from every working directory; built-in names stay names."""
-        named = {key: getattr(self, key) for key in ("path", "a", "b", "test_a", "test_b")}
+        named = {key: getattr(self, key) for key in PLACES}
         folders = {key: str(Path(name).absolute()) for key, name in named.items() if name and not is_built_in(name)}
         return self.model_copy(update=folders)
 
@@ -177,7 +190,7 @@ class DataConfig(Section):
         Raises:
             DataError: a folder is not there.
         """
-        for key in ("path", "a", "b", "test_a", "test_b"):
+        for key in PLACES:
             name = getattr(self, key)
             if name and not is_built_in(name) and not Path(name).is_dir():
                 option = "--" + key.replace("path", "data").replace("_", "-")
@@ -363,7 +376,7 @@ class EvaluationConfig(Section):
 class DiscriminatorAugmentation(Section):
     """Augmentation of what discriminators see, for small sets; ``data.augment`` is of the images that all networks see.
 
-    ``mode``: "adaptive" follows the discriminator, "fixed" keeps ``strength``, and "auto" is adaptive where a set has
+    ``mode``: "adaptive" follows each discriminator, "fixed" keeps ``strength``, and "auto" is adaptive where a set has
     few images for its method and scores have a sign, else "none". ``strength``: the probability of each transform, in
     the first step. ``target``: the mean sign of scores of real images that is held. ``rise``: in so many images the
     strength goes from 0 to 1, or in a tenth of the run where that is less.

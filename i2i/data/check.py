@@ -17,7 +17,7 @@ from i2i.data.builtin import BUILTIN, load_layout
 from i2i.data.collection import ArrayImage, Collection, find_collection
 from i2i.data.images import WHITE, read_image, read_values
 from i2i.data.layout import ImageFile, Layout
-from i2i.data.masks import BLACK, MASKS, Masks, find_masks
+from i2i.data.masks import BLACK, Masks, masks_of
 from i2i.data.stored import PLAIN, Held
 from i2i.data.two_domains import layout_of
 from i2i.display import tracked
@@ -98,9 +98,7 @@ def _check_two(layout: Layout, title: str, *, unpaired: bool, max_pixels: int) -
     report, facts = _read_domains(title, domains, layout.denied)
     if not unpaired:
         _check_pairs(layout, report)
-        masks = find_masks(layout, report.faults, max_pixels)
-        if masks is not None:
-            _check_masks(masks, report)
+        _check_masks(layout, max_pixels, report)
     return _concluded(report, domains, facts)
 
 
@@ -234,8 +232,21 @@ def _check_pairs(layout: Layout, report: CheckReport) -> None:
             )
 
 
-def _check_masks(masks: Masks, report: CheckReport) -> None:
-    """How much of the pairs counts, and which pairs and masks lack one another."""
+def _check_masks(layout: Layout, max_pixels: int, report: CheckReport) -> None:
+    """How much of the pairs counts, and which pairs and masks lack one another; held-out pairs may have no mask."""
+    faults = list[str]()
+    train, test = masks_of(layout, "train", faults, max_pixels), masks_of(layout, "test", faults, max_pixels)
+    for name, masks in (("train", train), ("test", test)):
+        if masks is not None:
+            faults += [f"{path}: a mask of no pair" for path in masks.lone]
+            if masks.known or masks.missing:
+                _report_masks(name, masks, report)
+    if train is not None and train.missing:
+        faults.append(f"{len(train.missing):,} pairs have no mask in {train.folder.name}, first {train.missing[0]}")
+    report.faults += dict.fromkeys(faults)  # masks of both parts may lie in one folder
+
+
+def _report_masks(part: str, masks: Masks, report: CheckReport) -> None:
     shares = []
     for mask in masks.known:
         try:
@@ -246,10 +257,7 @@ def _check_masks(masks: Masks, report: CheckReport) -> None:
         if not shares[-1]:
             report.faults.append(f"{mask.path}: all black, so that nothing of its pair counts")
     counted = f", which let {np.mean(shares):.0%} of the pixels count" if shares else ""
-    report.lines.append(f"masks      {len(masks.known):,} in {MASKS}{counted}")
-    if masks.missing:
-        report.faults.append(f"{len(masks.missing):,} pairs have no mask in {MASKS}, first {masks.missing[0]}")
-    report.faults += [f"{path}: a mask of no pair" for path in masks.lone]
+    report.lines.append(f"masks      {len(masks.known):,} of {part} in {masks.folder.name}{counted}")
 
 
 def _stems(images: Sequence[ImageFile], folder: Path) -> set[str]:

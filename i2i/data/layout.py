@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import itertools
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -95,6 +95,7 @@ class Layout:
 
     ``denied``: a line for each folder in it that cannot be entered.
     ``folders``: those of A and B, for training and for testing; ``roots``: what nothing may be written into.
+    ``masks``: the folders of masks that have names of their own.
     """
 
     root: Path
@@ -106,6 +107,7 @@ class Layout:
     roots: tuple[Path, ...]
     denied: list[str]
     held_out: float = 0.0
+    masks: Mapping[str, Path] = field(default_factory=dict)
 
 
 def find_layout(root: Path, *, paired: bool, max_pixels: int = MAX_PIXELS) -> Layout:
@@ -147,6 +149,8 @@ def find_folders(
     b: Path,
     test_a: Path | None,
     test_b: Path | None,
+    mask: Path | None = None,
+    test_mask: Path | None = None,
     *,
     held_out: float,
     paired: bool,
@@ -159,6 +163,8 @@ def find_folders(
         b: those of domain B.
         test_a: held-out images of A; None: a part of ``a``.
         test_b: held-out images of B.
+        mask: the masks of pairs in ``a`` and ``b``.
+        test_mask: those of pairs in ``test_a`` and ``test_b``.
         held_out: the fraction of names that is held out where there are no test folders.
         paired: as in ``find_layout``.
         max_pixels: as in ``find_layout``.
@@ -166,24 +172,28 @@ def find_folders(
     Raises:
         DataError: a folder is missing, empty, given twice or inside another one, or there are no pairs.
     """
-    given = [folder for folder in (a, b, test_a, test_b) if folder is not None]
+    given = [folder for folder in (a, b, test_a, test_b, mask, test_mask) if folder is not None]
     for folder in given:
         if not folder.is_dir():
             raise DataError(f"{folder} is a file; give a folder" if folder.exists() else f"{folder}: no such folder")
     for one, other in itertools.permutations(given, 2):
         if one.resolve() == other.resolve() or one.resolve() in other.resolve().parents:
-            raise DataError(f"{other} is {one} or inside it: each domain and each test part needs a folder of its own")
+            raise DataError(
+                f"{other} is {one} or inside it: each domain, each test part and masks need a folder of their own"
+            )
     denied = list[str]()
     train, unmatched = _pair_up((a, b), paired, max_pixels, denied)
     _require_images((a, b), (train, unmatched))
-    folders = {"train": (a, b), "test": (a, b)}
-    if test_a is not None and test_b is not None:
-        folders["test"] = (test_a, test_b)
+    folders = {"train": (a, b), "test": (a, b) if test_a is None or test_b is None else (test_a, test_b)}
+    of_parts = {"train": mask, "test": mask if test_a is None else test_mask}
+    masks = {part: folder for part, folder in of_parts.items() if folder is not None}
+    found = Layout(a.parent, "folders A and B", train, train, unmatched, folders, tuple(given), denied, held_out, masks)
+    if test_a is not None:
         test, others = _pair_up(folders["test"], paired, max_pixels, denied)
-        return Layout(a.parent, "folders A and B", train, test, unmatched + others, folders, tuple(given), denied)
+        return replace(found, test=test, unmatched=unmatched + others, held_out=0.0)
     parts = [_part_held_out(images, folder, held_out) for images, folder in ((train.a, a), (train.b, b))]
     splits = [Split(parts[0][i], parts[1][i], paired) for i in range(2)]
-    return Layout(a.parent, "folders A and B", splits[0], splits[1], unmatched, folders, tuple(given), denied, held_out)
+    return replace(found, train=splits[0], test=splits[1])
 
 
 def _part_held_out(

@@ -18,7 +18,7 @@ from i2i.data.found_depth import Found, with_depths
 from i2i.data.heads import Head, spread
 from i2i.data.identity import Contents, ImageList
 from i2i.data.layout import ImageFile, Layout, Split, find_folders, images_by_stem
-from i2i.data.masks import MASKS, Masks, find_masks, mask_loading
+from i2i.data.masks import Masks, folder_of_masks, mask_loading, masks_of
 from i2i.data.mixed import MixedDataset
 from i2i.data.store import ImageSource, ImageStore, Loading, PixelMemory
 from i2i.data.training_set import (
@@ -76,7 +76,7 @@ class TwoDomains(TrainingData):
         """
         _ = config.images  # refuses channels that are left to the data before files are looked for
         layout = layout_of(config, paired=paired)
-        found = find_masks(layout, layout.denied, config.max_pixels) if paired and masks else None
+        found = masks_of(layout, "train", layout.denied, config.max_pixels) if paired and masks else None
         if listed is not None:
             layout, found = _as_listed(config.title, layout, found, listed)
         elif found is not None:
@@ -140,10 +140,8 @@ class TwoDomains(TrainingData):
             depths = [f"depth of A: {a}; of B: {b}{_shown(images.channels_a, images.channels_b)}"]
         if self.masks is not None:
             depths.append(f"masks in {self.masks.folder} say how much each pixel counts")
-        elif layout.kind != "folders A and B" and (layout.root / MASKS).is_dir():
-            depths.append(
-                f"the masks in {layout.root / MASKS} are not used: this recipe does not learn from pairs with masks"
-            )
+        elif folder := folder_of_masks(layout, "train"):
+            depths.append(f"the masks in {folder} are not used: this recipe does not learn from pairs with masks")
         if layout.kind != "folders A and B" or layout.folders["test"] != layout.folders["train"]:
             return [*depths, *self._memory_notes]
         return [
@@ -255,9 +253,10 @@ def layout_of(data: DataConfig, *, paired: bool) -> Layout:
     """
     if data.a is None or data.b is None:
         return load_layout(data.path, size=data.load_size, paired=paired, max_pixels=data.max_pixels)
-    tests = [None if test is None else Path(test) for test in (data.test_a, data.test_b)]
+    others = (data.test_a, data.test_b, data.mask, data.test_mask)
+    folders = [None if folder is None else Path(folder) for folder in others]
     return find_folders(
-        Path(data.a), Path(data.b), *tests, held_out=data.held_out, paired=paired, max_pixels=data.max_pixels
+        Path(data.a), Path(data.b), *folders, held_out=data.held_out, paired=paired, max_pixels=data.max_pixels
     )
 
 
@@ -265,7 +264,9 @@ def _domains(layout: Layout, masks: Masks | None) -> dict[str, tuple[Path, Seque
     """The root of each domain's names, and its training images; masks as one domain more."""
     roots = layout.folders["train"] if layout.kind == "folders A and B" else (layout.root, layout.root)
     domains = {"A": (roots[0], layout.train.a), "B": (roots[1], layout.train.b)}
-    return domains if masks is None else domains | {"mask": (layout.root, masks.known)}
+    if masks is None:
+        return domains
+    return domains | {"mask": (masks.folder if layout.kind == "folders A and B" else layout.root, masks.known)}
 
 
 def _as_listed(title: str, layout: Layout, masks: Masks | None, listed: ImageList) -> tuple[Layout, Masks | None]:

@@ -12,7 +12,7 @@ from typing import Literal
 
 from i2i.batch import Needs
 from i2i.config.explain import leaves
-from i2i.config.schema import Config, DataConfig, Device
+from i2i.config.schema import PLACES, Config, DataConfig, Device
 from i2i.device import resolve_device
 from i2i.display import warn
 from i2i.errors import ConfigError
@@ -34,8 +34,8 @@ from i2i.methods.base import Method
 from i2i.storage.runs import RunFolder, weight_file
 
 NOT_THE_RECIPE = (
-    *("training.seed", "training.device", "training.threads", "data.path", "data.a", "data.b", "data.test_a"),
-    *("data.test_b", "data.workers", "data.memory_gib", "data.disk_gib", "data.on_device", "training.log_every"),
+    *("training.seed", "training.device", "training.threads", *(f"data.{key}" for key in PLACES)),
+    *("data.workers", "data.memory_gib", "data.disk_gib", "data.on_device", "training.log_every"),
     *("training.sample_every", "training.checkpoint_seconds", "training.keep_checkpoints"),
 )
 """Settings by which runs may differ and still be runs of one recipe."""
@@ -237,6 +237,8 @@ class Bench:
         by_title = {metric.title(images): metric for metric in self._metrics}
         part.lower_is_better = {title for title, metric in by_title.items() if metric.lower_is_better}
         part.unranked = {title for title, metric in by_title.items() if not metric.ranks}
+        if images.masks is not None:
+            part.masked = {title for title, metric in by_title.items() if metric.masked}
         part.cautions = {
             title: caution
             for title, metric in by_title.items()

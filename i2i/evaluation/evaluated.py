@@ -31,6 +31,7 @@ class Evaluated:
         network: whose features images are compared by.
         seed: decides what a metric draws.
         frames: whether the inputs are the frames of one clip, in their order.
+        masks: how much each pixel of true partners counts, (H, W, 1), black to white; None where there are no masks.
     """
 
     outputs: ImageSet
@@ -42,6 +43,7 @@ class Evaluated:
     network: FeatureNetwork | None = None
     seed: int = 0
     frames: bool = False
+    masks: ImageSet | None = None
 
     def with_outputs(self, outputs: ImageSet) -> Evaluated:
         """The same with other images in the place of the outputs."""

@@ -150,6 +150,7 @@ def _translate(model: Translator, held_out: HeldOut, direction: str, request: Re
         target=target.images,
         sources=source.images,
         truth=target.images if held_out.paired else None,
+        masks=held_out.masks,
         seed=request.seed,
     )
     metrics = [metric for metric in choose(None) if not metric.of_sets and {*metric.needs} <= {"sources", "truth"}]

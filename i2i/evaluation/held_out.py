@@ -13,24 +13,25 @@ from pathlib import Path
 from typing import Literal
 
 from i2i.batch import Domain, Needs
-from i2i.config.schema import DataConfig, ImageConfig
+from i2i.config.schema import PLACES, DataConfig, ImageConfig
 from i2i.data.collection import Part, find_collection
 from i2i.data.heads import spread
 from i2i.data.identity import relative_names
 from i2i.data.images import Pixels, list_images
 from i2i.data.layout import ImageFile, Layout, Split
+from i2i.data.masks import folder_of_masks
 from i2i.data.points import POINTS
 from i2i.data.store import ImageLike, ImageStore, Loading
 from i2i.data.two_domains import layout_of
 from i2i.display import tracked
 from i2i.errors import ConfigError, DataError
 from i2i.evaluation.images import BUDGET, ImageSet, RealImages, shown_as_8_bit
+from i2i.evaluation.masks import read_masks
 
 PartName = Literal["test", "val"]
 Half = Literal["all", "choosing", "reporting"]
 """The held-out images that weights are chosen on, and those that a run with chosen weights is reported on."""
 HALVES: tuple[Literal["left"], Literal["right"]] = ("left", "right")
-PLACE = {"path", "a", "b", "test_a", "test_b", "held_out", "max_pixels"}
 
 
 @dataclass(frozen=True)
@@ -99,6 +100,7 @@ class HeldOut:
         skipped: what could not be read or has no partner, a line each.
         notes: what a person should know of how this was found.
         frames: whether both sides are the frames of one clip, which has no images of another domain.
+        masks: how much each pixel of the pairs counts, (H, W, 1), from black to white; None where there are no masks.
     """
 
     title: str
@@ -111,11 +113,12 @@ class HeldOut:
     skipped: list[str]
     notes: list[str]
     frames: bool = False
+    masks: ImageSet | None = None
 
 
 def whereabouts(data: DataConfig, image_size: int) -> DataConfig:
     """The settings of ``data`` that say which images there are, so that models of different recipes see the same."""
-    return DataConfig(**data.model_dump(include=PLACE), load_size=image_size).absolute()
+    return DataConfig(**data.model_dump(include={*PLACES, "held_out", "max_pixels"}), load_size=image_size).absolute()
 
 
 def in_half(name: str, half: Half) -> bool:
@@ -203,16 +206,21 @@ def _two_domains(wanted: Wanted) -> HeldOut:
     stores = [_read(own, loading) for own, loading in zip(files, loadings, strict=True)]
     skipped += [str(error) for store in stores for error in store.skipped]
     kept = [_pixels(store) for store in stores]
+    masks = None
     if pairs:
-        both = sorted(kept[0].keys() & kept[1].keys())
-        kept = [{number: side[number] for number in both} for side in kept]
+        both = kept[0].keys() & kept[1].keys()
         if any(kept[0][number].shape[:2] != kept[1][number].shape[:2] for number in both):
             pairs, notes = [], ["partners differ in shape: they are not compared pixel by pixel"]
+        elif folder := folder_of_masks(layout, wanted.split):
+            masks = read_masks(folder, files[0], roots[0], kept[0], wanted, skipped)
+            both -= masks.unusable.keys()
+            skipped, notes = [*skipped, *masks.unusable.values()], [*notes, masks.note]
+        kept = [{number: side[number] for number in sorted(both)} for side in kept]
     if not wanted.images.is_plain:
         notes = [*notes, "measured as 8-bit images of the range of training, by the first three channels at most"]
     labels, numbers = _labels([*files, *trained], [*roots, *train_roots]) if wanted.sub_labels else ((), [[]] * 4)
     sides: dict[Domain, Side] = {}
-    listed = {}
+    listed = dict[str, tuple[list[str], list[ImageFile]]]()
     for place, domain in enumerate(domains):
         own = [files[place][number] for number in kept[place]]
         listed[domain] = (list(relative_names(roots[place], own)), own)
@@ -224,6 +232,9 @@ def _two_domains(wanted: Wanted) -> HeldOut:
         sides[domain] = _require(
             Side(images, listed[domain][0], training, available, None if depth.is_plain else values), roots[place]
         )
+    if masks is not None:
+        own = [masks.files[number] for number in masks.files if number in kept[0]]
+        listed["mask"] = ([image.path.name for image in own], own)
     return HeldOut(
         title=wanted.data.title,
         split=wanted.split,
@@ -234,6 +245,7 @@ def _two_domains(wanted: Wanted) -> HeldOut:
         digest=digest_of_images(listed),
         skipped=skipped,
         notes=notes,
+        masks=None if masks is None else ImageSet(masks.of(kept[0])),
     )
 
 
@@ -311,7 +323,7 @@ def _require(side: Side, root: Path) -> Side:
     return side
 
 
-def digest_of_images(domains: Mapping[Domain, tuple[Sequence[str], Sequence[ImageLike]]]) -> str:
+def digest_of_images(domains: Mapping[str, tuple[Sequence[str], Sequence[ImageLike]]]) -> str:
     """SHA-256 of the names of the images and the digests of their contents."""
     digest = hashlib.sha256()
     for domain, (names, images) in domains.items():

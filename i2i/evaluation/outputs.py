@@ -50,6 +50,7 @@ def held_against(
         target=wanted.images,
         sources=None if given is None else given.images,
         truth=wanted.images if held_out.paired else None,
+        masks=held_out.masks,
         training=wanted.training,
         training_sources=given.training if given is not None and held_out.trains_in_pairs else None,
         network=network,

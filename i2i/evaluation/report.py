@@ -81,6 +81,7 @@ class Part:
         cautions: what has to be said beside a figure.
         lower_is_better: the figures of which this is so.
         unranked: those of which no value is better than another.
+        masked: those that count only what the masks of pairs show.
     """
 
     direction: str
@@ -96,6 +97,7 @@ class Part:
     cautions: dict[str, str] = field(default_factory=dict)
     lower_is_better: set[str] = field(default_factory=set)
     unranked: set[str] = field(default_factory=set)
+    masked: set[str] = field(default_factory=set)
 
 
 @dataclass(frozen=True)
@@ -166,6 +168,7 @@ def _part(part: Part) -> dict[str, Any]:
         "labels": held.labels,
         "lower_is_better": sorted(part.lower_is_better),
         "unranked": sorted(part.unranked),
+        "masked": sorted(part.masked),
         "real": {name: figure_tree(figure) for name, figure in part.real.items()},
         "copy": {name: figure_tree(figure) for name, figure in part.copy.items()},
         "models": [

@@ -10,7 +10,7 @@ from typing import Any
 
 from i2i.bounds import read_regular
 from i2i.config import yaml_text
-from i2i.config.schema import Config, to_yaml
+from i2i.config.schema import PLACES, Config, to_yaml
 from i2i.display import warn
 from i2i.errors import ConfigError, DataError
 from i2i.needs import is_built_in, require_packages
@@ -106,16 +106,13 @@ def push(parcel: Parcel, *, message: str) -> str:
 
 def without_paths(config: Config) -> Config:
     """The configuration with names of folders and files in the place of their paths, which are nobody's business."""
-    data = {key: _name(value) for key in PATHS if (value := getattr(config.data, key))}
+    data = {key: _name(value) for key in PLACES if (value := getattr(config.data, key))}
     sections: dict[str, Any] = {"data": config.data.model_copy(update=data)}
     if config.training.start_from:
         sections["training"] = config.training.model_copy(update={"start_from": _name(config.training.start_from)})
     if config.evaluation.features:
         sections["evaluation"] = config.evaluation.model_copy(update={"features": _name(config.evaluation.features)})
     return config.model_copy(update=sections)
-
-
-PATHS = ("path", "a", "b", "test_a", "test_b")
 
 
 def _name(path: str) -> str:

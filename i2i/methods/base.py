@@ -25,7 +25,7 @@ SIGN_OF_REAL = "sign_of_real"
 """The name, or its beginning, of a mean sign among the scores of an update."""
 
 
-def as_they_are(images: Tensor) -> Tensor:
+def as_they_are(images: Tensor, discriminator: Callable[..., Tensor]) -> Tensor:
     """No augmentation."""
     return images
 
@@ -93,8 +93,8 @@ class Method(Component, nn.Module, family="method"):
             augmentation adapts to it.
         judged_channels: how many of the last channels of what a discriminator sees are the image that is real or
             generated; None: all.
-        augmentation: applied to all images (N, C, H, W) before a discriminator sees them: a function of the images and
-            of torch's global generator, differentiable in the images.
+        augmentation: applied to all images (N, C, H, W) before a discriminator sees them: a function of the images, of
+            that discriminator and of torch's global generator, differentiable in the images.
     """
 
     needs: ClassVar[Needs] = "unpaired"
@@ -105,7 +105,7 @@ class Method(Component, nn.Module, family="method"):
     progress: Progress = Progress()
     follows_signs: bool = False
     judged_channels: int | None = None
-    augmentation: Callable[[Tensor], Tensor] = staticmethod(as_they_are)
+    augmentation: Callable[[Tensor, Callable[..., Tensor]], Tensor] = staticmethod(as_they_are)
 
     @classmethod
     def uses_labels(cls, settings: Mapping[str, Any]) -> Labels:
@@ -146,7 +146,10 @@ class Method(Component, nn.Module, family="method"):
         """The modules that a weight file contains."""
 
     def judges(self) -> dict[str, Judge]:
-        """The discriminators that probes can inspect, by the names of their attributes; the first is the default."""
+        """The discriminators that probes can inspect, by the names of their attributes; the first is the default.
+
+        Of several, each has an augmentation of its own strength, and its scores have the ``ending`` of its name.
+        """
         return {}
 
     @abstractmethod
@@ -155,14 +158,14 @@ class Method(Component, nn.Module, family="method"):
 
     def judge(self, discriminator: Callable[..., Tensor], images: Tensor, *condition: Tensor | None) -> Tensor:
         """A discriminator's scores of images (N, C, H, W); every call of a discriminator goes through here."""
-        return discriminator(self.augmentation(images), *condition)
+        return discriminator(self.augmentation(images, discriminator), *condition)
 
     def judge_together(self, discriminator: Callable[..., Tensor], *images: Tensor) -> tuple[Tensor, ...]:
         """The scores of several batches of images from one call; batch norm treats them as one batch."""
         return torch.split(self.judge(discriminator, torch.cat(images)), [len(each) for each in images])
 
     def mean_scores(self, real: Tensor, fake: Tensor, objective: Objective, domain: str = "") -> dict[str, Tensor]:
-        """What is plotted of a discriminator's scores of any shape; ``domain`` tells several discriminators apart."""
+        """What is plotted of a discriminator's scores of any shape; ``domain`` is the ``ending`` of its name."""
         scores = {f"real{domain}": mean_score(real), f"fake{domain}": mean_score(fake)}
         sign = sign_of_real(real.detach(), fake.detach(), objective) if self.follows_signs else None
         return scores if sign is None else scores | {f"{SIGN_OF_REAL}{domain}": sign}
@@ -180,6 +183,11 @@ class Method(Component, nn.Module, family="method"):
         kept = {id(module) for module in self.kept_for_inference()}
         names = [name for name, module in self.named_children() if id(module) in kept]
         return {key: value for key, value in self.state_dict().items() if key.partition(".")[0] in names}
+
+
+def ending(discriminator: str) -> str:
+    """What tells the curves of a discriminator from those of others: "_A" of "discriminator_A"."""
+    return "".join(discriminator.partition("_")[1:])
 
 
 def mean_score(scores: Tensor) -> Tensor:

@@ -35,7 +35,7 @@ from i2i.errors import ConfigError
 from i2i.losses.adversarial import Objective, discriminator_loss, fooling_loss
 from i2i.losses.consistency import reconstruction
 from i2i.losses.latent import divergence_from_normal, latent_regression
-from i2i.methods.base import Judge, Update, side_by_side
+from i2i.methods.base import Judge, Update, ending, side_by_side
 from i2i.methods.checks import require_lipschitz
 from i2i.methods.translation import PairedTranslation
 from i2i.networks.at_inference import drawn_from
@@ -191,8 +191,7 @@ class BicycleGAN(PairedTranslation, name="bicyclegan"):
             for name, network in self._discriminators(kind).items():
                 score_real, score_fake = self.judge(network, real), self.judge(network, fake.detach())
                 told.append(discriminator_loss(score_real, score_fake, self.objective))
-                which = name.removeprefix("discriminator")
-                scores |= self.mean_scores(score_real, score_fake, self.objective, which)
+                scores |= self.mean_scores(score_real, score_fake, self.objective, ending(name))
             losses[f"gan_{kind}"] = torch.stack(told).sum()
         yield Update("discriminator", losses, scores)
 

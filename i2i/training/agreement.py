@@ -13,7 +13,7 @@ import torch
 from accelerate.utils import broadcast_object_list
 from torch import distributed
 
-from i2i.config.changes import MACHINE, PLACES
+from i2i.config.changes import FOLDERS, MACHINE
 from i2i.config.explain import differing_keys
 from i2i.config.schema import Config
 from i2i.errors import ConfigError, DataError
@@ -25,7 +25,7 @@ LONGEST = 1_000
 """Seconds and steps between two agreements."""
 
 
-MAY_DIFFER = (*PLACES, *(setting for setting in MACHINE if setting != "training.device"), "training.start_from")
+MAY_DIFFER = (*FOLDERS, *(setting for setting in MACHINE if setting != "training.device"), "training.start_from")
 """Settings that may differ between ranks: paths, and what a machine is capable of."""
 
 

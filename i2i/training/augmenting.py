@@ -1,8 +1,9 @@
 """How strongly discriminators' images are augmented: adaptively, as in ADA (Karras et al. 2020, arXiv:2006.06676).
 
-The more of its real images a discriminator knows, the more often each transform (``methods/augmentation.py``) is done:
-the mean sign of its scores of real images, r_t of the paper's equation 1, is held at 0.6. All of it stays
-on the device and is part of a checkpoint.
+The more of its real images a discriminator knows, the more often each transform (``methods/augmentation.py``) is done
+to what it sees: the mean sign of its scores of real images, r_t of the paper's equation 1, is held at 0.6. Of several
+discriminators each has a strength of its own, since one domain may be small beside the other. All of it stays on the
+device and is part of a checkpoint.
 Differs from the paper: the mean is over about the last 256 images, of which the paper has four batches of 64; the
 strength may rise faster in runs that are shorter than the paper's; and it ends at 0.8, beyond which augmentations leak
 into what is generated.
@@ -10,10 +11,10 @@ into what is generated.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from i2i.config.schema import Config, DiscriminatorAugmentation
 from i2i.errors import ConfigError
@@ -29,49 +30,64 @@ SHARE = 0.1
 
 
 class AdaptiveAugmentation:
-    """What ``Method.augmentation`` is: a function of images (N, C, H, W), and its strength.
+    """What ``Method.augmentation`` is: a function of images (N, C, H, W) and of who sees them, and its strengths.
 
     Args:
         config: the settings.
+        discriminators: by the endings of their names. Each has a strength of its own, unless it is fixed.
         judged: how many of the last channels are the image that is real or generated; None: all.
         device: where it computes.
     """
 
-    def __init__(self, config: DiscriminatorAugmentation, judged: int | None, device: torch.device) -> None:
+    def __init__(
+        self,
+        config: DiscriminatorAugmentation,
+        discriminators: Mapping[str, nn.Module],
+        judged: int | None,
+        device: torch.device,
+    ) -> None:
         self._config, self._judged = config, judged
-        self.strength = torch.full((), config.strength, device=device)
-        self._sign = torch.zeros((), device=device)
+        self._endings = [""] if config.mode == "fixed" else list(discriminators)
+        self._numbers: dict[Callable[..., Tensor], int] = {each: i for i, each in enumerate(discriminators.values())}
+        self._strengths = torch.full((len(self._endings),), config.strength, device=device)
+        self._signs = torch.zeros_like(self._strengths)
 
-    def __call__(self, images: Tensor) -> Tensor:
-        return augmented(images, self.strength, self._judged)
+    def __call__(self, images: Tensor, discriminator: Callable[..., Tensor]) -> Tensor:
+        number = 0 if len(self._endings) == 1 else self._numbers[discriminator]
+        return augmented(images, self._strengths[number], self._judged)
+
+    def strengths(self) -> dict[str, Tensor]:
+        """The strengths as they are now, by the ending of whose it is; "" for that of all."""
+        return dict(zip(self._endings, self._strengths.clone().unbind(), strict=True))
 
     @torch.no_grad()
-    def adapt(self, signs: Sequence[Tensor], images: int, progress: Progress) -> None:
-        """Moves the strength after a step.
+    def adapt(self, signs: Mapping[str, Tensor], images: int, progress: Progress) -> None:
+        """Moves the strengths after a step.
 
         Args:
-            signs: the mean signs of each discriminator's scores of its real images.
+            signs: the mean sign of each discriminator's scores of its real images, by the same endings.
             images: how many images the step used.
             progress: where the run was when the step began.
         """
         if self._config.mode != "adaptive":
             return
-        if not signs:
-            raise ValueError("augmentation adapts to signs that the method does not give: plot Method.mean_scores")
-        self._sign.lerp_(torch.stack(list(signs)).mean().to(self._sign), min(1.0, images / REMEMBERED))
+        if signs.keys() != set(self._endings):
+            raise ValueError(f"augmentation adapts to the signs of {self._endings}, and the method gives {list(signs)}")
+        now = torch.stack([signs[ending] for ending in self._endings]).to(self._signs)
+        self._signs.lerp_(now, min(1.0, images / REMEMBERED))
         # In a short run faster than the paper, but so slowly that the mean sign can follow.
         faster = min(progress.fraction / max(progress.step, 1) / SHARE, images / (4 * REMEMBERED))
-        self.strength += (self._sign - self._config.target).sign() * max(images / self._config.rise, faster)
-        self.strength.clamp_(0.0, MOST)
+        self._strengths += (self._signs - self._config.target).sign() * max(images / self._config.rise, faster)
+        self._strengths.clamp_(0.0, MOST)
 
     def state_dict(self) -> dict[str, Tensor]:
         """What the next step depends on."""
-        return {"strength": self.strength, "sign": self._sign}
+        return {"strength": self._strengths, "sign": self._signs}
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Takes over the state of ``state_dict``."""
-        self.strength.copy_(state["strength"])
-        self._sign.copy_(state["sign"])
+        """Takes over the state of ``state_dict``; one strength, as checkpoints of before have it, is that of all."""
+        self._strengths.copy_(state["strength"])
+        self._signs.copy_(state["sign"])
 
 
 def settled_augmentation(config: Config, method: Method, images: int) -> DiscriminatorAugmentation:
@@ -100,7 +116,7 @@ def settled_augmentation(config: Config, method: Method, images: int) -> Discrim
 
 def describe_augmentation(config: DiscriminatorAugmentation, images: int) -> str:
     """What discriminators see, in a line for the start of a run that learns from so many ``images``."""
-    how = f"adaptively, to a mean sign of {config.target:g}"
+    how = f"adaptively, each to a mean sign of {config.target:g}"
     if config.mode == "fixed":
         how = f"with probability {config.strength:g}"
     return (

@@ -22,7 +22,7 @@ from i2i.config.schema import Config
 from i2i.device import DTYPES, capabilities, raise_if_out_of_memory
 from i2i.doctor.curves import GRADIENT_NORM
 from i2i.errors import ConfigError, TrainingStopped
-from i2i.methods.base import SIGN_OF_REAL, Method, Progress, Update
+from i2i.methods.base import SIGN_OF_REAL, Method, Progress, Update, ending
 from i2i.networks.at_inference import as_at_inference
 from i2i.seeding import derive_seed
 from i2i.training.augmenting import AdaptiveAugmentation
@@ -108,8 +108,9 @@ class Engine:
         if self.average is not None:
             self.average.update(self.step_count)
         if self.augmentation is not None:
-            values["augmentation/strength"] = self.augmentation.strength.clone()
-            signs = [value for tag, value in values.items() if tag.startswith(f"score/{SIGN_OF_REAL}")]
+            tag_of_sign = f"score/{SIGN_OF_REAL}"
+            signs = {tag.removeprefix(tag_of_sign): sign for tag, sign in values.items() if tag.startswith(tag_of_sign)}
+            values |= {f"augmentation/strength{whose}": now for whose, now in self.augmentation.strengths().items()}
             self.augmentation.adapt(signs, self.images_per_step, self.method.progress)
         self.step_count += 1
         return values
@@ -167,7 +168,8 @@ class Engine:
         config = self.config.discriminator_augmentation
         if config.mode in ("auto", "none"):
             return None
-        made = AdaptiveAugmentation(config, self.method.judged_channels, self.device)
+        discriminators = {ending(name): judge.network for name, judge in self.method.judges().items()}
+        made = AdaptiveAugmentation(config, discriminators, self.method.judged_channels, self.device)
         self.method.augmentation = made
         self.method.follows_signs = config.mode == "adaptive"
         return made

@@ -28,6 +28,8 @@ def data() -> None:
 @click.option("--b", type=FilledText(), help="Folder of domain B.")
 @click.option("--test-a", type=FilledText(), help="Folder of held-out images of A.  [default: a tenth of A]")
 @click.option("--test-b", type=FilledText(), help="Folder of held-out images of B.  [default: a tenth of B]")
+@click.option("--mask", type=FilledText(), help="Folder of masks of the pairs of --a and --b.")
+@click.option("--test-mask", type=FilledText(), help="Folder of those of --test-a and --test-b.")
 @click.option(
     "--size", type=click.IntRange(8, 4096), default=64, help="Side at which a built-in set is rendered, in pixels."
 )
@@ -39,12 +41,14 @@ def data_check(
     b: str | None,
     test_a: str | None,
     test_b: str | None,
+    mask: str | None,
+    test_mask: str | None,
     size: int,
     max_pixels: int,
     unpaired: bool,
 ) -> None:
     """Report what a data set holds, and its faults."""
-    folders = {"a": a, "b": b, "test_a": test_a, "test_b": test_b}
+    folders = {"a": a, "b": b, "test_a": test_a, "test_b": test_b, "mask": mask, "test_mask": test_mask}
     if path is None and not any(folders.values()):
         raise click.UsageError("give DATA, or --a and --b")
     from i2i.config.resolve import data_config

@@ -50,6 +50,8 @@ if TYPE_CHECKING:
 @setting("--b", "data.b", type=FilledText(), help="Folder of domain B.")
 @setting("--test-a", "data.test_a", type=FilledText(), help="Folder of held-out images of A.  [default: a tenth of A]")
 @setting("--test-b", "data.test_b", type=FilledText(), help="Folder of held-out images of B.  [default: a tenth of B]")
+@setting("--mask", "data.mask", type=FilledText(), help="Folder of masks of the pairs of --a and --b.")
+@setting("--test-mask", "data.test_mask", type=FilledText(), help="Folder of those of --test-a and --test-b.")
 @setting("--max-pixels", "data.max_pixels", type=int, metavar="N", help="Largest image that is read, in pixels.")
 @click.option("--config", "config_file", type=FileName(), help="YAML file of settings.")
 @click.option(

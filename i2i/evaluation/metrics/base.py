@@ -33,6 +33,7 @@ class Metric(Component, family="metric"):
         needs: what has to be known.
         real: which real images stand in for outputs where real is held against real: the true partners, as many
             training images as there are outputs, or the held-out images themselves.
+        masked: whether only what the masks of pairs show counts, where there are masks.
         packages: modules that it needs, of the extra ``eval``.
         by_default: whether it is measured where no metrics are named.
         of_sets: whether the figure is one of whole sets and not a mean over images: differences below its spread are
@@ -44,6 +45,7 @@ class Metric(Component, family="metric"):
     ranks: ClassVar[bool] = True
     needs: ClassVar[tuple[Need, ...]] = ()
     real: ClassVar[Literal["truth", "training", "target"]] = "training"
+    masked: ClassVar[bool] = False
     packages: ClassVar[tuple[str, ...]] = ()
     by_default: ClassVar[bool] = True
     of_sets: ClassVar[bool] = False
