@@ -62,7 +62,7 @@ def untrained(path: Path, arch: str = "cyclegan", settings: Sequence[str] = (), 
 
 
 def run(command: list[str]) -> dict[str, float]:
-    """CPU seconds and seconds of a command, and its peak memory in GiB."""
+    """CPU seconds and seconds of a command, and its peak memory in GiB, which is no less than this process has had."""
     begin = time.perf_counter()
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     _, status, usage = os.wait4(process.pid, 0)

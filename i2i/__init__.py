@@ -22,6 +22,7 @@ __all__ = [
     "load",
     "load_sampler",
     "load_translator",
+    "push",
     "resolve_config",
     "resume",
     "train",
@@ -30,6 +31,7 @@ __all__ = [
 if TYPE_CHECKING:
     from i2i.config.resolve import resolve_config
     from i2i.config.schema import Config
+    from i2i.exchange.push import push
     from i2i.inference.load import load, load_sampler, load_translator
     from i2i.inference.sampler import Sampler
     from i2i.inference.translator import Translator
@@ -45,6 +47,7 @@ _HOMES = {
     "load": "i2i.inference.load",
     "load_sampler": "i2i.inference.load",
     "load_translator": "i2i.inference.load",
+    "push": "i2i.exchange.push",
     "resolve_config": "i2i.config.resolve",
     "resume": "i2i.training.start",
     "train": "i2i.training.start",

@@ -11,11 +11,13 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import os
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from hashlib import sha256
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -182,10 +184,7 @@ class OnnxTranslator:
             WeightsError: it is missing, damaged, or was not exported by i2i.
             DataError: onnxruntime is not installed.
         """
-        try:
-            import onnxruntime
-        except ImportError:
-            raise DataError("ONNX files need onnxruntime: pip install onnxruntime") from None
+        onnxruntime = without_telemetry("onnxruntime")
         content = _content(path)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
@@ -227,6 +226,19 @@ class OnnxTranslator:
     def __call__(self, pixels: AnyPixels, *, seed: int | None = None) -> AnyPixels:
         """Translates an image (H, W, C): uint8, or the values that the model has learnt from."""
         return to_pixels(self.translate(to_unit(pixels, self.about.given), seed=seed), self.about.made)
+
+
+def without_telemetry(module: str) -> Any:
+    """A module of onnxruntime, which from 1.29 on tells its makers of every use unless this is set before its import.
+
+    Raises:
+        DataError: it is not installed.
+    """
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    try:
+        return import_module(module)
+    except ImportError:
+        raise DataError("ONNX files need onnxruntime: pip install onnxruntime") from None
 
 
 def _content(path: Path) -> bytes:

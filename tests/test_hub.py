@@ -13,7 +13,7 @@ import yaml
 
 import i2i as package
 from i2i.config.schema import to_yaml
-from i2i.errors import DataError, UserError
+from i2i.errors import ConfigError, DataError, UserError
 from i2i.storage import hub as hub_module
 from i2i.storage.runs import RunFolder
 from i2i.training.start import train
@@ -85,7 +85,23 @@ def test_a_public_repository_is_pushed_to_only_if_asked(run: Path, hub: Hub, i2i
     assert i2i("push", run, "hf:me/open", "--public", "--license", "mit").code == 0
     assert not hub.private
     assert_refused(i2i("push", run, "hf:me/open", "--license", "mit"), "hf:me/open is there and public", "--public")
+    with pytest.raises(ConfigError, match="hf:me/open is there and public"):
+        package.push(run, "hf:me/open", licence="mit")
     assert_refused(i2i("push", run, "me/open"), "hf:OWNER/NAME")
+
+
+def test_what_python_pushes_is_what_the_command_pushes(run: Path, hub: Hub, i2i: Run) -> None:
+    name = package.push(run, "hf:me/python", licence="mit")
+    assert i2i("push", run, "hf:me/command", "--license", "mit").code == 0
+    assert hub.private == {"me/python", "me/command"}
+    commit, files = hub.found("me/python", "main")
+    assert name == f"hf:me/python@{commit}"
+    commanded = {
+        name: content.replace(b"command", b"python") for name, content in hub.found("me/command", "main")[1].items()
+    }
+    assert files == commanded
+    pixels = np.zeros((16, 16, 3), np.uint8)
+    assert np.array_equal(package.load_translator(name)(pixels), package.load_translator(run)(pixels))
 
 
 def test_a_kept_commit_needs_no_network(run: Path, hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:

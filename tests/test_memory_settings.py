@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from types import ModuleType
 
@@ -78,6 +79,10 @@ def test_a_step_without_memory_says_what_fits(toy_set: Path, tmp_path: Path, mon
     assert "estimated to fit into" in said
     assert "; data.on_device=false frees 1.27e-05 GiB" in said
     assert "no checkpoint was written yet" in said
+    monkeypatch.setitem(sys.modules, "i2i.planning.stage", None)  # as with a torch that lacks what planning needs
+    with pytest.raises(ConfigError, match="out of memory: lower") as raised:
+        train(config, tmp_path / "other", callbacks=[Callback(always, too_large)])
+    assert "estimated" not in str(raised.value)
 
 
 @pytest.mark.parametrize("arch", ["cyclegan", "bicyclegan", "cut"])

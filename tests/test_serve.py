@@ -24,10 +24,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
+from onnx import TensorProto, save_model
+from onnx.helper import make_graph, make_model, make_node, make_opsetid, make_tensor_value_info
 from PIL import Image
 
 from i2i.build import build_method
+from i2i.data.images import WHITE
+from i2i.exchange.int8 import describe_file
 from i2i.needs import missing_packages
+from i2i.runtime import IMAGES, TRANSLATED, About, ValueRange
 from i2i.storage.weights import save_weights
 
 from .browser import Browser
@@ -121,11 +126,21 @@ def untrained(arch: str, data: Path, path: Path, *settings: str) -> Path:
     return path
 
 
+def inverting(path: Path) -> None:
+    """An exported file that inverts images; torch's exporter would take more time than all tests of it."""
+    sides = ("N", 3, "H", "W")
+    images, made = (make_tensor_value_info(name, TensorProto.FLOAT, sides) for name in (IMAGES, TRANSLATED))
+    graph = make_graph([make_node("Neg", [IMAGES], [TRANSLATED])], "negative", [images], [made])
+    save_model(make_model(graph, opset_imports=[make_opsetid("", 18)], ir_version=10), path)
+    describe_file(path, About("cyclegan", "AtoB", 6, "", 16, (3, 3), ValueRange(), ValueRange(), 1, 1, WHITE, 0))
+
+
 @pytest.fixture(scope="module")
 def models(toy_set: Path, labelled_set: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with cycle/model.safetensors, digits.safetensors and deep.safetensors."""
+    """A folder with cycle/model.safetensors, digits.safetensors, deep.safetensors and negative.onnx."""
     folder = tmp_path_factory.mktemp("models")
     untrained("cyclegan", toy_set, folder / "cycle/model.safetensors")
+    inverting(folder / "negative.onnx")
     untrained("cgan", labelled_set, folder / "digits.safetensors")
     deep = make_set(folder / "deep-set", trainA=3, trainB=3)
     for path in deep.glob("*/*.png"):
@@ -140,7 +155,7 @@ def models(toy_set: Path, labelled_set: Path, tmp_path_factory: pytest.TempPathF
 
 @pytest.fixture(scope="module")
 def server(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    weights = (models / "cycle", models / "digits.safetensors", models / "deep.safetensors")
+    weights = (models / name for name in ("cycle", "digits.safetensors", "deep.safetensors", "negative.onnx"))
     limits = ("--max-bytes", "2MB", "--max-pixels", MOST_PIXELS, "--rate", 60, "--device", "cpu")
     found = started(tmp_path_factory.mktemp("served") / "server", *weights, *limits)
     yield found
@@ -175,7 +190,8 @@ def test_the_first_line_says_where_and_what(server: Server, models: Path) -> Non
 
 def test_models_are_described(server: Server) -> None:
     found = {each["name"]: each for each in json.loads(server.ask("GET", "/api/models").body)}
-    assert list(found) == ["cycle", "digits", "deep"]
+    assert list(found) == ["cycle", "digits", "deep", "negative"]
+    assert [each["name"] for each in found["negative"]["directions"]] == ["AtoB"]
     assert found["cycle"]["kind"] == "translator"
     assert found["cycle"]["image_size"] == 16
     assert [each["name"] for each in found["cycle"]["directions"]] == ["AtoB", "BtoA"]
@@ -187,9 +203,12 @@ def test_models_are_described(server: Server) -> None:
     assert "image/png" in described["paths"]["/api/translate"]["post"]["responses"]["200"]["content"]
 
 
-@pytest.mark.parametrize("direction", ["AtoB", "BtoA"])
+@pytest.mark.parametrize(
+    ("name", "file", "direction"),
+    [("cycle", "cycle", "AtoB"), ("cycle", "cycle", "BtoA"), ("negative", "negative.onnx", "AtoB")],
+)
 def test_a_translation_is_the_file_of_the_command(
-    server: Server, models: Path, tmp_path: Path, i2i: Run, direction: str
+    server: Server, models: Path, tmp_path: Path, i2i: Run, name: str, file: str, direction: str
 ) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6  # orientation
@@ -197,12 +216,12 @@ def test_a_translation_is_the_file_of_the_command(
     content = encoded(Image.open(image), "JPEG", exif=exif, dpi=(72, 72))
     (tmp_path / "photo.jpg").write_bytes(content)
     result = i2i(
-        *("translate", tmp_path / "photo.jpg", "-o", tmp_path / "out.png", "--model", models / "cycle"),
+        *("translate", tmp_path / "photo.jpg", "-o", tmp_path / "out.png", "--model", models / file),
         *("--direction", direction, "--device", "cpu"),
     )
     assert result.code == 0, result.err
     sent, kind = form(content)
-    query = f"/api/translate?model=cycle&direction={direction}"
+    query = f"/api/translate?model={name}&direction={direction}"
     for answer in (server.ask("POST", query, content, "image/jpeg"), server.ask("POST", query, sent, kind)):
         assert answer.status == 200, answer.body
         assert answer.headers["content-type"] == "image/png"
@@ -298,6 +317,8 @@ def test_mistakes_are_one_line(models: Path, tmp_path: Path, i2i: Run, monkeypat
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         assert_refused(i2i("serve", models / "cycle", "--port", port), f"port {port} is taken")
+    assert_refused(i2i("serve", models / "negative.onnx", "--port", 0, "--precision", "bf16"), "as it was exported")
+    assert_refused(i2i("serve", tmp_path / "none.onnx"), "none.onnx: no such exported file")
     monkeypatch.setattr("i2i.needs.find_spec", lambda name: None)
     assert_refused(i2i("serve", models / "cycle"), "pip install 'i2i[serve]'")
 

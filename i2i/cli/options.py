@@ -112,16 +112,26 @@ class Bytes(click.ParamType[int]):
 
 
 class NumberOrAuto(click.ParamType[int | Literal["auto"]]):
-    """A number, or auto."""
+    """A number, or auto.
+
+    Args:
+        what: the number is, in a message.
+        least: the smallest that is taken; without one, the bounds are the configuration's.
+    """
 
     name = "number"
 
+    def __init__(self, what: str = "a number", *, least: int | None = None) -> None:
+        self._what, self._least = what, least
+
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | Literal["auto"]:
-        """The number; its bounds are the configuration's."""
+        """The number."""
         if value == "auto":
             return "auto"
-        if re.fullmatch(r"-?\d{1,18}", str(value).strip()) is None:
-            self.fail(f"{str(value)[:80]!r}: give a number, or auto")
+        is_number = re.fullmatch(r"-?\d{1,18}", str(value).strip()) is not None
+        if not is_number or (self._least is not None and int(value) < self._least):
+            bound = "" if self._least is None else f", from {self._least} up"
+            self.fail(f"{str(value)[:80]!r}: give {self._what}{bound}, or auto")
         return int(value)
 
 
@@ -163,15 +173,22 @@ model_option = click.option(
 )
 
 
+def precision_option(explained: str) -> Callable[[Command], Command]:
+    """Declares ``--precision`` of a translation; ``explained`` is the rest of its help."""
+    return click.option(
+        "--precision",
+        type=click.Choice(["auto", "fp32", "bf16"]),
+        default="auto",
+        show_default=True,
+        help=f"Precision of convolutions{explained}",
+    )
+
+
 def require_model(model: Path | None, *, exported: bool = False) -> None:
     """Refuses a model that does not exist, before torch is imported; ``exported``: exported files are models too."""
-    from i2i.needs import require_path
-    from i2i.storage.runs import is_exported, weight_file
+    from i2i.storage.runs import model_file, weight_file
 
-    if exported and model is not None and is_exported(model):
-        require_path(model)
-    else:
-        weight_file(model)
+    (model_file if exported else weight_file)(model)
 
 
 class Setting(click.Option):

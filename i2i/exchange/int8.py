@@ -14,7 +14,7 @@ from pathlib import Path
 from i2i.data.ranges import Values
 from i2i.display import tracked
 from i2i.kinds import AnyPixels
-from i2i.runtime import KEY, About, inputs_for, pad_to, to_unit
+from i2i.runtime import KEY, About, inputs_for, pad_to, to_unit, without_telemetry
 
 CONVOLUTIONS = ["Conv", "ConvTranspose"]
 
@@ -37,19 +37,18 @@ class _Inputs:
 
 def quantize(path: Path, about: About, images: Sequence[AnyPixels], output: Path) -> None:
     """Writes the ONNX file ``path`` to ``output`` with convolutions in 8-bit integers, calibrated on ``images``."""
-    from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
-
+    quantization = without_telemetry("onnxruntime.quantization")
     with _without_advice():
-        quantize_static(
+        quantization.quantize_static(
             path,
             output,
             _Inputs(about, images),
-            quant_format=QuantFormat.QDQ,
+            quant_format=quantization.QuantFormat.QDQ,
             op_types_to_quantize=CONVOLUTIONS,
             per_channel=True,
             reduce_range=True,
-            activation_type=QuantType.QUInt8,
-            weight_type=QuantType.QInt8,
+            activation_type=quantization.QuantType.QUInt8,
+            weight_type=quantization.QuantType.QInt8,
         )
 
 

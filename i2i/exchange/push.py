@@ -43,8 +43,14 @@ class Parcel:
             yield f"  {file:<20} {len(content):>12,} bytes, SHA-256 {sha256(content).hexdigest()}"
 
 
-def pack(run: RunFolder, name: str, *, licence: str | None = None, public: bool = False) -> Parcel:
-    """What of a run is pushed: the weights that it is translated with, its settings without paths, and its card.
+MESSAGE = "Model trained with i2i"
+"""Of the commit."""
+
+
+def push(run: str | Path, name: str, *, licence: str | None = None, public: bool = False) -> str:
+    """Puts the model of a run on the Hugging Face hub.
+
+    Its weights, settings without paths, and card, in one commit; nothing else of the run.
 
     Args:
         run: the folder.
@@ -52,11 +58,21 @@ def pack(run: RunFolder, name: str, *, licence: str | None = None, public: bool 
         licence: of the weights, as the hub names it, where the card does not say it.
         public: whether everybody may see the repository.
 
+    Returns:
+        The name of what was pushed, with its commit, which ``load`` takes: hf:owner/name@commit.
+
     Raises:
-        ConfigError: not a name of a repository.
-        DataError: not a run folder, or it has no card.
+        ConfigError: not a name of a repository, or that is public already and ``public`` is not said.
+        DataError: not a run folder, or it has no card; or the hub cannot be reached or refuses.
         WeightsError: its weights cannot be read.
     """
+    parcel = pack(RunFolder(Path(run)), name, licence=licence, public=public)
+    return f"{parcel.name}@{send(parcel)}"
+
+
+def pack(run: RunFolder, name: str, *, licence: str | None = None, public: bool = False) -> Parcel:
+    """What of a run is pushed; arguments as ``push``, and its errors but those of the hub."""
+    run.require()
     require_packages("a push to the hub", "huggingface_hub", extra="hub")
     parsed = HubName.parse(name)
     if str(parsed) != f"{PREFIX}{parsed.repository}":
@@ -77,7 +93,7 @@ def pack(run: RunFolder, name: str, *, licence: str | None = None, public: bool 
     return Parcel(parsed, files, public)
 
 
-def push(parcel: Parcel, *, message: str) -> str:
+def send(parcel: Parcel) -> str:
     """Sends a parcel, to a repository that is made where there is none, and returns the commit.
 
     Raises:
@@ -100,7 +116,7 @@ def push(parcel: Parcel, *, message: str) -> str:
         raise ConfigError(f"{name} is there and public: to push to it, add --public")
     with asking(name):
         added = [CommitOperationAdd(file, content) for file, content in parcel.files.items()]
-        commit = api.create_commit(name.repository, added, commit_message=message)
+        commit = api.create_commit(name.repository, added, commit_message=MESSAGE)
     return str(commit.oid)
 
 

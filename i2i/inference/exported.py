@@ -101,7 +101,7 @@ def config_of(about: About) -> ModelConfig:
         arch=about.arch,
         image_size=about.image_size,
         images=images,
-        method={},
+        method={"name": ExportedMethod.name},
         networks={},
         inference=InferenceConfig(seed=about.seed),
     )

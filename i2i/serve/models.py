@@ -15,7 +15,7 @@ from i2i.inference.sampler import Sampler
 from i2i.inference.translate import Work, choose_way
 from i2i.inference.translator import Translator
 from i2i.inference.views import require_images
-from i2i.storage.runs import RunFolder, weight_file
+from i2i.storage.runs import RunFolder, model_file
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Served:
 
     Attributes:
         name: by which requests ask for it.
-        path: of its weights.
+        path: of its weights, or of the exported file.
         model: what computes.
         ways: how each direction is translated; none for a model that generates images from noise.
     """
@@ -60,13 +60,13 @@ def load_models(runs: Sequence[Path], *, device: Device, precision: Precision, m
     """The models by name, in the order of ``runs``; by default that of the newest run.
 
     Raises:
-        WeightsError: no such file, or not a weight file of i2i.
-        DataError: no run under runs/.
-        ConfigError: the device is not available, or a model generates points and not images.
+        WeightsError: no such file, or neither a weight file of i2i nor exported by it.
+        DataError: no run under runs/, or onnxruntime is not installed.
+        ConfigError: the device or the precision is not one that a model has, or it generates points and not images.
     """
     served: dict[str, Served] = {}
-    for run in runs or [weight_file(None)]:
-        path, model = weight_file(run), load(run, device=device)
+    for run in runs or [model_file(None)]:
+        path, model = model_file(run), load(run, device=device)
         name = _free_name(path, served)
         if isinstance(model, Sampler):
             require_images(model)
@@ -77,7 +77,7 @@ def load_models(runs: Sequence[Path], *, device: Device, precision: Precision, m
 
 
 def _free_name(path: Path, taken: Mapping[str, Served]) -> str:
-    """The name of a run's folder or of a weight file, with a number where another model has it."""
+    """The name of a run's folder, or of another file, with a number where another model has it."""
     run = RunFolder(path.parent)
     name = path.absolute().parent.name if path in (run.model, run.best) else path.stem
     others = (f"{name}-{number}" for number in range(2, len(taken) + 3))

@@ -228,7 +228,24 @@ def weight_file(model: str | Path | None) -> Path:
     if not path.exists():
         raise WeightsError(f"{path}: no such run folder or weight file")
     if is_exported(path):
-        raise WeightsError(f"{path} is an exported file, which i2i translate takes: here give the run, or its weights")
+        raise WeightsError(
+            f"{path} is an exported file, which i2i translate and i2i serve take: here give the run, or its weights"
+        )
+    return path
+
+
+def model_file(model: str | Path | None) -> Path:
+    """The file that ``model`` means to what translates alone, for which exported files are models too.
+
+    Raises:
+        WeightsError: no such exported file.
+        DataError, WeightsError: as ``weight_file``.
+    """
+    if model is None or not is_exported(model):
+        return weight_file(model)
+    path = Path(model)
+    if not path.exists():
+        raise WeightsError(f"{path}: no such exported file")
     return path
 
 

@@ -17,9 +17,6 @@ from i2i.device import free_memory
 from i2i.display import say
 from i2i.errors import ConfigError
 from i2i.planning.apart import on_stage
-from i2i.planning.fitting import largest
-from i2i.planning.rehearsal import Rehearsal
-from i2i.planning.stage import stage_for
 
 SHARE = 0.8
 """The part of the free memory that is filled: the estimate may be a tenth too low, and others need some too."""
@@ -64,6 +61,10 @@ def fitting(config: Config, room: int, most: int) -> tuple[int, int, int]:
 
     With the bytes that it takes, and those that twice as many images take; 0 where ``most`` has decided.
     """
+    from i2i.planning.fitting import largest  # with parts of torch that no other training needs
+    from i2i.planning.rehearsal import Rehearsal
+    from i2i.planning.stage import stage_for
+
     stage = stage_for(config.training.device)
     rehearsal = Rehearsal(config, stage)
 

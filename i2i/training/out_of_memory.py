@@ -10,9 +10,6 @@ from i2i.device import free_memory
 from i2i.display import say
 from i2i.errors import UserError
 from i2i.planning.apart import on_stage
-from i2i.planning.fitting import largest_batch, largest_size
-from i2i.planning.rehearsal import Rehearsal
-from i2i.planning.stage import stage_for
 
 SHARE = 0.9
 """The part of the memory that may be filled: the estimate may be a tenth too low."""
@@ -25,8 +22,8 @@ def what_fits(config: Config, device: torch.device, kept: int) -> str:
     try:
         room = int(SHARE * (free_memory(device) - kept))
         fitting, side = on_stage(device.type, _largest, config, room)
-    except (UserError, RuntimeError, ValueError, OSError, MemoryError):  # what has run out of memory is to be told
-        return ""
+    except (UserError, RuntimeError, ValueError, OSError, MemoryError, ImportError, AttributeError):
+        return ""  # what has run out of memory is to be told, also where this torch lacks what planning needs
     if fitting >= batch:  # more than was free: other programs have it
         return ""
     ways = [f"training.batch_size={fitting}"] if fitting else []
@@ -38,6 +35,10 @@ def what_fits(config: Config, device: torch.device, kept: int) -> str:
 
 def _largest(config: Config, room: int) -> tuple[int, int]:
     """The largest batch at the size of ``config``, and the largest size with its batch; 0 for none."""
+    from i2i.planning.fitting import largest_batch, largest_size  # with parts of torch that no other training needs
+    from i2i.planning.rehearsal import Rehearsal
+    from i2i.planning.stage import stage_for
+
     stage = stage_for(config.training.device)
     rehearsal = Rehearsal(config, stage)
     peak, left = rehearsal.peak(), room - stage.context

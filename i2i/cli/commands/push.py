@@ -29,16 +29,13 @@ def push(run: Path, name: str, licence: str | None, public: bool, dry_run: bool)
     else of the run: no checkpoints and no images. Log in first, with `hf auth login`.
     """
     with stoppable("what the hub has is what it had before, or all of it"):
-        from i2i.exchange.push import pack
-        from i2i.exchange.push import push as send
+        from i2i.exchange.push import pack, send
         from i2i.storage.runs import RunFolder
 
-        folder = RunFolder(run)
-        folder.require()
-        parcel = pack(folder, name, licence=licence, public=public)
+        parcel = pack(RunFolder(run), name, licence=licence, public=public)
         tell(*parcel.lines())
         if dry_run:
             tell("nothing was sent")
             return
-        commit = send(parcel, message="Model trained with i2i")
+        commit = send(parcel)
     tell(f"pushed as commit {commit}", f"use it: i2i translate INPUT --model {parcel.name}@{commit}")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from i2i.cli.ending import model_line, stoppable, tell
-from i2i.cli.options import Bytes, FilledText, Run, device_option, example, require_model
+from i2i.cli.options import Bytes, FilledText, Run, device_option, example, precision_option, require_model
 from i2i.needs import require_packages
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     epilog=example(
         "i2i serve",
         "i2i serve runs/ONE runs/TWO --port 8000",
+        "i2i serve runs/NAME/AtoB.onnx",
         "curl -F image=@photo.jpg 'http://127.0.0.1:7860/api/translate?direction=BtoA' -o translated.png",
     )
 )
@@ -64,13 +65,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="How many requests may wait while one is computed.",
 )
-@click.option(
-    "--precision",
-    type=click.Choice(["auto", "fp32", "bf16"]),
-    default="auto",
-    show_default=True,
-    help="Precision of convolutions, as `i2i translate` has it for a single image.",
-)
+@precision_option(", as `i2i translate` has it for a single image.")
 @device_option
 def serve(
     runs: tuple[Path, ...],
@@ -86,14 +81,15 @@ def serve(
 ) -> None:
     """Serve models to browsers and programs of this machine.
 
-    RUN is a run folder or weight file, by default the newest run. The page translates an image that is dropped on it or
-    taken by the camera, and draws samples of noise models; /openapi.json describes the same for programs (REST).
+    RUN is a run folder, a weight file or an exported ONNX file, by default the newest run. The page translates an image
+    that is dropped on it or taken by the camera, and draws samples of noise models; /openapi.json describes the same
+    for programs (REST).
 
     Ctrl-C ends it.
     """
     require_packages("i2i serve", "gradio", extra="serve")
     for run in runs or (None,):
-        require_model(run)
+        require_model(run, exported=True)
     with stoppable("the server has ended"):
         from i2i.serve.listening import address_of, listening, names_of
 

@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from i2i.cli.ending import DONE, SKIPPED, model_line, stoppable, tell
-from i2i.cli.options import SEED, FileName, device_option, example, max_pixels_option, model_option, require_model
+from i2i.cli.options import (
+    SEED,
+    FileName,
+    NumberOrAuto,
+    device_option,
+    example,
+    max_pixels_option,
+    model_option,
+    precision_option,
+    require_model,
+)
 from i2i.display import warn
 from i2i.needs import is_video, require_path
 
@@ -18,20 +28,6 @@ if TYPE_CHECKING:
     from i2i.inference.plan import Format
 
 SMALLEST_TILE = 16
-
-
-class TileSide(click.ParamType[int | Literal["auto"]]):
-    """The side of tiles in pixels, or auto."""
-
-    name = "tile"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | Literal["auto"]:
-        """The side."""
-        if value == "auto":
-            return "auto"
-        if not str(value).isdecimal() or int(value) < SMALLEST_TILE:
-            self.fail(f"{str(value)[:80]!r}: give the side of tiles in pixels, from {SMALLEST_TILE} up, or auto")
-        return int(value)
 
 
 @click.command(
@@ -63,17 +59,12 @@ class TileSide(click.ParamType[int | Literal["auto"]]):
     type=click.Choice(["png", "jpg", "webp", "bmp", "tiff", "npy"]),
     help="Format of the outputs.  [default: png; tiff or npy where the depth needs it]",
 )
-@click.option(
-    "--precision",
-    type=click.Choice(["auto", "fp32", "bf16"]),
-    default="auto",
-    show_default=True,
-    help="Precision of convolutions. auto: bf16 where the device computes in it and the first images of a folder show "
-    "that it is close to fp32.",
+@precision_option(
+    ". auto: bf16 where the device computes in it and the first images of a folder show that it is close to fp32."
 )
 @click.option(
     "--tile",
-    type=TileSide(),
+    type=NumberOrAuto("the side of tiles in pixels", least=SMALLEST_TILE),
     metavar="auto|N",
     default="auto",
     show_default=True,
