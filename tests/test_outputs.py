@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image
 
-from i2i.data.images import Pixels, encode_image
+from i2i.data.images import Pixels, encode_image, read_image
 from i2i.inference.outputs import LOCK
 from i2i.storage.lock import locked
 from i2i.training.start import train
@@ -170,6 +170,59 @@ def test_what_is_done_is_not_done_again_unless_something_has_changed(
     other = train(small_config("cyclegan", toy_set, "training.steps=1", "training.seed=5"), tmp_path / "run").run.root
     assert i2i("translate", source, "-o", out, "--model", other, "--direction", "BtoA").code == 0
     assert not set(times(out).values()) & set(before.values())
+
+
+def test_alpha_is_taken_over_where_it_is_asked_for(tmp_path: Path, run: Path, i2i: Run) -> None:
+    source, out = tmp_path / "in", tmp_path / "out"
+    alpha = np.random.default_rng(0).integers(0, 256, (20, 24), np.uint8)
+    alpha[:10] = 0  # where WebP would drop the colours
+    turned = Image.Exif()
+    turned[ExifTags.Base.Orientation] = 6
+    for name, mode in (("colours.png", "RGB"), ("grey.tiff", "L"), ("turned.webp", "RGB")):
+        with Image.open(draw(source / name, 1, mode=mode)) as image:
+            image.putalpha(Image.fromarray(alpha))
+        image.save(source / name, exif=turned if name == "turned.webp" else b"")
+    draw(source / "opaque.png", 2)
+    with Image.open(draw(source / "palette.png", 3, mode="P")) as image:
+        index = np.asarray(image)
+        image.save(source / "palette.png", transparency=int(index[0, 0]))
+    expected = {"colours": alpha, "grey": alpha, "turned": np.rot90(alpha, -1), "palette": 255 * (index != index[0, 0])}
+    arguments = ("translate", source, "-o", out, "--model", run)
+    assert i2i(*arguments).code == 0
+    opaque = {path.stem: read_image(path).astype(int) for path in out.glob("*.png")}
+    for suffix, tile in (("png", 16), ("webp", "auto"), ("tiff", "auto"), ("npy", "auto")):
+        result = i2i(*arguments, "--alpha", "--format", suffix, "--tile", tile)
+        assert result.code == 0, result.err
+        assert "were translated before" not in result.err
+        for stem, without in opaque.items():
+            made = read_array(out / f"{stem}.{suffix}")
+            assert np.abs(made[..., :3] - without).max() <= 1, (stem, suffix)  # tiles differ by rounding
+            assert made.shape[2] == (4 if stem in expected else 3), (stem, suffix)
+            assert stem not in expected or np.array_equal(made[..., 3], expected[stem]), (stem, suffix)
+    before = times(out)
+    assert "5 of 5 were translated before" in i2i(*arguments, "--alpha").err
+    assert times(out) == before
+    assert i2i(*arguments).code == 0
+    assert {path.stem: read_array(path).shape[2] for path in out.glob("*.png")} == dict.fromkeys(opaque, 3)
+
+
+def read_array(path: Path) -> Pixels:
+    """What a file holds, as it is."""
+    if path.suffix == ".npy":
+        return np.asarray(np.load(path))
+    with Image.open(path) as image:
+        return np.asarray(image)
+
+
+def test_alpha_is_refused_where_outputs_cannot_have_it(tmp_path: Path, run: Path, i2i: Run) -> None:
+    source = draw(tmp_path / "in/a.png", 0, mode="RGBA")
+    for form in ("jpg", "bmp"):
+        arguments = ("translate", source.parent, "-o", tmp_path / "out", "--model", run)
+        assert_refused(i2i(*arguments, "--alpha", "--format", form), f"{form} has no transparency for --alpha")
+    assert not (tmp_path / "out").exists()
+    (tmp_path / "clip.mp4").touch()
+    video = i2i("translate", tmp_path / "clip.mp4", "--model", run, "--alpha")
+    assert (video.code, "no --alpha" in video.err) == (2, True)
 
 
 def interrupted(arguments: list[object], out: Path, number: signal.Signals, at: int) -> tuple[int, str]:

@@ -167,6 +167,13 @@ def image_in(
         return from_pil(file, channels, background)
 
 
+def alpha_in(file: ImageFile | ArrayFile) -> Pixels | None:
+    """The alpha of an ``opened`` image, (H, W) as ``image_in`` turns it; None where the image has no transparency."""
+    with _turn(file):
+        image = to_pil(_as_8_bit(file)) if isinstance(file, ArrayFile) else file
+        return from_pil(image, 4)[..., 3].copy() if image.has_transparency_data else None
+
+
 def read_values(path: Path, kind: Kind, channels: int, max_pixels: int = MAX_PIXELS) -> AnyPixels:
     """The values of an image as its file stores them: (H, W, channels), uint8, uint16 or float32.
 
@@ -351,10 +358,13 @@ def write_image(path: Path, pixels: AnyPixels, *, flush: bool = True) -> None:
     write_atomically(path, encode_image(path, pixels), flush=flush)
 
 
-def encode_image(path: Path, pixels: AnyPixels, options: Mapping[str, Any] = EMPTY) -> bytes:
+def encode_image(
+    path: Path, pixels: AnyPixels, options: Mapping[str, Any] = EMPTY, alpha: Pixels | None = None
+) -> bytes:
     """The content of the file ``path`` for (H, W, C), uint8, uint16 or float32.
 
-    ``options``: what Pillow takes besides, such as a colour profile; files that others write go without.
+    ``options``: what Pillow takes besides, such as a colour profile; files that others write go without. ``alpha``:
+    (H, W), for grey or RGB pixels of 8 bits.
 
     Raises:
         DataError: the format of its suffix cannot hold these pixels.
@@ -362,8 +372,13 @@ def encode_image(path: Path, pixels: AnyPixels, options: Mapping[str, Any] = EMP
     suffix, content = path.suffix.lower(), BytesIO()
     try:
         if suffix == NPY_SUFFIX or pixels.dtype != np.uint8 or pixels.shape[-1] not in MODES:
-            return _encoded_values(suffix, pixels, options)
-        to_pil(pixels).save(content, FORMATS[suffix].format, **ENCODING.get(suffix, {}), **options)
+            values = pixels if alpha is None else np.dstack((pixels, alpha))
+            return _encoded_values(suffix, values, options)
+        image = to_pil(pixels)
+        if alpha is not None:
+            image.putalpha(to_pil(alpha))
+            options = {**options, "exact": True}  # or WebP drops the colours of transparent pixels
+        image.save(content, FORMATS[suffix].format, **ENCODING.get(suffix, {}), **options)
     except (OSError, ValueError, DataError) as error:
         raise DataError(f"cannot write {path}: {error}") from None
     return content.getvalue()

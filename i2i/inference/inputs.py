@@ -18,7 +18,7 @@ from PIL.ImageFile import ImageFile
 from i2i.bounds import MAX_PIXELS
 from i2i.config.schema import Depth
 from i2i.data.carried import Carried, carried_by
-from i2i.data.images import WHITE, image_in, is_large, opened_with_content, values_in
+from i2i.data.images import WHITE, Pixels, alpha_in, image_in, is_large, opened_with_content, values_in
 from i2i.data.ranges import clipped
 from i2i.data.stored import ArrayFile
 from i2i.display import warn
@@ -34,7 +34,8 @@ AHEAD = 16
 class Input:
     """An input: its pixels (H, W, C), the size of its file, the file's SHA-256, and what its translation takes over.
 
-    ``clipped`` says how many of its values are outside of the range of training, where there are such.
+    ``clipped`` says how many of its values are outside of the range of training, where there are such; ``alpha`` (H, W)
+    is there where it is asked for and the image has it.
     """
 
     job: Job
@@ -44,6 +45,7 @@ class Input:
     carried: Carried
     clipped: str
     is_large: bool
+    alpha: Pixels | None = None
 
     def forget_pixels(self) -> None:
         """Gives their memory back, whoever still holds this input."""
@@ -59,12 +61,16 @@ class Unread(NamedTuple):
 
 @dataclass(frozen=True)
 class Reader:
-    """How inputs are read: the channels and values of a model's inputs, and the limit for what is decoded."""
+    """How inputs are read: the channels and values of a model's inputs, and the limit for what is decoded.
+
+    ``alpha``: whether that of images of 8 bits is kept.
+    """
 
     channels: int
     depth: Depth
     background: tuple[int, int, int] = WHITE
     max_pixels: int = MAX_PIXELS
+    alpha: bool = False
 
     def read(self, job: Job) -> Input:
         """The input of ``job``; errors as ``read_image`` and ``read_values``."""
@@ -96,10 +102,11 @@ class Reader:
 
     def _decoded(self, job: Job, file: ImageFile | ArrayFile, content: BufferedReader) -> Input:
         size, digest = digest_of(content)
-        said = ""
+        said, alpha = "", None
         if self.depth.is_plain:
+            alpha = alpha_in(file) if self.alpha else None  # first, as it takes room for four channels
             pixels: AnyPixels = image_in(file, self.channels, self.background)
         else:
             pixels = values_in(file, job.source, self.depth.kind, self.channels)
             said = clipped(pixels, self.depth)
-        return Input(job, pixels, size, digest, carried_by(file), said, is_large(file))
+        return Input(job, pixels, size, digest, carried_by(file), said, is_large(file), alpha)

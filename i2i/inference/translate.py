@@ -26,7 +26,7 @@ from i2i.display import say, tracked, warn
 from i2i.errors import DataError
 from i2i.inference.inputs import AHEAD, Input, Reader, Unread
 from i2i.inference.outputs import LOCK, FileResult, Job, Outputs, Part, Report, reported
-from i2i.inference.plan import Plan, require_formats
+from i2i.inference.plan import Plan, require_alpha, require_formats
 from i2i.inference.precision import Choice, Distance, choose, kept
 from i2i.inference.together import ENDED, Together
 from i2i.inference.translator import AUTO_SIDE, Tile, Translator
@@ -47,6 +47,7 @@ def translate_files(
     precision: Precision = "auto",
     tile: Tile = "auto",
     overlap: int | None = None,
+    alpha: bool = False,
     max_pixels: int = MAX_PIXELS,
     overwrite: bool = False,
     processes: Together | None = None,
@@ -66,6 +67,7 @@ def translate_files(
             is close to fp32 on the first images.
         tile: as in ``Translator.__call__``.
         overlap: as in ``Translator.translate_by_tiles``.
+        alpha: whether outputs take over the alpha of inputs that have it.
         max_pixels: the limit for images that are read.
         overwrite: whether files that are not outputs may be replaced.
         processes: the processes that share the jobs.
@@ -75,12 +77,15 @@ def translate_files(
 
     Raises:
         ConfigError: a direction or a precision that is not possible, a format that cannot hold the channels, tiles for
-            a generator that takes whole images only, or several answers of a model without noise.
+            a generator that takes whole images only, several answers of a model without noise, or alpha where outputs
+            cannot have that of inputs.
         DataError: an output would replace a file that is not an output, another process writes to the folder, or the
             report cannot be written.
     """
     direction = translator.check_direction(direction)
     require_formats(translator, direction, planned.jobs)
+    if alpha:
+        require_alpha(translator, direction, planned.jobs)
     if planned.samples is not None:
         translator.require_noise()
     translator.tile_side(1, 1, direction, tile=tile)  # refuses tiles that are not possible before anything is written
@@ -88,6 +93,8 @@ def translate_files(
     decisive = _decisive(translator, direction, seed, overlap)
     work = Work(translator, direction, seed, tile, overlap, max_pixels, decisive, overwrite=overwrite)
     work = _in_precision(work, planned, precision, processes)
+    if alpha:  # after the choice of a precision, which does not depend on it
+        work = replace(work, alpha=True, decisive={**work.decisive, "alpha": True})
     if planned.folder is None:
         results: dict[Job, FileResult] = {}
         if processes.is_first:
@@ -101,7 +108,8 @@ class Work:
     """How files are translated; ``decisive`` is what makes two translations of one file differ.
 
     ``overwrite``: whether a file that has come to an output's place since it was found to be free may be replaced; in a
-    folder, that follows from its report. ``distance``: from fp32, where that has been measured.
+    folder, that follows from its report. ``distance``: from fp32, where that has been measured. ``alpha``: whether
+    outputs take over that of their inputs.
     """
 
     translator: Translator
@@ -113,6 +121,7 @@ class Work:
     decisive: Mapping[str, str | int | None]
     overwrite: bool
     distance: Distance | None = None
+    alpha: bool = False
 
     def seed_of(self, sample: int | None) -> int | None:
         """The seed of an answer by its number, or of the only one; None where the translator takes its own."""
@@ -128,7 +137,7 @@ class Work:
         """Reads the inputs."""
         channels, _ = self.translator.channels(self.direction)
         depth, _ = self.translator.depths(self.direction)
-        return Reader(channels, depth, self.translator.config.images.background, self.max_pixels)
+        return Reader(channels, depth, self.translator.config.images.background, self.max_pixels, self.alpha)
 
     def result(self, job: Job, output: str | None, error: str | None = None) -> FileResult:
         """The result of ``job``, without digests."""
@@ -352,7 +361,8 @@ def _write(work: Work, job: Job, item: Input, output: AnyPixels, side: int | Non
     target = job.target
     shown = str(target) if record is None else record.outputs.name(target)
     try:
-        content = encode_image(target, output, item.carried.options(target.suffix.lower(), output.shape[2]))
+        options = item.carried.options(target.suffix.lower(), output.shape[2])
+        content = encode_image(target, output, options, item.alpha)
         result = replace(
             work.result(job, shown),
             input_bytes=item.size,

@@ -77,6 +77,7 @@ SMALLEST_TILE = 16
     metavar="N",
     help="Pixels by which a tile is computed larger on each side.  [default: as many as the model needs]",
 )
+@click.option("--alpha", is_flag=True, help="Take over the alpha channel of inputs that have one.  [default: opaque]")
 @max_pixels_option
 @click.option("--overwrite", is_flag=True, help="Replace existing files, even those that i2i did not write.")
 @device_option
@@ -91,6 +92,7 @@ def translate(
     precision: Precision,
     tile: int | Literal["auto"],
     overlap: int | None,
+    alpha: bool,
     max_pixels: int,
     overwrite: bool,
     device: Device,
@@ -113,8 +115,8 @@ def translate(
     require_path(source)
     require_model(model, exported=True)
     if is_video(source):
-        if image_format is not None or overlap is not None or samples is not None:
-            raise click.UsageError("videos take no --format, no --overlap and no --samples")
+        if image_format is not None or overlap is not None or samples is not None or alpha:
+            raise click.UsageError("videos take no --format, no --overlap, no --samples and no --alpha")
         with stoppable("nothing was written"):
             _translate_video(
                 source,
@@ -152,6 +154,7 @@ def translate(
                 precision=precision,
                 tile=tile,
                 overlap=overlap,
+                alpha=alpha,
                 max_pixels=max_pixels,
                 overwrite=overwrite,
                 processes=processes,
