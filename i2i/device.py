@@ -377,6 +377,6 @@ def _bf16_pays() -> bool:
         x, kernel = images.to(dtype), weight.to(dtype)
         return lambda turn: torch.nn.functional.conv2d(x, kernel)
 
-    with torch.inference_mode():
-        seconds = in_turns({dtype: convolve(dtype) for dtype in (torch.float32, torch.bfloat16)}, turns=15, limit=1.0)
+    with torch.inference_mode():  # without a limit, beyond which a busy machine would not try both
+        seconds = in_turns({dtype: convolve(dtype) for dtype in (torch.float32, torch.bfloat16)}, turns=15)
     return min(seconds[torch.bfloat16]) * GAIN < min(seconds[torch.float32])

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ import pytest
 import torch
 
 from i2i.data.images import read_image
+from i2i.device import cpu_has_bf16, resolve_precision
 from i2i.inference.fastest import Fastest, keep_fastest, kept_fastest
 from i2i.inference.load import load_translator
 from i2i.inference.precision import Choice, distance_of
@@ -155,6 +157,16 @@ def test_a_verdict_is_measured_once_on_a_machine(monkeypatch: pytest.MonkeyPatch
     assert verdict("is it faster", "here", lambda: next(answers))
     assert verdict("is it faster", "here", lambda: next(answers))
     assert not verdict("is it faster", "there", lambda: next(answers))
+
+
+@pytest.mark.skipif(not cpu_has_bf16(), reason="needs a CPU with bf16")
+def test_auto_finds_a_precision_on_a_machine_so_busy_that_a_convolution_takes_seconds(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("I2I_CACHE", str(tmp_path))
+    clock = time.perf_counter
+    monkeypatch.setattr("i2i.timing.time.perf_counter", lambda: 1000 * clock())
+    assert resolve_precision("auto", torch.device("cpu")) in ("bf16", "fp32")
 
 
 @pytest.mark.skipif(not torch.cpu.get_capabilities().get("avx512_bf16"), reason="needs a CPU with AVX-512 and bf16")

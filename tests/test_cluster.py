@@ -22,7 +22,7 @@ from i2i.training.trainer import Outcome
 from .cluster import Cluster, Collective
 from .conftest import make_set, needs_of, small_config
 
-RANKS = {2: (0, 1), 8: (0, 1, 4, 7), 64: (0, 31, 63), 1024: (0, 1, 512, 1023)}
+RANKS = {2: (0, 1), 64: (0, 31, 63), 1024: (0, 512, 1023)}
 """Those that are tried, by how many there are; the last one is asked to stop."""
 STEPS = 4
 UPDATES = {"cyclegan": 2, "cut": 2, "wgan-gp": 6, "unrolled": 2}

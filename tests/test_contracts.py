@@ -224,8 +224,8 @@ def test_it_trains_and_its_weight_file_is_all_that_inference_needs(
             live.append(outputs_of(model))
 
     config_again = small_config(arch, data_for(arch))
-    watched = train(config_again, tmp_path / "watched", callbacks=[Callback(every(1), look, at_start=True)])
-    assert len(live) == 7
+    watched = train(config_again, tmp_path / "watched", callbacks=[Callback(every(3), look, at_start=True)])
+    assert len(live) == 3
     assert watched.run.model.read_bytes() == outcome.run.model.read_bytes()
     names = [path.name for path in outcome.run.checkpoints()]
     for name in names:
@@ -246,7 +246,7 @@ def test_it_trains_and_its_weight_file_is_all_that_inference_needs(
 def test_it_trains_on_a_built_in_set(arch: str, tmp_path: Path, i2i: Run) -> None:
     settings = [part for setting in small_settings(arch) for part in ("--set", setting)]
     size = [] if read_recipe(arch)["data"]["path"] == "ring2d" else ["--image-size", 16]
-    result = i2i("train", "--arch", arch, "--run", tmp_path / "run", "--steps", 20, "--batch-size", 4, *size, *settings)
+    result = i2i("train", "--arch", arch, "--run", tmp_path / "run", "--steps", 5, "--batch-size", 4, *size, *settings)
     assert result.code == 0, result.err
     assert "using the built-in set" in result.err
     assert (tmp_path / "run/samples").is_dir()
