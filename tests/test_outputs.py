@@ -236,7 +236,7 @@ def interrupted(arguments: list[object], out: Path, number: signal.Signals, at: 
     return process.returncode, said
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_an_interrupted_translation_goes_on(tmp_path: Path, run: Path, i2i: Run, number: signal.Signals) -> None:
     source, out, count = photos(tmp_path / "in", 400), tmp_path / "out", 400
     (source / "100.png").write_text("no image")
