@@ -5,7 +5,7 @@ from __future__ import annotations
 from i2i.data.check import CheckReport
 from i2i.methods.base import Method
 from i2i.methods.generative import GenerativeMethod
-from i2i.methods.pix2pix import Pix2Pix
+from i2i.methods.translation import PairedTranslation
 
 UNEQUAL = 3
 """Where a domain has so many times the images of the other, it is said how often an epoch shows them."""
@@ -25,7 +25,7 @@ def advice(report: CheckReport) -> list[str]:
     if len(counts) == 1:
         needed, kind = GenerativeMethod.few_images, "recipes need that draw from noise"
     elif report.in_pairs:
-        needed, kind = Pix2Pix.few_images, "pix2pix needs"
+        needed, kind = PairedTranslation.few_images, "pix2pix needs"
     if counts[smaller] < needed:
         only = f", above all that of{smaller.removeprefix(' in')}" if times >= UNEQUAL else ""
         lines.append(

@@ -132,16 +132,14 @@ class BicycleGAN(PairedTranslation, name="bicyclegan"):
         kl_weight: Weight = 0.01,
         latent_weight: Weight = 0.5,
     ) -> None:
-        super().__init__(data, direction)
-        self.conditional, self.objective = conditional, objective
+        super().__init__(data, direction, conditional=conditional)
+        self.objective = objective
         self.generator = WithLatent(generator, *self.channels, latent)
         self.encoder = encoder(self.channels[1], latent)
-        seen = sum(self.channels) if conditional else self.channels[1]
-        self.discriminator_random, self.discriminator_encoded = discriminator(seen), discriminator(seen)
+        self.discriminator_random, self.discriminator_encoded = (discriminator(self.seen_channels) for _ in range(2))
         if halved:
-            self.discriminator_random_halved = OfHalved(discriminator(seen))
-            self.discriminator_encoded_halved = OfHalved(discriminator(seen))
-        self.judged_channels = self.channels[1]
+            self.discriminator_random_halved = OfHalved(discriminator(self.seen_channels))
+            self.discriminator_encoded_halved = OfHalved(discriminator(self.seen_channels))
         require_lipschitz(objective, list(self._discriminators().values()))
         self.length = latent
         self.l1_weight, self.kl_weight, self.latent_weight = l1_weight, kl_weight, latent_weight
@@ -161,8 +159,9 @@ class BicycleGAN(PairedTranslation, name="bicyclegan"):
         return [self.generator]
 
     def judges(self) -> dict[str, Judge]:
-        domains = self.domains if self.conditional else self.domains[1:]
-        return {name: Judge(network, domains, self.objective) for name, network in self._discriminators().items()}
+        return {
+            name: Judge(network, self.seen_domains, self.objective) for name, network in self._discriminators().items()
+        }
 
     def updates(self, batches: Iterator[Batch]) -> Iterator[Update]:
         source, target = self.sides(next(batches))
@@ -172,8 +171,8 @@ class BicycleGAN(PairedTranslation, name="bicyclegan"):
         encoded = self.generator(source, mean + noise * (0.5 * log_variance).exp())
         random = self.generator(source, z)
         judged = {
-            "encoded": (self._shown(source, target), self._shown(source, encoded)),
-            "random": (self._shown(*other), self._shown(source, random)),
+            "encoded": (self.seen(source, target), self.seen(source, encoded)),
+            "random": (self.seen(*other), self.seen(source, random)),
         }
         losses = {}
         for kind, (real, fake) in judged.items():
@@ -200,10 +199,6 @@ class BicycleGAN(PairedTranslation, name="bicyclegan"):
         fixed = {name: weight.detach() for name, weight in self.encoder.named_parameters()}
         mean: Tensor = functional_call(self.encoder, fixed, (images,))[0]
         return mean
-
-    def _shown(self, source: Tensor, output: Tensor) -> Tensor:
-        """What discriminators see of a pair."""
-        return torch.cat([source, output], dim=1) if self.conditional else output
 
     def preview(self, batch: Batch) -> dict[str, Tensor]:
         """Rows of input | truth | the answer with the truth's own latent | answers of the first seeds."""

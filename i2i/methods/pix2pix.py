@@ -14,7 +14,6 @@ from collections.abc import Callable, Hashable, Iterator, Mapping
 from functools import partial
 from typing import Any, Literal
 
-import torch
 from torch import Tensor, nn
 
 from i2i.batch import Batch, DataSpec
@@ -73,17 +72,15 @@ class Pix2Pix(PairedTranslation, name="pix2pix"):
         mixed_penalty: Weight = 0.0,
         penalty_every: Count = 1,
     ) -> None:
-        super().__init__(data, direction)
+        super().__init__(data, direction, conditional=conditional)
         if not (adversarial_weight or l1_weight):
             raise ConfigError("method.adversarial_weight and method.l1_weight are both 0: nothing would be learnt")
         self.generator = generator(*self.channels)
-        self.discriminator = discriminator(sum(self.channels) if conditional else self.channels[1])
-        self.judged_channels = self.channels[1]
+        self.discriminator = discriminator(self.seen_channels)
         require_lipschitz(objective, [self.discriminator])
         self.penalties = ZeroCentred(r1, r2, mixed_penalty, penalty_every)
         self.penalties.require_fit([self.discriminator])
         self.objective: Objective = objective
-        self.conditional = conditional
         if l1_pooling > data.image_size:
             raise ConfigError(f"method.l1_pooling {l1_pooling} is larger than the image ({data.image_size} pixels)")
         self.adversarial_weight, self.l1_weight, self.l1_pooling = adversarial_weight, l1_weight, l1_pooling
@@ -103,8 +100,7 @@ class Pix2Pix(PairedTranslation, name="pix2pix"):
         return {"generator": [self.generator], "discriminator": [self.discriminator]}
 
     def judges(self) -> dict[str, Judge]:
-        domains = self.domains if self.conditional else self.domains[1:]
-        return {"discriminator": Judge(self.discriminator, domains, self.objective)}
+        return {"discriminator": Judge(self.discriminator, self.seen_domains, self.objective)}
 
     def variant(self) -> Hashable:
         return self.penalties.due(self.progress.step)
@@ -129,8 +125,7 @@ class Pix2Pix(PairedTranslation, name="pix2pix"):
 
     def _score(self, source: Tensor, visible: Tensor | None, output: Tensor) -> Tensor:
         output = output if visible is None else output * visible
-        shown = torch.cat([source, output], dim=1) if self.conditional else output
-        return self.judge(self.discriminator, shown)
+        return self.judge(self.discriminator, self.seen(source, output))
 
     def preview(self, batch: Batch) -> dict[str, Tensor]:
         """Rows of input | translated | truth."""

@@ -6,6 +6,7 @@ from abc import abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+import torch
 from torch import Tensor, nn
 
 from i2i.batch import Batch, DataSpec, Domain, Needs
@@ -78,22 +79,39 @@ class PairedTranslation(TranslationMethod):
     Attributes:
         direction: which domain is translated to the other.
         channels: those of its inputs and of its outputs.
+        conditional: whether discriminators see the input beside the output.
     """
 
     needs: ClassVar[Needs] = "paired"
     few_images: ClassVar[int] = 100  # pix2pix's paper learns from 400 facades
     generator: Translator
 
-    def __init__(self, data: DataSpec, direction: Literal["AtoB", "BtoA"]) -> None:
+    def __init__(self, data: DataSpec, direction: Literal["AtoB", "BtoA"], *, conditional: bool) -> None:
         super().__init__()
         channels = (data.channels_a, data.channels_b)
         self.direction = direction
         self.channels = channels if direction == A_TO_B else channels[::-1]
+        self.conditional = conditional
+        self.judged_channels = self.channels[1]
 
     @property
     def domains(self) -> tuple[Domain, Domain]:
         """Those of its inputs and of its outputs."""
         return ("A", "B") if self.direction == A_TO_B else ("B", "A")
+
+    @property
+    def seen_domains(self) -> tuple[Domain, ...]:
+        """Those of what discriminators see."""
+        return self.domains if self.conditional else self.domains[1:]
+
+    @property
+    def seen_channels(self) -> int:
+        """The channels of what discriminators see."""
+        return sum(self.channels) if self.conditional else self.channels[1]
+
+    def seen(self, source: Tensor, output: Tensor) -> Tensor:
+        """What discriminators see of a pair: (N, seen_channels, H, W)."""
+        return torch.cat([source, output], dim=1) if self.conditional else output
 
     def sides(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """The inputs of a batch, and their true partners."""
