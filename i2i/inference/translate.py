@@ -186,16 +186,12 @@ def choose_way(work: Work, planned: Plan, wanted: Precision) -> tuple[Choice, Tr
         if known is not earlier:
             say(f"{known.layers} layers in {known.precision}, which i2i bench found to be fastest")
         return known, translator.faster(direction, known.precision, known.layers)
-    images = _readable(_of_sources(planned.jobs).values(), work.reader)
+    of_sources = {job.source: job for job in planned.jobs}  # of several answers for a file, one
+    images = _readable(of_sources.values(), work.reader)
     choice, taken = choose(translator, direction, wanted, images, len(planned.jobs), work.seed)
     if choice.distance is not None:
         say(str(choice))
     return choice, taken
-
-
-def _of_sources(jobs: Iterable[Job]) -> dict[Path, Job]:
-    """One job for each file."""
-    return {job.source: job for job in jobs}
 
 
 def _readable(jobs: Iterable[Job], reader: Reader) -> Iterator[AnyPixels]:

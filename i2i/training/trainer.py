@@ -19,12 +19,7 @@ from i2i.config.explain import differing_keys
 from i2i.config.resolve import parse_config
 from i2i.config.schema import Config
 from i2i.data.identity import ImageList
-from i2i.device import (
-    capabilities,
-    determinism,
-    environment,
-    read,
-)
+from i2i.device import capabilities, determinism, environment, read
 from i2i.display import TrainingDisplay, training_display, warn
 from i2i.errors import ConfigError, DataError, WeightsError
 from i2i.inference.sampler import Sampler
