@@ -4,13 +4,18 @@ The plain statement calls every network once for each image set, in float32, wit
 step, their ratio, and the largest relative difference of the losses in float32, each step from a common state. Images
 are noise: the time does not depend on them. Up to 50 steps, in which the history gives back what it gets.
 
+``--memory WAY``: by how many MiB the highest resident memory of three steps lies above what there was before (Linux).
+
 usage: python -m benchmarks.training --size 128 [--batch 1] [--steps 20] [--set KEY=VALUE]... [--json FILE]
+       python -m benchmarks.training --size 128 [--batch 1] [--set KEY=VALUE]... --memory plain|fp32|bf16
 """
 
 from __future__ import annotations
 
 import argparse
 import copy
+import ctypes
+import gc
 import itertools
 import json
 import time
@@ -21,8 +26,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import l1_loss, mse_loss
 
+from benchmarks.memory import MIB, resident
 from i2i import resolve_config
 from i2i.batch import Batch
+from i2i.config.schema import Config
 from i2i.device import environment
 from i2i.methods.cyclegan import CycleGAN
 from i2i.training.engine import Engine
@@ -79,37 +86,60 @@ class PlainCycleGAN:
         return mse_loss(score, torch.full_like(score, target))
 
 
-def main() -> None:
-    """Times the steps in turns and prints a table as JSON."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--size", type=int, default=128)
-    parser.add_argument("--batch", type=int, default=1)
-    parser.add_argument("--steps", type=int, default=20)
-    parser.add_argument("--set", dest="assignments", action="append", default=[])
-    parser.add_argument("--json", type=Path)
-    arguments = parser.parse_args()
-    torch.set_num_threads(1)
-    options = {"image_size": arguments.size, "data.channels_a": 3, "data.channels_b": 3}
-    engines, plain = {}, None
-    for precision in ("fp32", "bf16"):
-        given = {**options, "training.precision": precision, "training.batch_size": arguments.batch}
-        config = resolve_config("cyclegan", options=given, assignments=arguments.assignments)
-        engines[precision] = Engine(config, torch.device("cpu"))
-        method = engines[precision].method
-        assert isinstance(method, CycleGAN)
-        plain = plain or PlainCycleGAN(method, config.optimizers["generator"].lr)
-    assert plain is not None
+def configured(size: int, batch: int, precision: str, assignments: list[str]) -> Config:
+    """CycleGAN's recipe on images of three channels."""
+    options = {"image_size": size, "data.channels_a": 3, "data.channels_b": 3, "training.batch_size": batch}
+    return resolve_config("cyclegan", options={**options, "training.precision": precision}, assignments=assignments)
+
+
+def noise(config: Config) -> Batch:
+    """A batch in [-1, 1]."""
+    a, b = torch.rand(2, config.training.batch_size, 3, config.image_size, config.image_size) * 2 - 1
+    return Batch(a, b)
+
+
+def built(config: Config) -> tuple[Engine, PlainCycleGAN]:
+    """The engine of ``config``, and the plain statement with the same weights."""
+    engine = Engine(config, torch.device("cpu"))
+    assert isinstance(engine.method, CycleGAN)
+    return engine, PlainCycleGAN(engine.method, config.optimizers["generator"].lr)
+
+
+def memory(config: Config, *, plain: bool) -> int:
+    """The bytes that three steps take beyond what there is before the first."""
+    tiny = config.model_copy(update={"image_size": 32})
+    for counted in (tiny, config):  # the first ones load code
+        engine, reference = built(counted)
+        gc.collect()
+        ctypes.CDLL(None).malloc_trim(0)
+        before = resident("VmRSS")
+        Path("/proc/self/clear_refs").write_text("5")  # the highest so far is forgotten
+        for _ in range(3):
+            batch = noise(counted)
+            if plain:
+                assert batch.b is not None
+                reference.step(batch.a, batch.b)
+            else:
+                engine.step(iter([batch]), 0.0)
+    return resident("VmHWM") - before
+
+
+def in_turns(configs: dict[str, Config], steps: int) -> tuple[dict[str, float], float]:
+    """Median CPU seconds of a step of each precision and of plain, and how far losses are apart in float32."""
+    engines = {precision: Engine(config, torch.device("cpu")) for precision, config in configs.items()}
+    _, plain = built(configs["fp32"])
     seconds: dict[str, list[float]] = {"plain": [], **{precision: [] for precision in engines}}
     apart = 0.0
-    for _ in range(arguments.steps):
-        a, b = torch.rand(2, arguments.batch, 3, arguments.size, arguments.size) * 2 - 1
+    for _ in range(steps):
+        batch = noise(configs["fp32"])
+        assert batch.b is not None
         plain.follow(engines["fp32"])
         begin = time.process_time()
-        expected = plain.step(a, b)
+        expected = plain.step(batch.a, batch.b)
         seconds["plain"].append(time.process_time() - begin)
         for precision, engine in engines.items():
             begin = time.process_time()
-            values = engine.step(iter([Batch(a, b)]), 0.0)
+            values = engine.step(iter([batch]), 0.0)
             seconds[precision].append(time.process_time() - begin)
             if precision == "fp32":
                 found = [
@@ -117,10 +147,30 @@ def main() -> None:
                     for player in ("generator", "discriminator")
                 ]
                 apart = max(apart, *(abs(one - two) / two for one, two in zip(found, expected, strict=True)))
-    medians = {way: median(each) for way, each in seconds.items()}
+    return {way: median(each) for way, each in seconds.items()}, apart
+
+
+def main() -> None:
+    """Times the steps in turns and prints a table as JSON, or the memory of one way."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--size", type=int, default=128)
+    parser.add_argument("--batch", type=int, default=1)
+    parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--set", dest="assignments", action="append", default=[])
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--memory", choices=["plain", "fp32", "bf16"])
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    size, batch, assignments = arguments.size, arguments.batch, arguments.assignments
+    configs = {precision: configured(size, batch, precision, assignments) for precision in ("fp32", "bf16")}
+    if arguments.memory:
+        way = arguments.memory
+        print(memory(configs["fp32" if way == "plain" else way], plain=way == "plain") / MIB)
+        return
+    medians, apart = in_turns(configs, arguments.steps)
     table = {
         "environment": environment(),
-        "settings": {"size": arguments.size, "batch": arguments.batch, "steps": arguments.steps},
+        "settings": {"size": size, "batch": batch, "steps": arguments.steps},
         "cpu_seconds_per_step": {way: round(value, 4) for way, value in medians.items()},
         "times_as_fast": {way: round(medians["plain"] / value, 2) for way, value in medians.items()},
         "losses_apart": apart,
