@@ -285,7 +285,8 @@ class TrainingConfig(Section):
     the outputs of their stages alone for the backward pass, which computes the rest again, to the same bits, in more
     time and less memory. ``deterministic``: only operations that give the same bits each time are used; without it, an
     accelerator is faster and a resumed run on it is no longer exact. ``graphs``: on CUDA, steps are recorded once and
-    replayed, with the same bits, where the method can be; off until it has been measured there. ``threads`` of the
+    replayed, with the same bits, where the method can be; off until it has been measured there. ``compile``: networks
+    become kernels of their own, which takes minutes before the first step and changes the last bits. ``threads`` of the
     CPU: "auto" is what torch takes here, or fewer where a probe at the start finds that more do not pay, as on busy
     cores; a run keeps the number that it started with, on which its sums depend.
     ``rank_timeout``: how long a process waits for another one before it counts that one as lost; rank 0 has to be done
@@ -308,6 +309,7 @@ class TrainingConfig(Section):
     checkpoint_activations: bool = False
     deterministic: bool = True
     graphs: bool = False
+    compile: bool = False
     clip_norm: Annotated[float, Field(gt=0)] | None = None
     ema: AverageConfig | None = None
     schedule: ScheduleConfig = ScheduleConfig()
@@ -327,6 +329,15 @@ class TrainingConfig(Section):
     def _one_length(self) -> Self:
         if (self.epochs is None) == (self.steps is None):
             raise ValueError("give one of training.steps and training.epochs, and not both")
+        return self
+
+    @model_validator(mode="after")
+    def _compiled_whole(self) -> Self:
+        if self.compile and (self.checkpoint_activations or self.accumulate > 1):
+            raise ValueError(
+                "training.compile does not go with training.checkpoint_activations or training.accumulate, which "
+                "compute parts of a network again; choose one"
+            )
         return self
 
     @model_validator(mode="after")

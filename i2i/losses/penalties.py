@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import is_parametrized
 
+from i2i.compiling import uncompiled
 from i2i.world import drawn_for_all, std_over_all
 
 Critic = Callable[[Tensor], Tensor]
@@ -84,7 +85,7 @@ def clip_weights(modules: Iterable[nn.Module], limit: float) -> None:
 def _gradient_norms(critic: Critic, points: Tensor, *, squared: bool = False) -> Tensor:
     """The norm of each sample's gradient: (N,), differentiable."""
     points = points.detach().requires_grad_()
-    with torch.autocast(points.device.type, enabled=False):
+    with torch.autocast(points.device.type, enabled=False), uncompiled():
         scores = critic(points).float()
         # Each sample's own score is the mean of its map; there is no mean over samples.
         own = scores.flatten(1).mean(1) if scores.ndim > 1 else scores

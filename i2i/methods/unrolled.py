@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.func import functional_call
 
 from i2i.batch import Batch, DataSpec
+from i2i.compiling import uncompiled
 from i2i.config.components import Width
 from i2i.losses.adversarial import discriminator_loss
 from i2i.methods.base import Update
@@ -96,7 +97,8 @@ class UnrolledGAN(GAN, name="unrolled"):
         """The discriminator's loss with these ``parameters``."""
 
         def discriminator(points: Tensor) -> Tensor:
-            scores: Tensor = functional_call(self.discriminator, parameters, (points,))
+            with uncompiled():
+                scores: Tensor = functional_call(self.discriminator, parameters, (points,))
             return scores
 
         score_real, score_fake = self.judge(discriminator, real), self.judge(discriminator, fake)

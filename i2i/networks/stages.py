@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 
 from torch import Tensor, nn
 
+from i2i.compiling import uncompiled
 from i2i.networks.base import Network
 
 Reduce = Callable[[Tensor], Tensor]
@@ -50,8 +51,8 @@ def recorded(
 ) -> Iterator[dict[str, Tensor]]:
     """A call of ``network`` within the context puts the outputs of ``stages`` into the dictionary.
 
-    It is complete after the context. Layers that work in place do not change the outputs. To read the stages of a
-    compiled network, set ``torch._dynamo.config.skip_nnmodule_hook_guards`` to False before its first call.
+    It is complete after the context. Layers that work in place do not change the outputs. A compiled network is called
+    as it is.
 
     Args:
         network: the network, to be called once.
@@ -81,7 +82,8 @@ def recorded(
 
     handles = [module.register_forward_hook(keep(name)) for name, module in chosen.items()]
     try:
-        yield found
+        with uncompiled():
+            yield found
         if idle := chosen.keys() - found.keys():
             raise RuntimeError(f"stage {', '.join(sorted(idle))} of {type(network).__name__} did not run")
         # Keep the output itself unless it was changed in place: with a copy, the backward pass would sum the same
@@ -116,6 +118,7 @@ def _hooked(module: nn.Module, hook: Callable[[nn.Module, object, Tensor], Tenso
     """Applies a forward hook within the context."""
     handle = module.register_forward_hook(hook)
     try:
-        yield
+        with uncompiled():
+            yield
     finally:
         handle.remove()

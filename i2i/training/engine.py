@@ -18,6 +18,7 @@ from torch.optim import Optimizer
 
 from i2i.batch import Batch
 from i2i.build import build_method, recompute_activations
+from i2i.compiling import uncompiled
 from i2i.config.schema import Config
 from i2i.device import DTYPES, capabilities, raise_if_out_of_memory
 from i2i.doctor.curves import GRADIENT_NORM
@@ -155,7 +156,7 @@ class Engine:
         """The method as its weight file would give it: averaged weights, layers as the recipe wants them."""
         averaged = nullcontext() if self.average is None else self.average.applied()
         wanted = self.config.inference.model_dump()
-        with torch.no_grad(), averaged, as_at_inference([self.method], **wanted):
+        with torch.no_grad(), averaged, as_at_inference([self.method], **wanted), uncompiled():
             yield self.method
 
     def preview(self, batch: Batch) -> dict[str, Tensor]:
@@ -178,6 +179,7 @@ class Engine:
         """Why ``training.graphs`` has no effect here; empty if it has."""
         training, method = self.config.training, self.method
         reasons = {
+            "networks are compiled (training.compile)": training.compile,
             f"the device is {self.device.type}, and not cuda": self.device.type != "cuda",
             f"method {method.name} does not say that it can be": "replayable" not in vars(type(method)),
             "several processes exchange gradients": world().size > 1,

@@ -14,6 +14,7 @@ import torch
 from accelerate.utils import gather_object
 
 from i2i.batch import Batch
+from i2i.compiling import compile_networks, compiler_errors, keep_compiled
 from i2i.config.changes import MAY_CHANGE
 from i2i.config.explain import differing_keys
 from i2i.config.resolve import parse_config
@@ -27,6 +28,7 @@ from i2i.inference.translator import Translator
 from i2i.methods.base import Method
 from i2i.methods.generative import GenerativeMethod
 from i2i.methods.translation import TranslationMethod
+from i2i.needs import require_compiler
 from i2i.storage.runs import RunFolder
 from i2i.storage.weights import require_finite as require_finite_weights
 from i2i.storage.weights import save_tree, save_weights
@@ -106,15 +108,21 @@ class Trainer:
     """
 
     def __init__(self, config: Config, *, listed: ImageList | None = None) -> None:
+        if config.training.compile:
+            require_compiler()
         processes = join_processes(config)
         settled = settle(config, processes, listed=listed)
         self.config, self.device, self.data = settled.config, settled.device, settled.data
         config = settled.config
         self.is_main = processes.is_main_process
+        if config.training.compile:
+            keep_compiled()
         with self._deterministic():  # set before the device starts
             self.engine = Engine(config, self.device)
             if config.training.graphs and (reason := self.engine.against_replay()):
                 warn(f"training.graphs has no effect, steps are not replayed: {reason}")
+            if config.training.compile:
+                compile_networks(network for networks in self.method.players().values() for network in networks)
             self.previews = self.data.preview(config.training.sample_count).to(self.device)
         # Those that show every item once, of the larger domain where there are two.
         self.steps_per_epoch = math.ceil(self.data.size / self.engine.images_per_step)
@@ -210,7 +218,7 @@ class Trainer:
     def probe(self, steps: int) -> float:
         """Runs ``steps`` steps after one that warms up, and returns the mean seconds of a step."""
         self._begin()
-        with self._deterministic():
+        with self._deterministic(), compiler_errors():
             read(self.engine.step(self._batches, 0.0))
             start = time.perf_counter()
             for _ in range(steps):
@@ -302,13 +310,18 @@ class Trainer:
                     callback.act(self)
         # At least one step, however short the time: what a run leaves can always be used.
         while not (self.position.over and self.engine.step_count):
-            self._meters.add(self.engine.step(self._batches, self.position.progress))
+            self._meters.add(self._step())
             self.position = self._position(request)
             for callback in callbacks:
                 if callback.due(self.position):
                     callback.act(self)
             if self.position.last:
                 break
+
+    def _step(self) -> dict[str, torch.Tensor]:
+        """A step of the run; compiled networks come into being in the first ones."""
+        with compiler_errors():
+            return self.engine.step(self._batches, self.position.progress)
 
     def _own_callbacks(self, log: RunLog | None, display: TrainingDisplay) -> list[Callback]:
         training = self.config.training

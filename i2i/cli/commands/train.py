@@ -100,6 +100,13 @@ if TYPE_CHECKING:
     metavar="N|auto",
     help="Number of CPU threads; auto, the default: those that pay in a short probe.",
 )
+@setting(
+    "--compile",
+    "training.compile",
+    is_flag=True,
+    default=None,
+    help="Compile networks first, which takes minutes: for long runs.",
+)
 @click.option(
     "--dry-run",
     is_flag=True,
