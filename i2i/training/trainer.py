@@ -116,6 +116,8 @@ class Trainer:
         config = settled.config
         self.is_main = processes.is_main_process
         if config.training.compile:
+            if processes.num_processes > 1:
+                raise ConfigError("training.compile is for one process: leave it out")
             keep_compiled()
         with self._deterministic():  # set before the device starts
             self.engine = Engine(config, self.device)
