@@ -3,7 +3,8 @@
 Images are read, padded, scaled and written as by ``i2i translate``, at any depth, and random layers draw what PyTorch
 would draw.
 
-usage: python -m i2i.runtime MODEL.onnx INPUT [-o OUTPUT] [--seed N] [--max-pixels N] [--overwrite]
+usage: python -m i2i.runtime MODEL.onnx INPUT [-o OUTPUT] [--seed N] [--alpha] [--max-pixels N]
+       [--overwrite]
 """
 
 from __future__ import annotations
@@ -25,7 +26,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from i2i.bounds import MAX_PIXELS, open_regular
-from i2i.data.images import MODES, list_images, read_image, read_values, write_image
+from i2i.data.carried import require_alpha
+from i2i.data.images import (
+    MODES,
+    Pixels,
+    TooLittleMemory,
+    alpha_in,
+    image_in,
+    list_images,
+    opened,
+    read_values,
+    write_image,
+)
 from i2i.data.ranges import Values, clipped, fractions, from_unit_array
 from i2i.data.stored import MAX_CHANNELS, usual_suffix
 from i2i.errors import DataError, UserError, WeightsError
@@ -207,7 +219,8 @@ class OnnxTranslator:
         """Translates images (N, C, H, W) in [-1, 1], any H and W from 1 up, to (N, C', H, W) in [-1, 1].
 
         Raises:
-            DataError: there is too little memory, or the graph is not what the file says.
+            TooLittleMemory: the image does not fit.
+            DataError: the graph is not what the file says.
         """
         about = self.about
         height, width = images.shape[2:]
@@ -218,7 +231,7 @@ class OnnxTranslator:
         except Exception as error:  # onnxruntime has kinds of its own
             reason = " ".join(str(error).split())
             if isinstance(error, MemoryError) or "alloc" in reason:
-                raise DataError(f"not enough memory for {width}x{height} pixels: use a smaller image") from None
+                raise TooLittleMemory(f"not enough memory for {width}x{height} pixels: use a smaller image") from None
             raise DataError(f"cannot be translated ({reason[:200]})") from None
         cropped: Values = translated[..., :height, :width]
         return cropped
@@ -308,13 +321,15 @@ def _box_muller(drawn: Values) -> Values:
     return np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=1).reshape(-1)
 
 
-def run(translator: OnnxTranslator, jobs: Mapping[Path, Path], seed: int | None, max_pixels: int) -> list[str]:
-    """Translates files; returns a line for each that could not be."""
+def run(
+    translator: OnnxTranslator, jobs: Mapping[Path, Path], seed: int | None, max_pixels: int, *, alpha: bool = False
+) -> list[str]:
+    """Translates files, with the ``alpha`` of inputs or opaque; returns a line for each that could not be."""
     failed = []
     for number, (source, target) in enumerate(jobs.items(), 1):
         try:
-            pixels = read(source, translator.about, max_pixels)
-            write_image(target, translator(pixels, seed=seed), flush=False)
+            pixels, kept = read(source, translator.about, max_pixels, alpha=alpha)
+            write_image(target, translator(pixels, seed=seed), kept, flush=False)
         except DataError as error:
             reason = str(error)
             failed.append(reason if str(source) in reason or str(target) in reason else f"{source}: {reason}")
@@ -323,18 +338,20 @@ def run(translator: OnnxTranslator, jobs: Mapping[Path, Path], seed: int | None,
     return failed
 
 
-def read(source: Path, about: About, max_pixels: int) -> AnyPixels:
-    """An input (H, W, C); a line says which of its values are clipped.
+def read(source: Path, about: About, max_pixels: int, *, alpha: bool) -> tuple[AnyPixels, Pixels | None]:
+    """An input (H, W, C), and its ``alpha`` (H, W) where that is kept; a line says which of its values are clipped.
 
     Raises:
         DataError: it cannot be read, or holds others.
     """
     if about.given.is_plain:
-        return read_image(source, about.channels[0], about.background, max_pixels)
+        with opened(source, max_pixels) as file:
+            kept = alpha_in(file) if alpha else None
+            return image_in(file, about.channels[0], about.background), kept
     values = read_values(source, about.given.kind, about.channels[0], max_pixels)
     if said := clipped(values, about.given):
         print(f"warning: {source}: {said}", file=sys.stderr)
-    return values
+    return values, None
 
 
 def suffix_for(about: About) -> str:
@@ -373,13 +390,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("source", type=Path, metavar="INPUT", help="image, or folder of images")
     parser.add_argument("-o", "--output", type=Path, help="output image or folder; INPUT-translated by default")
     parser.add_argument("--seed", type=int, help="seed of a model with noise")
+    parser.add_argument("--alpha", action="store_true", help="take over the alpha channel of inputs that have one")
     parser.add_argument("--max-pixels", type=int, default=MAX_PIXELS, help="largest image that is read, in pixels")
     parser.add_argument("--overwrite", action="store_true", help="replace existing files")
     given = parser.parse_args(arguments)
     try:
         translator = OnnxTranslator(given.model)
         jobs = jobs_for(given.source, given.output, suffix_for(translator.about), overwrite=given.overwrite)
-        failed = run(translator, jobs, given.seed, given.max_pixels)
+        if given.alpha:
+            about = translator.about
+            require_alpha(jobs.values(), about.channels[1], plain=about.given.is_plain and about.made.is_plain)
+        failed = run(translator, jobs, given.seed, given.max_pixels, alpha=given.alpha)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code

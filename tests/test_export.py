@@ -15,6 +15,7 @@ import pytest
 import torch
 from onnx import load as load_onnx
 from onnx.external_data_helper import convert_model_to_external_data
+from PIL import Image
 
 from i2i import runtime
 from i2i.data.images import list_images, read_image
@@ -147,6 +148,27 @@ def test_i2i_translates_with_an_onnx_file_as_with_the_run(
     assert isinstance(from_file, Translator)
     assert isinstance(from_run, Translator)
     assert np.abs(from_file(pixels).astype(int) - from_run(pixels)).max() <= 1
+
+
+def test_onnx_files_keep_transparency_as_i2i_translate_does(
+    onnx: dict[str, Path], tmp_path: Path, i2i: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Image.open(draw(tmp_path / "in" / "clear.png", 1)) as image:
+        image.putalpha(Image.fromarray(np.arange(20 * 24, dtype=np.uint16).reshape(20, 24).astype(np.uint8)))
+    image.save(tmp_path / "in" / "clear.png")
+    draw(tmp_path / "in" / "opaque.png", 2)
+    file = onnx["cyclegan"]
+    assert i2i("translate", tmp_path / "in", "-o", tmp_path / "own", "--model", file, "--alpha").code == 0
+    command = [str(file), str(tmp_path / "in"), "-o", str(tmp_path / "out"), "--alpha"]
+    assert runtime.main(command) == 0
+    for name, channels in (("clear.png", 4), ("opaque.png", 3)):
+        ours, theirs = (np.asarray(Image.open(tmp_path / folder / name)).astype(int) for folder in ("own", "out"))
+        assert ours.shape == theirs.shape == (20, 24, channels)
+        assert np.abs(ours - theirs).max() <= 1
+        assert np.array_equal(ours[..., 3:], theirs[..., 3:])
+    capsys.readouterr()
+    assert runtime.main([str(file), str(tmp_path / "in/clear.png"), "-o", str(tmp_path / "no.jpg"), "--alpha"]) == 2
+    assert capsys.readouterr().err == "error: alpha: jpg has no transparency: use png, webp, tiff or npy\n"
 
 
 def test_what_an_onnx_file_cannot_do_is_refused(onnx: dict[str, Path], tmp_path: Path, i2i: Run) -> None:

@@ -91,6 +91,13 @@ def test_two_folders_have_their_masks_in_a_third(tmp_path: Path, i2i: Run) -> No
     part, said = report_of(i2i, run)
     assert part["names"]["A"] == ["image00.png", "image03.png"]
     assert "only what the 2 masks in clouds show counts" in said
+    assert i2i(*arguments, "--run", tmp_path / "plain").code == 0
+    assert i2i(*arguments, "--run", tmp_path / "fewer", "--set", "data.held_out=0.3").code == 0
+    for other, reason in (
+        ("run", f"and run by the masks in {tmp_path / 'clouds'}: name the images"),
+        ("fewer", f"from {tmp_path / 'summer'} and {tmp_path / 'winter'} with another data.held_out: name the images"),
+    ):
+        assert_refused(i2i("compare", tmp_path / "plain", tmp_path / other, "-o", tmp_path / "page.html"), reason)
     moved = (tmp_path / "clouds").rename(tmp_path / "moved")
     assert i2i("train", "--resume", run, "--steps", 2, "--mask", moved).code == 0
     (moved / "image01.png").rename(moved / "image1.png")

@@ -218,7 +218,7 @@ def test_alpha_is_refused_where_outputs_cannot_have_it(tmp_path: Path, run: Path
     source = draw(tmp_path / "in/a.png", 0, mode="RGBA")
     for form in ("jpg", "bmp"):
         arguments = ("translate", source.parent, "-o", tmp_path / "out", "--model", run)
-        assert_refused(i2i(*arguments, "--alpha", "--format", form), f"{form} has no transparency for --alpha")
+        assert_refused(i2i(*arguments, "--alpha", "--format", form), f"alpha: {form} has no transparency")
     assert not (tmp_path / "out").exists()
     (tmp_path / "clip.mp4").touch()
     video = i2i("translate", tmp_path / "clip.mp4", "--model", run, "--alpha")

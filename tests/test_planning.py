@@ -23,14 +23,14 @@ from i2i.planning.fitting import SIZES, largest, largest_batch, largest_size
 from i2i.planning.hardware import GPU, LAUNCH
 from i2i.planning.memory import Ledger
 from i2i.planning.rehearsal import Rehearsal
-from i2i.planning.report import plans, with_known_data
+from i2i.planning.report import images_on_device, plans, with_known_data
 from i2i.planning.roofline import bound
 from i2i.planning.stage import CPU
 from i2i.planning.work import Work
 from i2i.training.engine import Engine
 
 from .conftest import Run, small_config, small_settings
-from .toys import TRANSLATORS_OF_PAPERS, assert_refused
+from .toys import TRANSLATORS_OF_PAPERS, assert_refused, prepare
 
 
 def elsewhere(*options: str) -> list[str]:
@@ -63,10 +63,20 @@ def test_a_plan_for_an_accelerator_is_made_after_real_steps(toy_set: Path) -> No
     torch.ones(1, requires_grad=True).sum().backward()  # from now on this process cannot register another one
     lines = on_stage("cuda", plans, partial(at_size, toy_set), "cuda", "bf16", None)
     assert [line[:14] for line in lines if line.startswith("memory in")] == ["memory in bf16", "memory in fp32"]
+    assert sum("images 0.03; " in line for line in lines) == 2
 
 
 def at_size(data: Path, size: int) -> Config:
-    return small_config("pix2pix", data, *([f"image_size={size}"] if size else []))
+    on_device = "data.on_device=true", "data.load_size=1000"
+    return small_config("pix2pix", data, *([f"image_size={size}"] if size else []), *on_device)
+
+
+def test_images_that_lie_on_the_device_are_counted_at_every_size(toy_set: Path) -> None:
+    here, there = (small_config("pix2pix", toy_set, f"data.on_device={on}") for on in ("false", "true"))
+    assert images_on_device(here)(here) == 0
+    images, large = images_on_device(there), small_config("pix2pix", toy_set, "image_size=64")
+    assert images(there) == prepare("pix2pix", toy_set, "data.on_device=true")[1].bytes_on_device > 0
+    assert images(large) == prepare("pix2pix", toy_set, "data.on_device=true", "image_size=64")[1].bytes_on_device
 
 
 @pytest.mark.parametrize("memory", ["8", "8 apples", "-1GB", "0GB", "GB", "1e9GB", ""])

@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
-from onnx import TensorProto, save_model
+from onnx import NodeProto, TensorProto, save_model
 from onnx.helper import make_graph, make_model, make_node, make_opsetid, make_tensor_value_info
 from PIL import Image
 
@@ -126,21 +126,32 @@ def untrained(arch: str, data: Path, path: Path, *settings: str) -> Path:
     return path
 
 
-def inverting(path: Path) -> None:
-    """An exported file that inverts images; torch's exporter would take more time than all tests of it."""
+INVERTING = (make_node("Neg", [IMAGES], [TRANSLATED]),)
+HUNGRY = (
+    make_node("Constant", [], ["many"], value_ints=[2**40, 1, 1, 1]),
+    make_node("Expand", [IMAGES, "many"], ["large"]),
+    make_node("ReduceMean", ["large"], ["mean"]),
+    make_node("Add", [IMAGES, "mean"], [TRANSLATED]),
+)
+"""It needs 12 TiB for each pixel: more than a process can address."""
+
+
+def exported(path: Path, nodes: Sequence[NodeProto]) -> None:
+    """An exported file of these nodes; torch's exporter would take more time than all tests of it."""
     sides = ("N", 3, "H", "W")
     images, made = (make_tensor_value_info(name, TensorProto.FLOAT, sides) for name in (IMAGES, TRANSLATED))
-    graph = make_graph([make_node("Neg", [IMAGES], [TRANSLATED])], "negative", [images], [made])
+    graph = make_graph(nodes, path.stem, [images], [made])
     save_model(make_model(graph, opset_imports=[make_opsetid("", 18)], ir_version=10), path)
     describe_file(path, About("cyclegan", "AtoB", 6, "", 16, (3, 3), ValueRange(), ValueRange(), 1, 1, WHITE, 0))
 
 
 @pytest.fixture(scope="module")
 def models(toy_set: Path, labelled_set: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with cycle/model.safetensors, digits.safetensors, deep.safetensors and negative.onnx."""
+    """A folder with cycle/model.safetensors, digits.safetensors, deep.safetensors, negative.onnx and hungry.onnx."""
     folder = tmp_path_factory.mktemp("models")
     untrained("cyclegan", toy_set, folder / "cycle/model.safetensors")
-    inverting(folder / "negative.onnx")
+    exported(folder / "negative.onnx", INVERTING)
+    exported(folder / "hungry.onnx", HUNGRY)
     untrained("cgan", labelled_set, folder / "digits.safetensors")
     deep = make_set(folder / "deep-set", trainA=3, trainB=3)
     for path in deep.glob("*/*.png"):
@@ -155,9 +166,9 @@ def models(toy_set: Path, labelled_set: Path, tmp_path_factory: pytest.TempPathF
 
 @pytest.fixture(scope="module")
 def server(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    weights = (models / name for name in ("cycle", "digits.safetensors", "deep.safetensors", "negative.onnx"))
+    names = ("cycle", "digits.safetensors", "deep.safetensors", "negative.onnx", "hungry.onnx")
     limits = ("--max-bytes", "2MB", "--max-pixels", MOST_PIXELS, "--rate", 60, "--device", "cpu")
-    found = started(tmp_path_factory.mktemp("served") / "server", *weights, *limits)
+    found = started(tmp_path_factory.mktemp("served") / "server", *(models / name for name in names), *limits)
     yield found
     found.process.send_signal(signal.SIGINT)
     assert found.process.wait(60) == 130
@@ -190,7 +201,7 @@ def test_the_first_line_says_where_and_what(server: Server, models: Path) -> Non
 
 def test_models_are_described(server: Server) -> None:
     found = {each["name"]: each for each in json.loads(server.ask("GET", "/api/models").body)}
-    assert list(found) == ["cycle", "digits", "deep", "negative"]
+    assert list(found) == ["cycle", "digits", "deep", "negative", "hungry"]
     assert [each["name"] for each in found["negative"]["directions"]] == ["AtoB"]
     assert found["cycle"]["kind"] == "translator"
     assert found["cycle"]["image_size"] == 16
@@ -228,6 +239,21 @@ def test_a_translation_is_the_file_of_the_command(
         assert answer.body == (tmp_path / "out.png").read_bytes()
 
 
+def test_transparency_is_taken_over_as_by_the_command(server: Server, models: Path, tmp_path: Path, i2i: Run) -> None:
+    with Image.open(draw(tmp_path / "image.png", 3)) as image:
+        image.putalpha(image.convert("L"))
+    image.save(tmp_path / "image.png")
+    given = ("--model", models / "negative.onnx", "--alpha")
+    assert i2i("translate", tmp_path / "image.png", "-o", tmp_path / "out.png", *given).code == 0
+    ask = partial(server.ask, "POST", body=(tmp_path / "image.png").read_bytes(), kind="image/png")
+    assert ask("/api/translate?model=negative&alpha=true").body == (tmp_path / "out.png").read_bytes()
+    assert Image.open(io.BytesIO(ask("/api/translate?model=negative").body)).mode == "RGB"
+    with Image.open(tmp_path / "out.png") as made:
+        assert made.mode == "RGBA"
+    refused = ask("/api/translate?model=deep&direction=BtoA&alpha=true")
+    assert (refused.status, "alpha: this model is not one of 8-bit images" in refused.detail) == (400, True)
+
+
 @pytest.mark.parametrize(("direction", "name", "suffix"), [("AtoB", "in.png", ".npy"), ("BtoA", "in.npy", ".png")])
 def test_models_of_other_depths_answer_as_the_command_does(
     server: Server, models: Path, tmp_path: Path, i2i: Run, direction: str, name: str, suffix: str
@@ -243,6 +269,12 @@ def test_models_of_other_depths_answer_as_the_command_does(
     answer = server.ask("POST", query, (tmp_path / name).read_bytes(), "application/octet-stream")
     assert answer.status == 200, answer.body
     assert answer.body == target.read_bytes()
+
+
+def test_an_image_that_does_not_fit_into_memory_is_too_large(server: Server, tmp_path: Path) -> None:
+    image = draw(tmp_path / "image.png", 3)
+    answer = server.ask("POST", "/api/translate?model=hungry", image.read_bytes(), "image/png")
+    assert (answer.status, answer.detail) == (413, "not enough memory for 24x20 pixels: use a smaller image")
 
 
 def test_samples_are_those_of_the_command(server: Server, models: Path, tmp_path: Path, i2i: Run) -> None:
@@ -350,18 +382,27 @@ def problems(browser: Browser) -> list[str]:
 def test_an_image_is_translated_and_compared_in_a_browser(
     server: Server, browser: Browser, tmp_path: Path, width: int, height: int, dark: bool
 ) -> None:
-    path = draw(tmp_path / "image.png", 4, (60, 40))
+    path = draw(tmp_path / "image.png", 4, (60, 40), mode="RGBA")
     browser.problems.clear()
     open_page(server, browser, width, height, dark=dark)
     browser.send_file("#image input[type=file]", path)
     first, (before, after) = compared(browser, server)
-    assert np.array_equal(before, np.asarray(Image.open(path)))
+    assert np.array_equal(before, np.asarray(Image.open(path).convert("RGB")))
     translated = server.ask("POST", "/api/translate", path.read_bytes(), "image/png").body
     assert np.array_equal(after, np.asarray(Image.open(io.BytesIO(translated))))
     browser.ask("[...document.querySelectorAll('label')].find(each => each.innerText.trim() === 'BtoA').click()")
     _, (before, after) = compared(browser, server, other_than=first)
     back = server.ask("POST", "/api/translate?direction=BtoA", path.read_bytes(), "image/png").body
     assert np.array_equal(after, np.asarray(Image.open(io.BytesIO(back))))
+    browser.ask("HTMLAnchorElement.prototype.click = function () { window.saved = this.href }")  # what is downloaded
+    browser.click("#download")
+    opaque = browser.ask("saved")
+    browser.click("#alpha input")
+    browser.until(f"(document.querySelector('#download').click(), saved) !== {json.dumps(opaque)}")
+    links = (each.removeprefix(f"http://127.0.0.1:{server.port}") for each in (opaque, browser.ask("saved")))
+    clear = server.ask("POST", "/api/translate?direction=BtoA&alpha=true", path.read_bytes(), "image/png").body
+    assert [server.ask("GET", link).body for link in links] == [back, clear]
+    assert clear != back
     assert browser.ask("document.documentElement.scrollWidth") <= width
     assert problems(browser) == []
 
@@ -453,7 +494,7 @@ def attacks(image: Image.Image) -> list[Attack]:
     good, (as_form, form_kind) = encoded(image), form(encoded(image))
     big = b"\0" * (MOST_BYTES + 1)
     file = {"path": "/etc/passwd", "meta": {"_type": "gradio.FileData"}}
-    asked = {"fn_index": 1, "session_hash": "abc", "data": ["cycle", "AtoB", file]}
+    asked = {"fn_index": 1, "session_hash": "abc", "data": ["cycle", "AtoB", file, False]}
     bombs = [
         sent("a bomb of zeros", png(6000, 6000, bytes(6001 * 6000)), 413),
         sent("a header of a billion pixels", png(30_000, 40_000, b""), 413),
@@ -557,8 +598,9 @@ def attacks(image: Image.Image) -> list[Attack]:
     ]  # fmt: skip
     joins = [
         joined("a file", asked),
-        joined("an address", asked | {"data": ["cycle", "AtoB", file | {"path": "http://127.0.0.1:1/x.png"}]}),
-        joined("a file in a text", asked | {"data": [file, "AtoB", None]}),
+        joined("an address", asked | {"data": ["cycle", "AtoB", file | {"path": "http://127.0.0.1:1/x.png"}, False]}),
+        joined("a file in a text", asked | {"data": [file, "AtoB", None, False]}),
+        joined("a text in a box", asked | {"data": ["cycle", "AtoB", None, "yes"]}),
         joined("too few", asked | {"data": []}),
         joined("too many", asked | {"data": [None] * 1000}),
         joined("no function", asked | {"fn_index": 99}),

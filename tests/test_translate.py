@@ -237,6 +237,13 @@ def test_python_gives_back_the_kind_that_it_was_given(translator: Translator) ->
     np.testing.assert_array_equal(translated, np.asarray(translator(Image.fromarray(array))))
     with pytest.raises(ConfigError, match="has AtoB, BtoA"):
         translator(array, "AtoC")
+    clear = np.dstack((array, np.arange(36, dtype=np.uint8).reshape(4, 9)))
+    kept = translator(clear, alpha=True)
+    np.testing.assert_array_equal(kept, np.dstack((translator(clear), clear[..., 3])))
+    np.testing.assert_array_equal(kept, np.asarray(translator(Image.fromarray(clear), alpha=True)))
+    np.testing.assert_array_equal(translator(array, alpha=True), translated)
+    with pytest.raises(ConfigError, match="alpha: tensors have the channels of the model alone"):
+        translator(torch.zeros(3, 4, 9), alpha=True)
     assert translator(torch.zeros(3, 4, 9, dtype=torch.float64)).shape == (3, 4, 9)
     assert translator(np.zeros((4, 9, 1), np.uint8)).shape == (4, 9, 3)
     empty = (torch.zeros(3, 0, 9), np.zeros((0, 9, 3), np.uint8), Image.new("RGB", (0, 4)))

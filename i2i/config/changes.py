@@ -12,14 +12,15 @@ from i2i.errors import ConfigError
 LENGTH = ("training.steps", "training.epochs", "training.max_time")
 CADENCES = (
     *("training.log_every", "training.sample_every", "training.checkpoint_seconds", "training.keep_checkpoints"),
-    *("training.rank_timeout", "health.enabled", "health.every", "evaluation.patience"),
+    *("training.rank_timeout", "health.enabled", "health.every"),
 )
+"""What a run does beside its steps, which do not depend on it."""
 FOLDERS = tuple(f"data.{key}" for key in PLACES)
 MACHINE = (
     *("data.workers", "data.memory_gib", "data.disk_gib", "data.on_device"),
     *("training.device", "training.threads", "training.graphs"),
 )
-MAY_CHANGE = (*LENGTH, *CADENCES, *FOLDERS, *MACHINE)
+MAY_CHANGE = (*LENGTH, "evaluation.patience", *CADENCES, *FOLDERS, *MACHINE)
 
 
 def changes(options: Mapping[str, Any], assignments: Sequence[str]) -> dict[str, Any]:

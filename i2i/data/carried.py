@@ -1,4 +1,4 @@
-"""What a translation takes over from its input besides the pixels: colour profile, EXIF and resolution.
+"""What a translation takes over from its input besides the pixels: colour profile, EXIF and resolution; alpha if asked.
 
 EXIF without its orientation, which has been applied, and without tags that describe the file and not the image.
 """
@@ -6,13 +6,16 @@ EXIF without its orientation, which has been applied, and without tags that desc
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from PIL import ExifTags, Image
 from PIL.ImageFile import ImageFile
 
 from i2i.data.stored import ArrayFile
+from i2i.errors import ConfigError
 
 LARGEST_EXIF, LARGEST_PROFILE = 2**16 - 64, 2**22
 """Bytes: what one segment of a JPEG holds, and more than any profile of use."""
@@ -21,6 +24,7 @@ TAGS = (
     *(ExifTags.Base.ImageDescription, ExifTags.Base.Make, ExifTags.Base.Model, ExifTags.Base.Software),
     *(ExifTags.Base.DateTime, ExifTags.Base.Artist, ExifTags.Base.Copyright),
 )
+WITHOUT_ALPHA = (".jpg", ".jpeg", ".bmp")
 SPACES = {b"GRAY": (1,), b"RGB ": (3, 4)}
 """The channels of images that a profile of this colour space fits."""
 
@@ -79,3 +83,19 @@ def _dpi(file: Image.Image) -> tuple[float, float] | None:
     except Exception:  # as of damaged tags
         return None
     return (across, down) if all(math.isfinite(each) and 1 < each < LARGEST_DPI for each in (across, down)) else None
+
+
+def require_alpha(targets: Iterable[Path], channels: int, *, plain: bool) -> None:
+    """Raises ConfigError where outputs cannot take over the alpha of their inputs.
+
+    Args:
+        targets: the files of the outputs.
+        channels: of what the model writes.
+        plain: whether inputs and outputs are images of 8 bits.
+    """
+    if channels == 4:
+        raise ConfigError("alpha: this model writes four channels, which have one of their own: leave it out")
+    if not plain:
+        raise ConfigError("alpha: this model is not one of 8-bit images, which could take it over: leave it out")
+    for suffix in sorted({target.suffix.lower() for target in targets} & set(WITHOUT_ALPHA)):
+        raise ConfigError(f"alpha: {suffix[1:]} has no transparency: use png, webp, tiff or npy")

@@ -85,6 +85,10 @@ class TooManyPixels(DataError):
     """An image has more pixels than are read."""
 
 
+class TooLittleMemory(DataError):
+    """An image does not fit into memory."""
+
+
 def is_image(path: Path) -> bool:
     """Whether the name says that this is an image; hidden files are not."""
     return path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
@@ -170,8 +174,12 @@ def image_in(
 def alpha_in(file: ImageFile | ArrayFile) -> Pixels | None:
     """The alpha of an ``opened`` image, (H, W) as ``image_in`` turns it; None where the image has no transparency."""
     with _turn(file):
-        image = to_pil(_as_8_bit(file)) if isinstance(file, ArrayFile) else file
-        return from_pil(image, 4)[..., 3].copy() if image.has_transparency_data else None
+        return alpha_of(to_pil(_as_8_bit(file)) if isinstance(file, ArrayFile) else file)
+
+
+def alpha_of(image: Image.Image) -> Pixels | None:
+    """The alpha of a PIL image, (H, W) as ``from_pil`` turns it; None where it has no transparency."""
+    return from_pil(image, 4)[..., 3].copy() if image.has_transparency_data else None
 
 
 def read_values(path: Path, kind: Kind, channels: int, max_pixels: int = MAX_PIXELS) -> AnyPixels:
@@ -239,7 +247,7 @@ def opened_with_content(
     except FileNotFoundError:
         raise DataError(f"{path}: no such file") from None
     except MemoryError:
-        raise DataError(f"{path}: not enough memory to decode it") from None
+        raise TooLittleMemory(f"{path}: not enough memory to decode it") from None
     except Image.DecompressionBombError as error:  # WebP asks before there is a size to look at
         size = "".join(f"{int(number):,} pixels" for number in re.findall(r"\((\d+) pixels\)", str(error)))
         raise TooManyPixels(
@@ -349,13 +357,15 @@ def to_pil(pixels: Pixels) -> Image.Image:
     return Image.fromarray(pixels[..., 0] if pixels.ndim == 3 and pixels.shape[2] == 1 else pixels)
 
 
-def write_image(path: Path, pixels: AnyPixels, *, flush: bool = True) -> None:
+def write_image(path: Path, pixels: AnyPixels, alpha: Pixels | None = None, *, flush: bool = True) -> None:
     """Writes (H, W, C) in the format of the suffix; folders are made, and the file appears whole.
+
+    ``alpha``: as of ``encode_image``.
 
     Raises:
         DataError: the file cannot be written.
     """
-    write_atomically(path, encode_image(path, pixels), flush=flush)
+    write_atomically(path, encode_image(path, pixels, alpha=alpha), flush=flush)
 
 
 def encode_image(

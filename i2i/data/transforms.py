@@ -112,7 +112,7 @@ class Augmenter:
         down, across = (side - self.size for side in shape[:2])
         if not (down or across or self._flip):
             return Crop(0, 0, mirrored=False)
-        draws = Random(seed % 2**32)
+        draws = Random(seed % 2**32)  # half of the time of a crop, but other draws would change crops of resumed runs
         top, left = (int((free + 1) * draws.random()) for free in (down, across))
         return Crop(top, left, mirrored=self._flip and draws.random() < 0.5)
 

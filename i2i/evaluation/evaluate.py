@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from i2i.batch import Needs
-from i2i.config.changes import FOLDERS
+from i2i.config.changes import CADENCES, FOLDERS, MACHINE
 from i2i.config.explain import leaves
 from i2i.config.schema import Config, DataConfig, Device
 from i2i.device import resolve_device
@@ -34,11 +34,7 @@ from i2i.inference.translator import Translator
 from i2i.methods.base import Method
 from i2i.storage.runs import RunFolder, weight_file
 
-NOT_THE_RECIPE = (
-    *("training.seed", "training.device", "training.threads", *FOLDERS),
-    *("data.workers", "data.memory_gib", "data.disk_gib", "data.on_device", "training.log_every"),
-    *("training.sample_every", "training.checkpoint_seconds", "training.keep_checkpoints"),
-)
+NOT_THE_RECIPE = ("training.seed", *FOLDERS, *MACHINE, *CADENCES)
 """Settings by which runs may differ and still be runs of one recipe."""
 
 

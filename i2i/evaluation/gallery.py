@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
 
+from i2i.config.schema import PLACES, DataConfig
 from i2i.data.images import Pixels
 from i2i.display import tracked, warn
 from i2i.errors import ConfigError, DataError
@@ -134,12 +135,22 @@ def _wanted_by_all(subjects: Sequence[Subject], request: Request) -> list[Wanted
     places = [each.data.model_copy(update={"load_size": wanted[0].data.load_size}) for each in wanted]
     for subject, place in zip(subjects, places, strict=True):
         if place != places[0]:
-            raise ConfigError(
-                f"{subjects[0].title} learnt from {places[0].title} and {subject.title} from {place.title}: "
-                "name the images to compare them on with --data"
-            )
+            apart = _apart((subjects[0].title, subject.title), (places[0], place))
+            raise ConfigError(f"{apart}: name the images to compare them on with --data")
     in_pairs = any(each.needs == "paired" for each in wanted)
     return [replace(each, needs="paired") if in_pairs else each for each in wanted]
+
+
+def _apart(models: tuple[str, str], places: tuple[DataConfig, DataConfig]) -> str:
+    """What differs in two places of held-out images, by the names of the models."""
+    (one, other), (here, there) = models, places
+    differing = [key for key in (*PLACES, "held_out") if getattr(here, key) != getattr(there, key)]
+    if here.title != there.title:
+        return f"{one} learnt from {here.title} and {other} from {there.title}"
+    if differing[0] in ("mask", "test_mask"):
+        by = [f"the masks in {folder}" if (folder := getattr(place, differing[0])) else "no masks" for place in places]
+        return f"{one} counts by {by[0]}, and {other} by {by[1]}"
+    return f"{one} and {other} learnt from {here.title} with another {' and '.join(f'data.{key}' for key in differing)}"
 
 
 def _translate(model: Translator, held_out: HeldOut, direction: str, request: Request) -> Translations:

@@ -16,7 +16,6 @@ from i2i.inference.translator import Translator
 from i2i.needs import require_path
 from i2i.storage.files import require_free
 
-WITHOUT_ALPHA = (".jpg", ".jpeg", ".bmp")
 Format = Literal["png", "jpg", "webp", "bmp", "tiff", "npy"]
 
 
@@ -146,13 +145,3 @@ def require_formats(translator: Translator, direction: str, jobs: Sequence[Job])
             raise ConfigError(
                 f"this model writes {Held(depth.kind, channels)}, which {suffix[1:]} cannot hold: use --format {usual}"
             )
-
-
-def require_alpha(translator: Translator, direction: str, jobs: Sequence[Job]) -> None:
-    """Raises ConfigError where outputs cannot take over the alpha of their inputs."""
-    if translator.channels(direction)[1] == 4:
-        raise ConfigError("this model writes four channels, which have an alpha of their own: leave out --alpha")
-    if not all(depth.is_plain for depth in translator.depths(direction)):
-        raise ConfigError("this model is not one of 8-bit images, whose alpha could be taken over: leave out --alpha")
-    for suffix in sorted({job.target.suffix.lower() for job in jobs} & set(WITHOUT_ALPHA)):
-        raise ConfigError(f"{suffix[1:]} has no transparency for --alpha: use png, webp, tiff or npy")

@@ -20,13 +20,14 @@ from pathlib import Path
 
 from i2i.bounds import MAX_PIXELS
 from i2i.config.schema import Precision
+from i2i.data.carried import require_alpha
 from i2i.data.images import encode_image
 from i2i.device import capabilities, is_out_of_memory
 from i2i.display import say, tracked, warn
 from i2i.errors import DataError
 from i2i.inference.inputs import AHEAD, Input, Reader, Unread
 from i2i.inference.outputs import LOCK, FileResult, Job, Outputs, Part, Report, reported
-from i2i.inference.plan import Plan, require_alpha, require_formats
+from i2i.inference.plan import Plan, require_formats
 from i2i.inference.precision import Choice, Distance, choose, kept
 from i2i.inference.together import ENDED, Together
 from i2i.inference.translator import AUTO_SIDE, Tile, Translator
@@ -84,14 +85,14 @@ def translate_files(
     """
     direction = translator.check_direction(direction)
     require_formats(translator, direction, planned.jobs)
-    if alpha:
-        require_alpha(translator, direction, planned.jobs)
     if planned.samples is not None:
         translator.require_noise()
     translator.tile_side(1, 1, direction, tile=tile)  # refuses tiles that are not possible before anything is written
     processes = processes or Together()
     decisive = _decisive(translator, direction, seed, overlap)
     work = Work(translator, direction, seed, tile, overlap, max_pixels, decisive, overwrite=overwrite)
+    if alpha:
+        work.require_alpha(job.target for job in planned.jobs)
     work = _in_precision(work, planned, precision, processes)
     if alpha:  # after the choice of a precision, which does not depend on it
         work = replace(work, alpha=True, decisive={**work.decisive, "alpha": True})
@@ -122,6 +123,11 @@ class Work:
     overwrite: bool
     distance: Distance | None = None
     alpha: bool = False
+
+    def require_alpha(self, targets: Iterable[Path]) -> None:
+        """Raises ConfigError where the files of outputs cannot take over the alpha of their inputs."""
+        plain = all(depth.is_plain for depth in self.translator.depths(self.direction))
+        require_alpha(targets, self.translator.channels(self.direction)[1], plain=plain)
 
     def seed_of(self, sample: int | None) -> int | None:
         """The seed of an answer by its number, or of the only one; None where the translator takes its own."""

@@ -13,8 +13,9 @@ from torch import Tensor
 
 from i2i.config.schema import Depth, ModelConfig, Precision
 from i2i.data.batches import to_pixels, unit_batch
+from i2i.data.carried import require_alpha
 from i2i.data.depth import from_unit_values
-from i2i.data.images import Pixels, from_pil, to_pil
+from i2i.data.images import Pixels, alpha_of, from_pil, to_pil
 from i2i.data.stored import Held
 from i2i.device import DTYPES
 from i2i.display import say, tracked
@@ -268,6 +269,7 @@ class Translator:
         seed: int | None = None,
         tile: Tile = "auto",
         overlap: int | None = None,
+        alpha: bool = False,
     ) -> AnyImage:
         """Translates one image.
 
@@ -278,13 +280,15 @@ class Translator:
             seed: seed of the noise of a translator with noise; by default the seed in its file.
             tile: translates images that are larger by tiles of this side; by default those that do not fit into memory.
             overlap: as in ``translate_by_tiles``.
+            alpha: whether the translation of a transparent image or array takes over its alpha, as one more channel.
 
         Returns:
             The same kind of object, of the same height and width.
 
         Raises:
             DataError: another kind of object, or wrong channels; or the disk has no room for the feature maps of tiles.
-            ConfigError: tiles are asked for, and the generator takes whole images only.
+            ConfigError: tiles are asked for, and the generator takes whole images only; or alpha, and translations
+                cannot have that of their inputs.
         """
         direction = self.check_direction(direction)
         channels = self.channels(direction)[0]
@@ -296,23 +300,29 @@ class Translator:
                 return self.translate_pixels([pixels], direction, seed=seed)[0]
             return self.pixels_by_tiles(pixels, direction, side=side, overlap=overlap, seed=seed)
 
+        def of_pil(given: Image.Image) -> Pixels:
+            made = translated(from_pil(given, channels, self.config.images.background))
+            kept = alpha_of(given) if alpha else None
+            return made if kept is None else np.dstack((made, kept))
+
         is_plain = all(depth.is_plain for depth in self.depths(direction))
+        if alpha:
+            require_alpha([], self.channels(direction)[1], plain=is_plain)
         if isinstance(image, Image.Image):
             if 0 in image.size:
                 raise DataError(f"an image of {image.size} is empty")
             if not is_plain:
                 raise DataError("this model has a depth that PIL images do not have in general: give an array")
-            return to_pil(translated(from_pil(image, channels, self.config.images.background)))
+            return to_pil(of_pil(image))
         if isinstance(image, Tensor):
+            if alpha:
+                raise ConfigError("alpha: tensors have the channels of the model alone: give an image or an array")
             return self._of_tensor(image, direction, seed, tile, overlap)
         if not isinstance(image, np.ndarray) or (is_plain and not (image.dtype == np.uint8 and _is_image(image))):
             raise DataError(
                 f"cannot translate {type(image).__name__}: give a PIL image, a uint8 array or a float tensor"
             )
-        if is_plain:
-            made = translated(from_pil(to_pil(image), channels, self.config.images.background))
-        else:
-            made = translated(self._values(image, direction))
+        made = of_pil(to_pil(image)) if is_plain else translated(self._values(image, direction))
         return made[..., 0] if image.ndim == 2 and made.shape[2] == 1 else made
 
     def samples(
@@ -324,6 +334,7 @@ class Translator:
         seed: int | None = None,
         tile: Tile = "auto",
         overlap: int | None = None,
+        alpha: bool = False,
     ) -> list[AnyImage]:
         """Several translations of one image, by a model with noise: of ``seed``, ``seed + 1``, and so on.
 
@@ -332,7 +343,7 @@ class Translator:
         """
         self.require_noise()
         seeds = [self.seed_of_sample(number, seed) for number in range(1, count + 1)]
-        return [self(image, direction, seed=each, tile=tile, overlap=overlap) for each in seeds]
+        return [self(image, direction, seed=each, tile=tile, overlap=overlap, alpha=alpha) for each in seeds]
 
     def _of_tensor(self, image: Tensor, direction: str, seed: int | None, tile: Tile, overlap: int | None) -> Tensor:
         """``__call__`` of a tensor (C, H, W) or (N, C, H, W)."""

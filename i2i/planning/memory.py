@@ -13,10 +13,20 @@ from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
 Kind = Literal[
-    "weights", "gradients", "optimisers", "moving average", "history", "batch", "activations", "workspace", "gaps"
+    "weights",
+    "gradients",
+    "optimisers",
+    "moving average",
+    "history",
+    "images",
+    "batch",
+    "activations",
+    "workspace",
+    "gaps",
 ]
-"""What memory is for. ``activations`` are all tensors that are none of the others, gradients on their way included;
-``workspace`` is what an operator takes while it runs, and ``gaps`` what the allocator loses."""
+"""What memory is for. ``images`` are what ``data.on_device`` keeps there, and ``activations`` all tensors that are none
+of the others, gradients on their way included; ``workspace`` is what an operator takes while it runs, and ``gaps`` what
+the allocator loses."""
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
 

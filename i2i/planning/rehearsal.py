@@ -19,20 +19,22 @@ from i2i.training.engine import Engine
 class Rehearsal:
     """The engine of ``config`` on ``stage``, with the gradients and states of optimisers that a step leaves.
 
-    ``config`` names a resolved precision, channels and labels.
+    ``config`` names a resolved precision, channels and labels. ``images``: the bytes of those that lie on the device.
 
     Attributes:
         engine: what takes the steps.
         before: the bytes that there are before the first step.
     """
 
-    def __init__(self, config: Config, stage: Stage) -> None:
+    def __init__(self, config: Config, stage: Stage, images: int = 0) -> None:
         self._config, self._stage = config, stage
         with stage.building():
             self.engine = Engine(config, stage.device)
         self._mark_state()
         self.before = stage.ledger.now()
         with stage.computing():
+            self._images = torch.empty(images, dtype=torch.uint8, device=stage.device)
+            stage.ledger.mark("images", [self._images])
             for player, optimizer in self.engine.optimizers.items():
                 for parameter in self.engine.parameters[player]:
                     parameter.grad = torch.zeros_like(parameter)

@@ -5,6 +5,7 @@ All of it is computed from the shapes, types and lifetimes of tensors; no device
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
@@ -12,6 +13,7 @@ from i2i.build import check_buildable
 from i2i.config.resolve import changed
 from i2i.config.schema import Config, Precision, to_yaml
 from i2i.data.load import load_training_set
+from i2i.data.training_set import TrainingData
 from i2i.device import available_devices, cpu_computes_in_bf16
 from i2i.errors import ConfigError
 from i2i.methods.base import Method
@@ -67,7 +69,8 @@ def _batch_for(resized: Resized, memory: int | None) -> int:
     if memory is None:
         raise ConfigError("training.batch_size auto fills memory that is not here: add --memory 8GB")
     config = changed(with_known_data(resized)(0), {"training.batch_size": 1})
-    batch, *_ = fitting(changed(config, {"training.precision": "fp32"}), int(SHARE * memory), MOST)
+    room = int(SHARE * (memory - images_on_device(config)(config)))
+    batch, *_ = fitting(changed(config, {"training.precision": "fp32"}), room, MOST)
     if not batch:
         raise ConfigError(f"training.batch_size auto: no batch fits into {_gib(memory)} GiB")
     return batch
@@ -76,9 +79,10 @@ def _batch_for(resized: Resized, memory: int | None) -> int:
 def plans(resized: Resized, device: str, precision: Precision, memory: int | None) -> list[str]:
     """The lines of the plan in a precision, and in the one beside it."""
     known = with_known_data(resized)
+    images = images_on_device(known(0))
     lines: list[str] = []
     for each in _precisions(device, precision):
-        plan = Plan.made(partial(settled, known, each), device, memory)
+        plan = Plan.made(partial(settled, known, each), device, memory, images)
         if device != "cpu":
             lines += plan.networks() if not lines else []
             lines += plan.bounds()
@@ -109,17 +113,17 @@ class Plan:
     largest: tuple[int, int] | None
 
     @classmethod
-    def made(cls, resized: Resized, device: str, memory: int | None) -> Plan:
-        """The plan for ``resized(0)``."""
+    def made(cls, resized: Resized, device: str, memory: int | None, images: Callable[[Config], int]) -> Plan:
+        """The plan for ``resized(0)``; ``images`` gives what ``images_on_device`` does."""
         config, stage = resized(0), stage_for(device)
-        rehearsal = Rehearsal(config, stage)
+        rehearsal = Rehearsal(config, stage, images(config))
         (peak, work), largest = rehearsal.step(), None
         if memory is not None:
             room = memory - stage.context
             batch = largest_batch(lambda count: rehearsal.peak(count).total, config.training.batch_size, room)
 
             def needed(other: Config) -> int:
-                return Rehearsal(other, stage_for(device)).peak().total
+                return Rehearsal(other, stage_for(device), images(other)).peak().total
 
             largest = batch, largest_size(needed, resized, config.image_size, peak, room)
         return cls(config, stage, rehearsal, peak, work, memory, largest)
@@ -188,8 +192,7 @@ def with_known_data(resized: Resized) -> Resized:
     method = Method.named(config.method["name"])
     if method.needs != "one domain" and config.discriminator_augmentation.mode != "auto":
         return resized
-    labels = method.uses_labels(config.method)
-    data = load_training_set(config.data, method.needs, image_size=config.image_size, labels=labels)
+    data = _data_of(config)
     found = {"channels_a": data.config.channels_a, "labels": data.config.labels}
     augmentation = settled_augmentation(config, check_buildable(config), data.smallest())
 
@@ -199,6 +202,30 @@ def with_known_data(resized: Resized) -> Resized:
         return other.model_copy(update=settled)
 
     return known
+
+
+def images_on_device(config: Config) -> Callable[[Config], int]:
+    """How many bytes of a device the images of a run take for good, by its configuration at any size.
+
+    With ``data.on_device`` one image of each side of a batch is decoded, else none.
+    """
+    if not config.data.on_device:
+        return lambda other: 0
+    kept = _data_of(config).bytes_on_device
+    return lambda other: round(kept * (other.data.load_size / config.data.load_size) ** 2)
+
+
+def _data_of(config: Config) -> TrainingData:
+    """The data as a run would load it."""
+    method = Method.named(config.method["name"])
+    return load_training_set(
+        config.data,
+        method.needs,
+        image_size=config.image_size,
+        labels=method.uses_labels(config.method),
+        masks=method.uses_masks(config.method),
+        pairs=method.uses_pairs(config.method),
+    )
 
 
 def _gib(size: float) -> str:

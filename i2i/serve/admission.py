@@ -62,6 +62,8 @@ class Admission:
 def _check_of(component: Any, uploads: Path) -> Check:
     if isinstance(component, gr.Image):
         return lambda value: _image(value, uploads)
+    if isinstance(component, gr.Checkbox):
+        return _yes_or_no
     if isinstance(component, gr.Number | gr.Slider):
         return lambda value: _number(value, component.minimum, component.maximum)
     return _text
@@ -82,6 +84,12 @@ def _number(value: Any, least: float, most: float) -> int:
     if not least <= value <= most or value != int(value):
         raise Refused(400, f"{value!r}: give a whole number from {least:,} to {most:,}")
     return int(value)
+
+
+def _yes_or_no(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError
+    return value
 
 
 def _text(value: Any) -> str:

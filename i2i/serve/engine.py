@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from i2i.data.depth import as_shown
-from i2i.data.images import Pixels, TooManyPixels, encode_image
+from i2i.data.images import Pixels, TooLittleMemory, TooManyPixels, encode_image
 from i2i.device import is_out_of_memory
-from i2i.errors import ConfigError, DataError
+from i2i.errors import ConfigError, DataError, UserError
 from i2i.inference import views
 from i2i.inference.outputs import Job
 from i2i.inference.sampler import Sampler
@@ -84,22 +84,30 @@ class Engine:
         with self._lock:
             self._inside -= 1
 
-    def translation(self, name: str, direction: str | None, path: Path, seed: int | None = None) -> Translation:
+    def translation(
+        self, name: str, direction: str | None, path: Path, seed: int | None = None, *, alpha: bool = False
+    ) -> Translation:
         """Translates the image at ``path``, which must not be a name that a client has chosen.
 
+        ``alpha``: whether the translation's file takes over that of the image.
+
         Raises:
-            Refused: no such model or direction, or the image cannot be read or is too large.
+            Refused: no such model or direction, the image cannot be read or is too large, or this model's translations
+                cannot take over its alpha.
         """
-        work = replace(self._way(name, direction), seed=seed)
+        work = replace(self._way(name, direction), seed=seed, alpha=alpha)
         target = Path(f"translation.{self.models[name].writes(work.direction)}")
         job = Job(path, target)
         try:
+            if alpha:
+                work.require_alpha([target])
             item = work.reader.read(job)
             outputs, _ = translated(work, [item])
-            content = encode_image(target, outputs[0], item.carried.options(target.suffix, outputs[0].shape[2]))
-        except TooManyPixels as error:
+            options = item.carried.options(target.suffix, outputs[0].shape[2])
+            content = encode_image(target, outputs[0], options, item.alpha)
+        except (TooManyPixels, TooLittleMemory) as error:
             raise Refused(413, _about(error, path)) from None
-        except DataError as error:
+        except (DataError, ConfigError) as error:
             raise Refused(400, _about(error, path)) from None
         except RuntimeError as error:
             if not is_out_of_memory(error):
@@ -108,10 +116,12 @@ class Engine:
         given, made = work.translator.depths(work.direction)
         return Translation(content, target.suffix, as_shown(item.pixels, given), as_shown(outputs[0], made))
 
-    def translation_of(self, name: str, direction: str | None, content: bytes, seed: int | None = None) -> Translation:
+    def translation_of(
+        self, name: str, direction: str | None, content: bytes, seed: int | None = None, *, alpha: bool = False
+    ) -> Translation:
         """The same for the content of a file."""
         with self._as_file(content) as path:
-            return self.translation(name, direction, path, seed)
+            return self.translation(name, direction, path, seed, alpha=alpha)
 
     def sheet(self, name: str, *, count: int, label: str | None, seed: int) -> bytes:
         """A PNG of samples, as `i2i sample` writes it.
@@ -167,6 +177,6 @@ def _of_label(make: Callable[[], bytes]) -> bytes:
 _png = partial(encode_image, Path("sheet.png"))
 
 
-def _about(error: DataError, path: Path) -> str:
+def _about(error: UserError, path: Path) -> str:
     """What is wrong with an image, without the name that it has here."""
     return str(error).replace(f"{path}: ", "").replace(str(path), "the image")

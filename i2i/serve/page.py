@@ -61,15 +61,16 @@ def _translate_tab(engine: Engine, models: dict[str, Served], folder: Path) -> N
                 elem_id="image",
                 webcam_options=gr.WebcamOptions(mirror=False, constraints=CAMERA),
             )
+            alpha = gr.Checkbox(False, label="Download it with the image's transparency", elem_id="alpha")
             button = gr.Button("Translate", variant="primary", elem_id="translate")
         with gr.Column(scale=3, min_width=280):
             slider = gr.ImageSlider(label="Image | translation", format="png", interactive=False, elem_id="slider")
             download = gr.DownloadButton("Download the translation", visible=False, elem_id="download")
 
-    def translate(name: str, chosen: str, sent: Mapping[str, str] | None) -> tuple[Any, Any]:
+    def translate(name: str, chosen: str, sent: Mapping[str, str] | None, keeps: bool) -> tuple[Any, Any]:
         if sent is None:
             return None, gr.DownloadButton(visible=False)
-        made = _computed(engine, lambda: engine.translation(name, chosen, Path(sent["path"])))
+        made = _computed(engine, lambda: engine.translation(name, chosen, Path(sent["path"]), alpha=keeps))
         file = put(folder, f"translation{made.suffix}", made.content)
         return (made.before, made.after), gr.DownloadButton(value=file, visible=True)
 
@@ -77,9 +78,9 @@ def _translate_tab(engine: Engine, models: dict[str, Served], folder: Path) -> N
         offered = models[name].shown_directions
         return gr.Radio(offered, value=offered[0])
 
-    asked = {"fn": translate, "inputs": [model, direction, image], "outputs": [slider, download], **AS_SENT}
+    asked = {"fn": translate, "inputs": [model, direction, image, alpha], "outputs": [slider, download], **AS_SENT}
     model.input(directions, model, direction, show_progress="hidden", **AS_SENT).then(**asked)
-    gr.on([image.change, direction.input, button.click], **asked)
+    gr.on([image.change, direction.input, alpha.input, button.click], **asked)
 
 
 def _generate_tab(engine: Engine, models: dict[str, Served], folder: Path) -> None:

@@ -105,11 +105,11 @@ def create_rest(engine: Engine) -> FastAPI:
         openapi_extra={"requestBody": IMAGE_BODY},
     )
     async def translate(
-        request: Request, model: Name = None, direction: Name = None, seed: Seed | None = None
+        request: Request, model: Name = None, direction: Name = None, seed: Seed | None = None, alpha: bool = False
     ) -> Response:
         """Translates an image, sent as the body or as a form's file; the answer is what `i2i translate` writes."""
         content, name = await _image_of(request), model or _first(engine, "translator")
-        made = await _computed(engine, partial(engine.translation_of, name, direction, content, seed))
+        made = await _computed(engine, partial(engine.translation_of, name, direction, content, seed, alpha=alpha))
         return Response(made.content, media_type=MEDIA_TYPES[made.suffix])
 
     @app.post(

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     epilog=example("i2i compare runs/ONE runs/OTHER -o page.html", "i2i compare runs/NAME --data FOLDER --images 200")
 )
 @click.argument("models", metavar="[RUN]...", type=Run(), nargs=-1)
-@click.option("--data", type=FilledText(), help="Data folder or built-in set.  [default: the first run's data]")
+@click.option("--data", type=FilledText(), help="Data folder or built-in set.  [default: the one of all runs]")
 @click.option("-o", "--output", type=FileName(), default="compare.html", show_default=True, help="HTML file.")
 @click.option("--direction", metavar="NAME", help="Direction: AtoB, BtoA, ...  [default: the first model's first]")
 @click.option(

@@ -29,7 +29,7 @@ def data() -> None:
 @click.option("--test-a", type=FilledText(), help="Folder of held-out images of A.  [default: a tenth of A]")
 @click.option("--test-b", type=FilledText(), help="Folder of held-out images of B.  [default: a tenth of B]")
 @click.option("--mask", type=FilledText(), help="Folder of masks of the pairs of --a and --b.")
-@click.option("--test-mask", type=FilledText(), help="Folder of those of --test-a and --test-b.")
+@click.option("--test-mask", type=FilledText(), help="Folder of masks for --test-a and --test-b.")
 @click.option(
     "--size", type=click.IntRange(8, 4096), default=64, help="Side at which a built-in set is rendered, in pixels."
 )

@@ -44,7 +44,9 @@ if TYPE_CHECKING:
     help="Run folder or weight file; repeat it to compare several.  [default: the newest run]",
 )
 @click.option("--data", type=FilledText(), help="Data folder or built-in set.  [default: the run's data]")
-@click.option("--split", type=click.Choice(["test", "val"]), default="test", show_default=True)
+@click.option(
+    "--split", type=click.Choice(["test", "val"]), default="test", show_default=True, help="Part that is held out."
+)
 @click.option(
     "--features",
     metavar="NAME|FILE",

@@ -51,7 +51,7 @@ if TYPE_CHECKING:
 @setting("--test-a", "data.test_a", type=FilledText(), help="Folder of held-out images of A.  [default: a tenth of A]")
 @setting("--test-b", "data.test_b", type=FilledText(), help="Folder of held-out images of B.  [default: a tenth of B]")
 @setting("--mask", "data.mask", type=FilledText(), help="Folder of masks of the pairs of --a and --b.")
-@setting("--test-mask", "data.test_mask", type=FilledText(), help="Folder of those of --test-a and --test-b.")
+@setting("--test-mask", "data.test_mask", type=FilledText(), help="Folder of masks for --test-a and --test-b.")
 @setting("--max-pixels", "data.max_pixels", type=int, metavar="N", help="Largest image that is read, in pixels.")
 @click.option("--config", "config_file", type=FileName(), help="YAML file of settings.")
 @click.option(
@@ -115,7 +115,7 @@ if TYPE_CHECKING:
 @click.option(
     "--smoke", is_flag=True, help="Try training, evaluation and use of these settings and data; nothing is kept."
 )
-@click.option("--memory", type=Bytes(), help="With --dry-run: what has to fit into so much memory, e.g. 8GB.")
+@click.option("--memory", type=Bytes(), help="With --dry-run: also say what fits into this much memory, e.g. 8GB.")
 @pass_settings
 def train(
     settings: dict[str, Any],

@@ -106,7 +106,7 @@ def translate(
     whole image would give; feature maps are then on the disk, in TMPDIR or /var/tmp.
 
     With --samples N, number K of each image has the noise of seed + K - 1, the same for all images of a size, and what
-    --seed gives for that seed. Numbers that are there are kept where N grows.
+    --seed gives for that seed. Answers that are there already are kept.
 
     A video (mp4, mov, mkv, webm) keeps the times of its frames and its sound; it needs PyAV.
 
