@@ -42,7 +42,7 @@ def states(arch: str, data: Path, compiled: bool, *settings: str) -> list[dict[s
     return [*found, engine.state_dict()]
 
 
-@pytest.mark.parametrize(("arch", "settings"), [("cyclegan", TWICE_DIFFERENTIATED), ("cut", []), ("wgan-gp", [])])
+@pytest.mark.parametrize(("arch", "settings"), [("cyclegan", TWICE_DIFFERENTIATED), ("cut", [])])
 @pytest.mark.usefixtures("compiler")
 def test_penalties_feature_maps_and_previews_work_beside(arch: str, settings: list[str], data_for: DataFor) -> None:
     plain, compiled = (states(arch, data_for(arch), compiled, *settings) for compiled in (False, True))
