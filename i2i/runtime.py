@@ -3,8 +3,8 @@
 Images are read, padded, scaled and written as by ``i2i translate``, at any depth, and random layers draw what PyTorch
 would draw.
 
-usage: python -m i2i.runtime MODEL.onnx INPUT [-o OUTPUT] [--seed N] [--alpha] [--max-pixels N]
-       [--overwrite]
+usage: python -m i2i.runtime MODEL.onnx INPUT [-o OUTPUT] [--seed N] [--tile N] [--tile-statistics exact|thumbnail]
+       [--alpha] [--max-pixels N] [--overwrite]
 """
 
 from __future__ import annotations
@@ -15,8 +15,10 @@ import math
 import os
 import sys
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from hashlib import sha256
 from importlib import import_module
 from pathlib import Path
@@ -40,17 +42,31 @@ from i2i.data.images import (
 )
 from i2i.data.ranges import Values, clipped, fractions, from_unit_array
 from i2i.data.stored import MAX_CHANNELS, usual_suffix
-from i2i.errors import DataError, UserError, WeightsError
-from i2i.kinds import AnyPixels, Kind
+from i2i.errors import ConfigError, DataError, UserError, WeightsError
+from i2i.kinds import NUMPY_TYPES, AnyPixels, Kind
 from i2i.seeding import derive_seed
+from i2i.tiling.boxes import Box
+from i2i.tiling.draws import require_drawable
+from i2i.tiling.graph import (
+    LARGEST_SIDE,
+    Compute,
+    CutGraph,
+    GraphNorm,
+    GraphPart,
+    PaddedImage,
+    TiledGraph,
+    UnitWindows,
+    reduced,
+    require_parts,
+)
+from i2i.tiling.onnx_file import OnnxFile
+from i2i.tiling.thumbnail import TileStatistics
 
 IMAGES, TRANSLATED = "images", "translated"
 """The names of a graph's first input and of its output, (N, C, H, W) in [-1, 1]."""
 KEY = "i2i"
 """Under which a file says what it is."""
 FORMAT = 2
-LARGEST_SIDE = 65_536
-"""Of what a file may say of its sizes."""
 FATAL = 4
 """A level of onnxruntime's log."""
 EXTERNAL = b"\x0a\x08location"
@@ -134,6 +150,8 @@ class About:
         seed: of random layers, unless another is given.
         draws: the random inputs.
         precision: of the convolutions.
+        bytes_of_a_pixel: of the memory that a whole image takes; 0 where nobody knows.
+        parts: of the graph, for tiles; none where it takes whole images only, and None in a file that says nothing.
         largest_difference: to the model that was exported, in [-1, 1],
         mean_difference: and on average, on as many
         compared: real images.
@@ -153,6 +171,8 @@ class About:
     seed: int
     draws: tuple[Draw, ...] = ()
     precision: Literal["fp32", "int8"] = "fp32"
+    bytes_of_a_pixel: float = 0.0
+    parts: tuple[GraphPart, ...] | None = None
     largest_difference: float = 0.0
     mean_difference: float = 0.0
     compared: int = 0
@@ -169,7 +189,10 @@ class About:
             raise ValueError("of another version of i2i")
         parts: dict[str, Any] = {key: tuple(tree[key]) for key in ("channels", "background")}
         parts |= {key: ValueRange(**tree[key]) for key in ("given", "made")}
-        about = cls(**tree | parts | {"draws": tuple(Draw(**draw) for draw in tree["draws"])})
+        parts["draws"] = tuple(Draw(**draw) for draw in tree["draws"])
+        if tree.get("parts") is not None:
+            parts["parts"] = tuple(_part(part) for part in tree["parts"])
+        about = cls(**tree | parts)
         if type(about.step) is not int or about.step < 0:
             raise ValueError("an impossible number of steps")
         sizes = [about.image_size, about.multiple, about.minimum, *about.channels]
@@ -178,7 +201,13 @@ class About:
             raise ValueError("impossible sizes")
         for values, channels in zip((about.given, about.made), about.channels, strict=True):
             values.require(channels)
+        require_parts(about.parts or (), IMAGES, TRANSLATED, about.multiple)
         return about
+
+
+def _part(tree: Mapping[str, Any]) -> GraphPart:
+    norms = tuple(GraphNorm(**norm) for norm in tree["norms"])
+    return GraphPart(**{**tree, "inputs": tuple(tree["inputs"]), "norms": norms})
 
 
 class OnnxTranslator:
@@ -196,14 +225,13 @@ class OnnxTranslator:
             WeightsError: it is missing, damaged, or was not exported by i2i.
             DataError: onnxruntime is not installed.
         """
-        onnxruntime = without_telemetry("onnxruntime")
+        self._path, self._threads = path, threads
         content = _content(path)
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.log_severity_level = FATAL  # what it logs besides stands in the error that it raises
         try:
-            self._session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+            self._session = self._session_of(content)
             said = self._session.get_modelmeta().custom_metadata_map.get(KEY)
+        except DataError:
+            raise
         except Exception as error:  # a damaged file can fail in any way
             reason = " ".join(str(error).split())[:120]
             raise WeightsError(f"{path}: damaged, or no ONNX file ({reason})") from None
@@ -214,6 +242,15 @@ class OnnxTranslator:
         except (ValueError, TypeError, KeyError) as error:
             raise WeightsError(f"{path}: what it says of itself cannot be read ({error}): export it again") from None
         self.digest = sha256(content).hexdigest()
+        self._content = content if self.about.parts else b""
+
+    def _session_of(self, content: bytes) -> Any:
+        """What computes an ONNX file."""
+        onnxruntime = without_telemetry("onnxruntime")
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = self._threads
+        options.log_severity_level = FATAL  # what it logs besides stands in the error that it raises
+        return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
 
     def translate(self, images: Values, *, seed: int | None = None) -> Values:
         """Translates images (N, C, H, W) in [-1, 1], any H and W from 1 up, to (N, C', H, W) in [-1, 1].
@@ -224,21 +261,138 @@ class OnnxTranslator:
         """
         about = self.about
         height, width = images.shape[2:]
-        try:
+        with _said(f"{width}x{height} pixels: use a smaller image"):
             padded = pad_to(images, about.multiple, about.minimum)
             inputs = inputs_for(about, padded, about.seed if seed is None else seed)
             (translated,) = self._session.run([TRANSLATED], inputs)
-        except Exception as error:  # onnxruntime has kinds of its own
-            reason = " ".join(str(error).split())
-            if isinstance(error, MemoryError) or "alloc" in reason:
-                raise TooLittleMemory(f"not enough memory for {width}x{height} pixels: use a smaller image") from None
-            raise DataError(f"cannot be translated ({reason[:200]})") from None
         cropped: Values = translated[..., :height, :width]
         return cropped
 
-    def __call__(self, pixels: AnyPixels, *, seed: int | None = None) -> AnyPixels:
-        """Translates an image (H, W, C): uint8, or the values that the model has learnt from."""
-        return to_pixels(self.translate(to_unit(pixels, self.about.given), seed=seed), self.about.made)
+    def __call__(
+        self,
+        pixels: AnyPixels,
+        *,
+        seed: int | None = None,
+        tile: int | None = None,
+        tile_statistics: TileStatistics = "exact",
+    ) -> AnyPixels:
+        """Translates an image (H, W, C): uint8, or the values that the model has learnt from.
+
+        Args:
+            pixels: the image.
+            seed: of random layers, instead of that in the file.
+            tile: translates an image that is larger by tiles of this side, in pixels.
+            tile_statistics: of norms over the whole image; those of a thumbnail are an approximation.
+
+        Raises:
+            DataError: there is too little memory, or no room on the disk, or the graph is not what the file says.
+            ConfigError: tiles are asked for, and the file takes whole images only.
+        """
+        if tile is None or max(pixels.shape[:2]) <= tile:
+            return to_pixels(self.translate(to_unit(pixels, self.about.given), seed=seed), self.about.made)
+        image = _InMemory(pixels, self.about)
+        for _ in self.tiled(image, tile, statistics=tile_statistics, seed=seed).work():
+            pass
+        return image.output
+
+    def tiled(
+        self,
+        image: UnitWindows,
+        side: int,
+        *,
+        overlap: int | None = None,
+        statistics: TileStatistics = "exact",
+        seed: int | None = None,
+    ) -> TiledGraph:
+        """What translates an image by tiles.
+
+        Args:
+            image: is read, and its translation written, window by window.
+            side: of a tile, in pixels; it is rounded up to what the graph takes.
+            overlap: by how many pixels a window is larger than its tile on each side; by default by as many as needed.
+            statistics: of norms over the whole image.
+            seed: as in a call.
+
+        Raises:
+            DataError: what is drawn for the whole image is large.
+            ConfigError: the file takes whole images only.
+        """
+        self.require_tiles()
+        multiple = self.about.multiple
+        side = -(-side // multiple) * multiple
+        graph = CutGraph(IMAGES, self.about.parts or (), partial(self._cut, OnnxFile(self._content)))
+        small = self._padded(reduced(image, side), seed) if statistics == "thumbnail" else None
+        return TiledGraph(graph, self._padded(image, seed), side, overlap, small)
+
+    def _padded(self, image: UnitWindows, seed: int | None) -> PaddedImage:
+        """An image as the graph takes it."""
+        height, width, about = image.height, image.width, self.about
+        bottom, right, mode = padding(height, width, about.multiple, about.minimum)
+        rows, columns = (np.pad(np.arange(n), (0, more), mode) for n, more in ((height, bottom), (width, right)))
+        return PaddedImage(image, rows, columns, self._drawn(seed, len(rows), len(columns)))
+
+    def require_tiles(self) -> None:
+        """Raises ConfigError for a file that takes whole images only."""
+        if self.about.parts:
+            return
+        if self.about.parts is None:
+            reason = "it does not say how its graph is cut for tiles: export it again"
+        elif self.about.precision == "int8":
+            reason = "in 8-bit integers: translate by tiles with a file that was exported without them"
+        else:
+            reason = "its generator has no parts for tiles"
+        raise ConfigError(f"{self._path}: takes whole images only: {reason}")
+
+    def _drawn(self, seed: int | None, height: int, width: int) -> dict[str, Values]:
+        """What is drawn for padded images of this size."""
+        for draw in self.about.draws:
+            if draw.kind != "latent":
+                require_drawable(draw.channels * (height // draw.division) * (width // draw.division))
+        own = self.about.seed if seed is None else seed
+        return {draw.name: draw.drawn(own, height, width) for draw in self.about.draws}
+
+    def _cut(self, file: OnnxFile, given: Collection[str], made: str) -> tuple[Sequence[str], Compute]:
+        """What computes the value ``made`` of the graph from those of ``given`` that it needs, which come first."""
+        content, inputs = file.part(given, made)
+        try:
+            session = self._session_of(content)
+        except Exception as error:  # as above
+            raise DataError(f"cannot be translated by tiles ({' '.join(str(error).split())[:200]})") from None
+
+        def compute(values: Mapping[str, Values]) -> Values:
+            with _said("a tile: use smaller ones"):
+                (computed,) = session.run([made], values)
+            value: Values = computed
+            return value
+
+        return inputs, compute
+
+
+class _InMemory:
+    """An image in memory and its translation, (H, W, C) of the depths of the model."""
+
+    def __init__(self, pixels: AnyPixels, about: About) -> None:
+        self._pixels, self._about = pixels, about
+        self.height, self.width = pixels.shape[:2]
+        self.output: AnyPixels = np.empty((self.height, self.width, about.channels[1]), NUMPY_TYPES[about.made.kind])
+
+    def read(self, box: Box) -> Values:
+        return to_unit(self._pixels[box.top : box.bottom, box.left : box.right], self._about.given)
+
+    def write(self, box: Box, made: Values) -> None:
+        self.output[box.top : box.bottom, box.left : box.right] = to_pixels(made, self._about.made)
+
+
+@contextmanager
+def _said(too_large: str) -> Iterator[None]:
+    """Raises DataError for whatever fails in the context; of memory, it says what there is not enough for."""
+    try:
+        yield
+    except Exception as error:  # onnxruntime has kinds of its own
+        reason = " ".join(str(error).split())
+        if isinstance(error, MemoryError) or "alloc" in reason:
+            raise TooLittleMemory(f"not enough memory for {too_large}") from None
+        raise DataError(f"cannot be translated ({reason[:200]})") from None
 
 
 def without_telemetry(module: str) -> Any:
@@ -272,10 +426,15 @@ def inputs_for(about: About, padded: Values, seed: int) -> dict[str, Values]:
 
 def pad_to(images: Values, multiple: int, minimum: int) -> Values:
     """Pads images (N, C, H, W) at the bottom and right to a multiple, as the model does."""
-    sides = images.shape[2:]
-    bottom, right = (max(-(side // -multiple) * multiple, minimum) - side for side in sides)
-    mode: Any = "reflect" if bottom < sides[0] and right < sides[1] else "edge"
+    height, width = images.shape[2:]
+    bottom, right, mode = padding(height, width, multiple, minimum)
     return np.pad(images, ((0, 0), (0, 0), (0, bottom), (0, right)), mode=mode)
+
+
+def padding(height: int, width: int, multiple: int, minimum: int) -> tuple[int, int, Literal["reflect", "edge"]]:
+    """How many pixels an image lacks at the bottom and right, and how they are made."""
+    bottom, right = (max(-(side // -multiple) * multiple, minimum) - side for side in (height, width))
+    return bottom, right, "reflect" if bottom < height and right < width else "edge"
 
 
 def to_unit(pixels: AnyPixels, values: ValueRange = PLAIN) -> Values:
@@ -322,14 +481,22 @@ def _box_muller(drawn: Values) -> Values:
 
 
 def run(
-    translator: OnnxTranslator, jobs: Mapping[Path, Path], seed: int | None, max_pixels: int, *, alpha: bool = False
+    translator: OnnxTranslator,
+    jobs: Mapping[Path, Path],
+    seed: int | None,
+    max_pixels: int,
+    *,
+    alpha: bool = False,
+    tile: int | None = None,
+    tile_statistics: TileStatistics = "exact",
 ) -> list[str]:
     """Translates files, with the ``alpha`` of inputs or opaque; returns a line for each that could not be."""
     failed = []
     for number, (source, target) in enumerate(jobs.items(), 1):
         try:
             pixels, kept = read(source, translator.about, max_pixels, alpha=alpha)
-            write_image(target, translator(pixels, seed=seed), kept, flush=False)
+            made = translator(pixels, seed=seed, tile=tile, tile_statistics=tile_statistics)
+            write_image(target, made, kept, flush=False)
         except DataError as error:
             reason = str(error)
             failed.append(reason if str(source) in reason or str(target) in reason else f"{source}: {reason}")
@@ -390,17 +557,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("source", type=Path, metavar="INPUT", help="image, or folder of images")
     parser.add_argument("-o", "--output", type=Path, help="output image or folder; INPUT-translated by default")
     parser.add_argument("--seed", type=int, help="seed of a model with noise")
+    parser.add_argument("--tile", type=int, metavar="N", help="translate larger images by tiles of N x N pixels")
+    parser.add_argument(
+        "--tile-statistics",
+        choices=get_args(TileStatistics),
+        default="exact",
+        help="of norms over a whole image, by tiles: exact ones, or of a reduced copy, an approximation",
+    )
     parser.add_argument("--alpha", action="store_true", help="take over the alpha channel of inputs that have one")
     parser.add_argument("--max-pixels", type=int, default=MAX_PIXELS, help="largest image that is read, in pixels")
     parser.add_argument("--overwrite", action="store_true", help="replace existing files")
     given = parser.parse_args(arguments)
     try:
         translator = OnnxTranslator(given.model)
+        if given.tile is not None:
+            translator.require_tiles()
         jobs = jobs_for(given.source, given.output, suffix_for(translator.about), overwrite=given.overwrite)
         if given.alpha:
             about = translator.about
             require_alpha(jobs.values(), about.channels[1], plain=about.given.is_plain and about.made.is_plain)
-        failed = run(translator, jobs, given.seed, given.max_pixels, alpha=given.alpha)
+        tiles = {"tile": given.tile, "tile_statistics": given.tile_statistics}
+        failed = run(translator, jobs, given.seed, given.max_pixels, alpha=given.alpha, **tiles)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code

@@ -26,7 +26,18 @@ from .toys import assert_refused
 
 
 def test_help_and_import_wait_for_no_heavy_package() -> None:
-    heavy = ("torch", "albumentations", "tensorboard", "accelerate", "numpy", "pydantic", "PIL", "yaml", "rich")
+    heavy = (
+        "torch",
+        "albumentations",
+        "tensorboard",
+        "pyvips",
+        "accelerate",
+        "numpy",
+        "pydantic",
+        "PIL",
+        "yaml",
+        "rich",
+    )
     code = (
         "import sys, i2i, i2i.cli\n"
         "sys.argv = ['i2i', '--help']\n"

@@ -7,12 +7,14 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from zipfile import ZipFile
 
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from onnx import load as load_onnx
 from onnx.external_data_helper import convert_model_to_external_data
 from PIL import Image
@@ -23,6 +25,7 @@ from i2i.errors import ConfigError
 from i2i.exchange import export as export_module
 from i2i.exchange.export import Apart, Exported, export_model, write_int8
 from i2i.exchange.graphs import Format, read
+from i2i.exchange.int8 import describe_file
 from i2i.inference.load import load, load_translator
 from i2i.inference.translator import Translator
 from i2i.networks.at_inference import SeededLatent
@@ -32,7 +35,10 @@ from .conftest import Result, Run, draw, make_set, small_config
 from .toys import assert_refused
 
 SETTINGS = {
-    "cyclegan": ("networks.generator.upsample=blurred", "networks.generator.downsample=blurred"),
+    "cyclegan": (  # what parts for tiles compute twice, and what is drawn for the whole image
+        *("networks.generator.upsample=blurred", "networks.generator.downsample=blurred"),
+        *("networks.generator.skips=true", "networks.generator.dropout=0.5", "inference.dropout=true"),
+    ),
     "dualgan": ("method.noise_channels=1",),  # a U-Net whose dropout stays on
     "bicyclegan": ("networks.generator.init_gain=1",),  # a latent for all sizes
 }
@@ -109,7 +115,8 @@ def test_onnx_files_need_no_other_package(
         "from i2i.runtime import main\n"
         "sys.exit(main())"
     )
-    command = [sys.executable, "-c", code, onnx["dualgan"], tmp_path / "in", "-o", tmp_path / "out", "--seed", "5"]
+    command = [sys.executable, "-c", code, onnx["cyclegan"], tmp_path / "in", "-o", tmp_path / "out"]
+    command += ["--seed", 5, "--tile", 16]
     trace = tmp_path / "trace"  # where onnxruntime would keep what it tells its makers
     trace.mkdir()
     kept = {key: value for key, value in os.environ.items() if key != "ORT_DISABLE_TELEMETRY"}
@@ -120,7 +127,7 @@ def test_onnx_files_need_no_other_package(
     assert result.stdout == "translated 3 of 4\n"
     assert "broken.jpg" in result.stderr
     assert "Traceback" not in result.stderr
-    assert i2i("translate", tmp_path / "in", "-o", tmp_path / "own", "--model", runs["dualgan"], "--seed", 5).code == 1
+    assert i2i("translate", tmp_path / "in", "-o", tmp_path / "own", "--model", runs["cyclegan"], "--seed", 5).code == 1
     own = list_images(tmp_path / "own")
     assert len(own) == 3
     for path in own:
@@ -129,6 +136,40 @@ def test_onnx_files_need_no_other_package(
     again = subprocess.run(list(map(str, command)), capture_output=True, text=True)
     assert (again.returncode, again.stderr.count("\n")) == (2, 1)
     assert "--overwrite" in again.stderr
+
+
+@pytest.mark.parametrize("size", [(45, 37), (16, 50), (5, 3)])
+def test_an_onnx_file_translates_by_tiles_as_it_does_whole(onnx: dict[str, Path], size: tuple[int, int]) -> None:
+    translator = load_translator(onnx["cyclegan"])
+    image = torch.from_numpy(runtime.to_unit(draw_pixels(0, *size)))[0]
+    whole = translator(image, seed=3)
+    tiled = translator.translate_by_tiles(image, side=16, seed=3)
+    torch.testing.assert_close(tiled, whole, rtol=0, atol=1e-5)
+    as_large = translator.translate_by_tiles(image, side=64, statistics="thumbnail", seed=3)
+    torch.testing.assert_close(as_large, whole, rtol=0, atol=1e-5)
+
+
+def test_i2i_translates_by_tiles_with_an_onnx_file(
+    runs: dict[str, Path], onnx: dict[str, Path], tmp_path: Path, i2i: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    draw(tmp_path / "in/a.png", 0, (37, 45))
+
+    def translate(name: str, model: Path, *options: object) -> NDArray[np.int64]:
+        result = i2i("translate", tmp_path / "in", "-o", tmp_path / name, "--model", model, *options)
+        assert (result.code, result.out.count("translated 1 of 1")) == (0, 1), result.err
+        return read_image(tmp_path / name / "a.png").astype(int)
+
+    whole = translate("whole", runs["cyclegan"])
+    assert np.abs(translate("tiled", onnx["cyclegan"], "--tile", 16) - whole).max() <= 1
+    by_name = ("--tile", 16, "--tile-statistics", "thumbnail")
+    reduced = translate("reduced", onnx["cyclegan"], *by_name)
+    assert np.abs(reduced - translate("run", runs["cyclegan"], *by_name)).max() <= 1
+    assert np.abs(reduced - whole).max() > 1
+    monkeypatch.setattr("i2i.inference.memory.SHARE", 1e-7)
+    assert np.abs(translate("auto", onnx["cyclegan"]) - whole).max() <= 1
+    reports = [json.loads((tmp_path / name / "report.json").read_text()) for name in ("tiled", "reduced", "auto")]
+    assert [report["files"][0]["tile"] for report in reports] == [16, 16, 512]
+    assert [report.get("tile_statistics") for report in reports] == [None, "thumbnail", None]
 
 
 def test_i2i_translates_with_an_onnx_file_as_with_the_run(
@@ -179,7 +220,8 @@ def test_what_an_onnx_file_cannot_do_is_refused(onnx: dict[str, Path], tmp_path:
     def translate(*options: object, source: str = "in.png") -> Result:
         return i2i("translate", tmp_path / source, "-o", tmp_path / "out.png", "--model", file, *options)
 
-    assert_refused(translate("--tile", 16), "takes whole images only", "statistics of a tile")
+    without = i2i("translate", tmp_path / "in.png", "--model", onnx["dualgan"], "--tile", 16)
+    assert_refused(without, "takes whole images only: its generator has no parts")
     assert_refused(translate("--direction", "BtoA"), "this model has AtoB")
     assert_refused(translate("--precision", "bf16"), "as it was exported")
     assert_refused(translate("--device", "cuda"), "exported files run on the CPU")
@@ -199,6 +241,8 @@ def test_8_bit_integers_are_exported_with_their_price(runs: dict[str, Path], tmp
     exported = runtime.OnnxTranslator(tmp_path / "int8.onnx")
     assert exported.about.precision == "int8"
     assert exported.about.compared == 2  # the others were calibrated on
+    with pytest.raises(ConfigError, match="whole images only: in 8-bit integers"):
+        exported(draw_pixels(0, 24, 20), tile=16)
     pixels = draw_pixels(0, 24, 20)
     apart = np.abs(exported(pixels).astype(int) - load_translator(runs["cyclegan"])(pixels))
     assert 0 < apart.mean() < 8
@@ -293,6 +337,24 @@ def test_files_that_are_no_exports_are_named(
         assert said.count("\n") == 1
     assert runtime.main([str(tmp_path / "nowhere.onnx"), str(tmp_path / "image.png")]) == 2
     assert runtime.main([str(onnx["cyclegan"]), str(tmp_path)]) == 0
+    old = tmp_path / "old.onnx"  # of a version without tiles
+    old.write_bytes(content)
+    about = runtime.OnnxTranslator(old).about
+    assert about.parts
+    describe_file(old, replace(about, parts=None))
+    assert runtime.main([str(old), str(tmp_path / "image.png"), "--overwrite"]) == 0
+    assert runtime.main([str(old), str(tmp_path / "image.png"), "--overwrite", "--tile", "16"]) == 2
+    assert (
+        "takes whole images only: it does not say how its graph is cut for tiles: export it again"
+        in capsys.readouterr().err
+    )
+    first, *others = about.parts
+    for parts in ((replace(first, output="nowhere"),), (first.renamed({first.output: "nowhere"}), *others)):
+        describe_file(old, replace(about, parts=parts))
+        assert runtime.main([str(old), str(tmp_path / "image.png"), "--overwrite", "--tile", "16"]) > 0
+        said = capsys.readouterr().err
+        assert re.search(r"impossible parts|no node makes nowhere", said), said
+        assert said.count("\n") == 1
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     assert runtime.main([str(onnx["cyclegan"]), str(tmp_path / "image.png")]) == 2
     assert "pip install onnxruntime" in capsys.readouterr().err

@@ -10,6 +10,7 @@ import pytest
 import torch
 from PIL import Image
 from torch import Tensor
+from torch.nn.functional import avg_pool2d
 
 import i2i as package
 from i2i.build import build_method
@@ -21,6 +22,7 @@ from i2i.networks.base import IMAGE
 from i2i.networks.base import Translator as Network
 from i2i.networks.resnet import ResNetGenerator
 from i2i.networks.unet import UNetGenerator
+from i2i.tiling.thumbnail import thumbnail
 from i2i.training.start import train
 
 from .conftest import Run, draw, no_space_beyond, small_config
@@ -64,6 +66,23 @@ def test_tiles_give_what_the_whole_image_gives(name: str, toy_set: Path) -> None
             whole = each.translate(image[None], "AtoB")[0]
             tiled = each.translate_by_tiles(image, "AtoB", side=16)
             torch.testing.assert_close(tiled, whole, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["resnet", "layer norm"])
+def test_norms_take_the_statistics_of_a_thumbnail_by_name(name: str, toy_set: Path) -> None:
+    translator, image = untrained(name, toy_set), rough(45, 37)
+    whole = translator.translate(image[None], "AtoB")[0]
+    as_large = translator.translate_by_tiles(image, "AtoB", side=48, statistics="thumbnail")  # as the image itself
+    torch.testing.assert_close(as_large, whole, rtol=0, atol=1e-4)
+    reduced = translator.translate_by_tiles(image, "AtoB", side=16, statistics="thumbnail")
+    assert (reduced - whole).abs().mean() > 1e-2
+
+
+def test_a_thumbnail_is_the_means_of_squares() -> None:
+    image = rough(45, 37)[None]
+    made = thumbnail(lambda top, bottom: image[:, :, top:bottom].numpy(), 45, 37, 16)
+    expected = avg_pool2d(image, 3, ceil_mode=True, count_include_pad=False)
+    torch.testing.assert_close(torch.from_numpy(made), expected)
 
 
 NARROW = [
@@ -114,6 +133,10 @@ def test_a_folder_is_translated_by_tiles_and_reported(tmp_path: Path, run: Path,
         whole, tiled = (read_image(tmp_path / folder / name).astype(int) for folder in ("whole", "tiled"))
         assert np.abs(whole - tiled).max() <= 1
     assert np.abs(read_image(tmp_path / "narrow/a.png").astype(int) - read_image(tmp_path / "whole/a.png")).max() > 1
+    by_name = ("--tile", 16, "--tile-statistics", "thumbnail")
+    assert "translated 3 of 3" in i2i(*arguments, tmp_path / "narrow", *by_name).out
+    assert json.loads((tmp_path / "narrow/report.json").read_text())["tile_statistics"] == "thumbnail"
+    assert "3 of 3 were translated before" in i2i(*arguments, tmp_path / "narrow", *by_name).err
     again = i2i(*arguments, tmp_path / "tiled")  # tiles and whole images are the same translation, but for an overlap
     assert "3 of 3 were translated before" in again.err
     assert "were translated before" not in i2i(*arguments, tmp_path / "narrow").err
@@ -131,6 +154,8 @@ def test_python_translates_by_tiles_too(run: Path) -> None:
     assert np.abs(np.asarray(tiled).astype(int) - translator(pixels)).max() <= 1
     with pytest.raises(ConfigError, match="from 1 up"):
         translator(image, tile=0)
+    with pytest.raises(ConfigError, match="no norms over the whole image"):
+        untrained("blurred", run.parent)(image, "AtoB", tile=16, tile_statistics="thumbnail")
 
 
 def test_what_does_not_fit_into_memory_is_tiled_and_said(
@@ -153,6 +178,8 @@ def test_a_network_that_sees_whole_images_only_is_refused_by_name(tmp_path: Path
     model = train(config, tmp_path / "run").run.root
     source = draw(tmp_path / "a.png", 0)
     refused = i2i("translate", source, "--model", model, "--tile", 16)
+    assert_refused(refused, "dualgan takes whole images only")
+    refused = i2i("translate", source, "--model", model, "--tile-statistics", "thumbnail")
     assert_refused(refused, "dualgan takes whole images only")
     assert not (tmp_path / "a-translated.png").exists()
     assert i2i("translate", source, "--model", model).code == 0

@@ -331,15 +331,16 @@ def from_pil(image: Image.Image, channels: int = 3, background: tuple[int, int, 
     width, height = image.size
     rows = max(1, STRIP_PIXELS // max(1, width))
     if rows >= height:
-        return _converted(image, channels, background)
+        return converted(image, channels, background)
     pixels = np.empty((height, width, channels), np.uint8)
     for top in range(0, height, rows):
         bottom = min(top + rows, height)
-        pixels[top:bottom] = _converted(image.crop((0, top, width, bottom)), channels, background)
+        pixels[top:bottom] = converted(image.crop((0, top, width, bottom)), channels, background)
     return pixels
 
 
-def _converted(image: Image.Image, channels: int, background: tuple[int, int, int]) -> Pixels:
+def converted(image: Image.Image, channels: int, background: tuple[int, int, int]) -> Pixels:
+    """Decoded rows of an upright image, as ``from_pil``."""
     if image.mode.startswith("I;16"):
         image = Image.fromarray((np.asarray(image) // 257).astype(np.uint8))
     if image.has_transparency_data:

@@ -53,9 +53,18 @@ def from_unit_array(images: Values, depth: Range) -> AnyPixels:
     return np.clip(np.rint(values, out=values), 0, FULL[depth.kind]).astype(NUMPY_TYPES[depth.kind])
 
 
+def beyond(values: AnyPixels, depth: Range) -> int:
+    """How many of an image's values are outside the range."""
+    return int(((values < np.float32(depth.low)) | (values > np.float32(depth.high))).sum())
+
+
 def clipped(values: AnyPixels, depth: Range) -> str:
     """What a person should know of an image's values outside the range; nothing where there are none."""
-    share = float(((values < np.float32(depth.low)) | (values > np.float32(depth.high))).mean())
+    return clipped_share(beyond(values, depth) / values.size, depth)
+
+
+def clipped_share(share: float, depth: Range) -> str:
+    """The same for this share of an image's values."""
     if not share:
         return ""
     return (

@@ -62,12 +62,16 @@ PLAIN = Held("8-bit", None)
 
 @dataclass
 class ArrayFile:
-    """An array in an open file; ``values`` reads it as (H, W, C)."""
+    """An array in an open file; ``values`` reads it as (H, W, C).
+
+    ``by_rows``: whether it is a TIFF in which the values of a pixel lie side by side, as they are.
+    """
 
     width: int
     height: int
     held: Held
     values: Callable[[], AnyPixels]
+    by_rows: bool = False
 
     def __enter__(self) -> ArrayFile:
         return self
@@ -162,7 +166,8 @@ def tiff_file(content: BufferedReader) -> ArrayFile | None:
         array = np.moveaxis(array, 0, -1) if page.axes == "SYX" else array
         return np.ascontiguousarray(array.reshape(height, width, channels), dtype.newbyteorder("="))
 
-    return ArrayFile(width, height, Held(KINDS[dtype.name], channels), values)
+    by_rows = page.axes != "SYX" and page.photometric in (1, 2) and page.fillorder == 1
+    return ArrayFile(width, height, Held(KINDS[dtype.name], channels), values, by_rows)
 
 
 def held_by(file: ImageFile | ArrayFile) -> Held:
@@ -198,9 +203,14 @@ def decoded(file: ImageFile | ArrayFile, path: Path) -> AnyPixels:
         values = np.asarray(file) if file.mode not in COLOURS else _of_16_bits(path, file)
         values = turned(values.reshape(*values.shape[:2], -1), _orientation(file))
         values = np.ascontiguousarray(values, values.dtype.newbyteorder("="))
+    require_numbers(values)
+    return values
+
+
+def require_numbers(values: AnyPixels) -> None:
+    """Raises DataError for NaN and infinity."""
     if values.dtype == np.float32 and not np.isfinite(values).all():
         raise DataError("holds values that are no numbers (NaN or infinity)")
-    return values
 
 
 def _opencv() -> Any:

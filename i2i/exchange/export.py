@@ -37,6 +37,8 @@ LARGEST_MEAN_OF_INT8 = 8.0
 """Between outputs of the model and of 8-bit integers, of 255 on average; with more, they are other images."""
 FEWEST = 4
 """Images for 8-bit integers: half of them are calibrated on, and the others compared."""
+ROOM = 1.6
+"""So many times the memory of the tensors was the most that onnxruntime took for a whole image (ResNet and U-Net)."""
 TIMED_SIDE, WARM_UP, TURNS = 256, 2, 5
 Translate = Callable[[Values], Values]
 """Translates images (N, C, H, W) in [-1, 1], any H and W."""
@@ -126,10 +128,13 @@ def write_graph(
     Raises:
         ConfigError: it translates otherwise than the model.
     """
-    graph = Graph(translator.method.directions()[direction])
+    graph = Graph(translator.method.directions()[direction], cut=form == "onnx")
     about = describe(translator, direction, graph, weights)
     say(f"tracing {direction} of {translator.config.arch}")
     save = traced(graph, form, about)
+    if form == "onnx":
+        parts = tuple(graph.cuts.parts) if graph.cuts else ()
+        about = replace(about, parts=parts, bytes_of_a_pixel=ROOM * translator.memory.of_a_pixel(direction))
     save(path, about)
     found = difference(translator, direction, read(path, form, about), images)
     if not found.largest <= LARGEST_DIFFERENCE:  # nor where it is NaN
@@ -151,7 +156,7 @@ def write_int8(
         ConfigError: outputs are too far from those of the model to be of use.
     """
     quantize(plain.path, plain.about, images[::2], path)
-    about = replace(plain.about, precision="int8")
+    about = replace(plain.about, precision="int8", parts=())  # it has other values between its layers
     describe_file(path, about)
     forms = {"fp32": read(plain.path, "onnx", about), "int8": read(path, "onnx", about)}
     found = difference(translator, direction, forms["int8"], images[1::2])

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.export import Dim
 
 from i2i.data.ranges import Values
+from i2i.exchange.cuts import Cuts
 from i2i.methods.translation import Direction
 from i2i.networks.at_inference import SeededDropout, SeededLatent, SeededLayer, SeededNoise
 from i2i.networks.base import Translator
@@ -43,11 +44,16 @@ class Given(nn.Module):
 class Graph(nn.Module):
     """The generator of a translation, whose random layers are inputs.
 
+    Args:
+        translation: the direction.
+        cut: whether the graph can be cut for tiles, where the generator has parts; its outputs are then more.
+
     Attributes:
         draws: of its random layers.
+        cuts: where it is cut.
     """
 
-    def __init__(self, translation: Direction) -> None:
+    def __init__(self, translation: Direction, *, cut: bool) -> None:
         super().__init__()
         self.channels = translation.in_channels, translation.out_channels
         self.multiple, self.minimum = translation.generator.multiple, translation.generator.minimum
@@ -58,13 +64,15 @@ class Graph(nn.Module):
             if isinstance(layer, SeededLayer):
                 parent, _, own = name.rpartition(".")
                 self.generator.get_submodule(parent).register_module(own, Given(layer, self._given))
+        self.cuts = Cuts(self.generator) if cut and self.generator.parts_for_tiles() else None
 
-    def forward(self, images: Tensor, *draws: Tensor) -> Tensor:
+    def forward(self, images: Tensor, *draws: Tensor) -> Tensor | tuple[Tensor, ...]:
         """Translates images (N, C, H, W) in [-1, 1], H and W multiples of ``multiple``, with draws for their size."""
         self._given.update((draw.path, drawn) for draw, drawn in zip(self.draws, draws, strict=True))
-        translated: Tensor = self.generator(images)
+        translated: Tensor = (self.cuts or self.generator)(images)
         self._given.clear()
-        return translated.clamp(-1, 1)
+        translated = translated.clamp(-1, 1)
+        return translated if self.cuts is None else (translated, *self.cuts.values)
 
 
 def draws_of(translation: Direction) -> tuple[Draw, ...]:
@@ -109,8 +117,11 @@ def traced(graph: Graph, form: Format, about: About) -> Save:
         if form == "pt2":
             return lambda path, about: _quietly(torch.export.save, program, path, extra_files={KEY: about.to_json()})
         names = [IMAGES, *(draw.name for draw in about.draws)]
-        onnx = torch.onnx.export(program, dynamo=True, verbose=False, input_names=names, output_names=[TRANSLATED])
+        outputs = [TRANSLATED, *(graph.cuts.names if graph.cuts is not None else [])]
+        onnx = torch.onnx.export(program, dynamo=True, verbose=False, input_names=names, output_names=outputs)
         assert onnx is not None
+        if graph.cuts is not None:
+            graph.cuts.take_back(onnx.model)
 
     def save(path: Path, about: About) -> None:
         onnx.model.metadata_props[KEY] = about.to_json()

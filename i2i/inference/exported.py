@@ -10,13 +10,34 @@ from torch import Tensor
 
 from i2i.batch import DataSpec
 from i2i.config.schema import Depth, Device, ImageConfig, InferenceConfig, ModelConfig, Precision
+from i2i.data.batches import to_unit
+from i2i.data.ranges import Values
+from i2i.display import tracked
 from i2i.errors import ConfigError, WeightsError
-from i2i.inference.translator import Layers, Translator
+from i2i.inference.memory import MemoryForImages
+from i2i.inference.translator import ByTiles, Layers, Translator
+from i2i.inference.windows import Windows
 from i2i.methods.imported import Imported
 from i2i.methods.translation import Direction
 from i2i.networks.at_inference import SeededLayer
 from i2i.networks.base import Translator as Network
 from i2i.runtime import About, OnnxTranslator
+from i2i.tiling.boxes import Box
+
+
+class UnitWindowsOf:
+    """Windows as arrays (1, C, h, w) in [-1, 1]."""
+
+    def __init__(self, windows: Windows) -> None:
+        self._windows = windows
+        self.height, self.width = windows.height, windows.width
+
+    def read(self, box: Box) -> Values:
+        values: Values = to_unit(self._windows.read(box)[None], torch.device("cpu")).numpy()
+        return values
+
+    def write(self, box: Box, made: Values) -> None:
+        self._windows.write(box, torch.from_numpy(made)[0].permute(1, 2, 0))
 
 
 class ExportedGenerator(Network):
@@ -59,7 +80,8 @@ class ExportedTranslator(Translator):
         """Raises ValueError for a file that says something impossible of itself."""
         method = ExportedMethod(graph.about, ExportedGenerator(graph))
         super().__init__(method, config_of(graph.about), graph.about.step, torch.device("cpu"))
-        self._digest = graph.digest
+        self.memory = MemoryForImages(self.method, self.device, lambda direction: graph.about.bytes_of_a_pixel)
+        self._digest, self._graph = graph.digest, graph
 
     @property
     def digest(self) -> str:
@@ -76,11 +98,19 @@ class ExportedTranslator(Translator):
             raise ConfigError(f"precision {precision}: an exported file computes as it was exported; leave it out")
         return self
 
+    def _by_tiles(self, image: Windows, direction: str, side: int, name: str, by_tiles: ByTiles) -> None:
+        tiled = self._graph.tiled(UnitWindowsOf(image), side, **by_tiles)
+        for _ in tracked(f"tiles of {name}", tiled.steps)(tiled.work()):
+            pass
+
+    def has_parts(self, direction: str) -> bool:
+        return bool(self._graph.about.parts)
+
+    def _has_whole_norms(self, direction: str) -> bool:
+        return any(part.norms for part in self._graph.about.parts or ())
+
     def _require_parts(self, direction: str) -> None:
-        raise ConfigError(
-            "an exported file takes whole images only: its norms would have the statistics of a tile, and not of the "
-            "image; translate by tiles with the run that it was exported from"
-        )
+        self._graph.require_tiles()
 
 
 def config_of(about: About) -> ModelConfig:

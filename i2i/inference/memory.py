@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import threading
+from collections.abc import Callable
 from functools import cache, cached_property
 
 import torch
@@ -20,11 +22,19 @@ MOST_BYTES = 4096
 
 
 class MemoryForImages:
-    """The memory that translations by ``method`` take on ``device``, in float32."""
+    """The memory that translations by ``method`` take on ``device``, in float32.
 
-    def __init__(self, method: TranslationMethod, device: torch.device) -> None:
+    Attributes:
+        of_a_pixel: gives the bytes for each pixel, in a direction.
+    """
+
+    def __init__(
+        self, method: TranslationMethod, device: torch.device, of_a_pixel: Callable[[str], float] | None = None
+    ) -> None:
+        """Where ``of_a_pixel`` is not given, it is an estimate."""
         self._method, self._device = method, device
-        self._of_a_pixel = cache(self._estimate)
+        self.of_a_pixel: Callable[[str], float] = of_a_pixel or cache(self._estimate)
+        self._lock = threading.Lock()
 
     @cached_property
     def room(self) -> float:
@@ -34,7 +44,10 @@ class MemoryForImages:
 
     def needed(self, direction: str, pixels: int) -> float:
         """The bytes that an image of so many pixels takes at the peak of its translation; 0 where it surely fits."""
-        return pixels * self._of_a_pixel(direction) if pixels * MOST_BYTES > self.room else 0
+        if pixels * MOST_BYTES <= self.room:
+            return 0
+        with self._lock:  # threads that read images ask too
+            return pixels * self.of_a_pixel(direction)
 
     def _estimate(self, direction: str) -> float:
         """The bytes for each pixel, as tensors and convolutions of a CPU take them; other devices take fewer."""

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
-from io import BufferedReader
+from io import BufferedIOBase
 from pathlib import Path
 from typing import Any
 
@@ -237,7 +237,7 @@ def digest_of_file(path: Path) -> tuple[int, str]:
         return digest_of(file)
 
 
-def digest_of(file: BufferedReader) -> tuple[int, str]:
+def digest_of(file: BufferedIOBase) -> tuple[int, str]:
     """The same of an open file, which is read from its start to its end."""
     file.seek(0)
     digest = hashlib.file_digest(file, "sha256").hexdigest()

@@ -15,6 +15,7 @@ import numpy as np
 
 from i2i.config.schema import Precision
 from i2i.data.depth import as_shown
+from i2i.data.on_disk import DiskImage
 from i2i.device import DTYPES, resolve_precision
 from i2i.inference.translator import Layers, Translator
 from i2i.kinds import AnyPixels
@@ -82,7 +83,12 @@ class Choice:
 
 
 def choose(
-    translator: Translator, direction: str, wanted: Precision, images: Iterable[AnyPixels], count: int, seed: int | None
+    translator: Translator,
+    direction: str,
+    wanted: Precision,
+    images: Iterable[AnyPixels | DiskImage],
+    count: int,
+    seed: int | None,
 ) -> tuple[Choice, Translator]:
     """The precision of a translation, and what translates in it.
 
@@ -109,12 +115,12 @@ def choose(
 
 
 def measure(
-    exact: Translator, other: Translator, direction: str, images: Iterable[AnyPixels], seed: int | None
+    exact: Translator, other: Translator, direction: str, images: Iterable[AnyPixels | DiskImage], seed: int | None
 ) -> Distance:
     """How far ``other`` is from ``exact`` in the middle of the first images, of as many as the verdict needs."""
     depth = exact.depths(direction)[1]
 
-    def both(image: AnyPixels) -> tuple[AnyPixels, AnyPixels]:
+    def both(image: AnyPixels | DiskImage) -> tuple[AnyPixels, AnyPixels]:
         one, two = (each.translate_pixels([middle(image, SIDE)], direction, seed=seed)[0] for each in (exact, other))
         return as_shown(one, depth), as_shown(two, depth)
 
@@ -149,7 +155,7 @@ def kept(report: Mapping[str, Any], decisive: Mapping[str, Any]) -> Choice | Non
         return None
 
 
-def middle(image: AnyPixels, size: int) -> AnyPixels:
+def middle(image: AnyPixels | DiskImage, size: int) -> AnyPixels:
     """The square of ``size`` pixels in the middle of an image (H, W, C), or what there is of it."""
     top, left = (max(0, (side - size) // 2) for side in image.shape[:2])
     return image[top : top + size, left : left + size]

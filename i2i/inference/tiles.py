@@ -3,7 +3,8 @@
 A network says what parts it has (``Translator.parts_for_tiles``). Each part is computed for one tile after another,
 over a window that is larger than the tile by the part's margin, so that the padding at the borders of tiles, which only
 those of the image should have, does not reach what is kept. Norms get the statistics of the whole map first, by a pass
-over the tiles each. Maps between parts are on the disk, so that memory does not grow with the image.
+over the tiles each; or, where that is asked for, those of a reduced copy, which are close. Maps between parts are on
+the disk, so that memory does not grow with the image.
 """
 
 from __future__ import annotations
@@ -15,11 +16,15 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from i2i.data.batches import from_unit, to_unit
+from i2i.data.batches import to_unit
+from i2i.data.ranges import Values
 from i2i.inference.maps import DiskMap
 from i2i.inference.padding import padding_to
-from i2i.inference.whole_layers import Box, Tile, Unsettled, WholeNorm, over_tiles
+from i2i.inference.whole_layers import Unsettled, WholeNorm, over_tiles
+from i2i.inference.windows import MemoryWindows, Windows
 from i2i.networks.base import IMAGE, OUTPUT, Part, Translator
+from i2i.tiling.boxes import Box, tiles_of
+from i2i.tiling.thumbnail import TileStatistics, thumbnail
 
 
 class TiledImage:
@@ -27,25 +32,31 @@ class TiledImage:
 
     Args:
         generator: a network with parts, ready for inference; it is not changed.
-        image: (C, H, W), uint8 or float in [-1, 1].
+        image: is read, and its translation written, window by window.
         side: of a tile, in pixels; it is rounded up to what the network takes.
         overlap: by how many pixels a window is larger than its tile on each side, instead of the parts' margins.
         device: where the generator is.
+        statistics: where norms over the whole image have theirs from.
 
     Attributes:
-        output: (H, W, C') of the type of the image, once the work is done.
         steps: how many there are.
     """
 
-    output: Tensor
+    steps: int
 
     def __init__(
-        self, generator: Translator, image: Tensor, side: int, overlap: int | None, device: torch.device
+        self,
+        generator: Translator,
+        image: Windows,
+        side: int,
+        overlap: int | None,
+        device: torch.device,
+        statistics: TileStatistics = "exact",
     ) -> None:
         self._image, self._overlap, self._device = image, overlap, device
         shared = {id(tensor): tensor for tensor in (*generator.parameters(), *generator.buffers())}
         network = copy.deepcopy(generator, shared)
-        height, width = image.shape[1:]
+        height, width = image.height, image.width
         bottom, right, mode = padding_to(height, width, generator.multiple, generator.minimum)
         self._layers = over_tiles(network, height + bottom, width + right)
         self._parts = network.parts_for_tiles()
@@ -54,8 +65,10 @@ class TiledImage:
         self._maps: dict[str, DiskMap] = {}
         self._new: DiskMap | None = None
         tiles = -(-len(self._rows) // self._side) * -(-len(self._columns) // self._side)
-        norms = sum(isinstance(layer, WholeNorm) for layer in self._layers)
-        self.steps = tiles * (len(self._parts) + norms)
+        self._norms = [layer for layer in self._layers if isinstance(layer, WholeNorm)]
+        self._small = self._reduced(generator) if statistics == "thumbnail" else None
+        passes = len(self._parts) + (0 if self._small else len(self._norms))
+        self.steps = tiles * passes + (self._small.steps if self._small else 0)
 
     def work(self) -> Iterator[None]:
         """Translates; yields after each of the steps.
@@ -63,6 +76,10 @@ class TiledImage:
         Raises:
             DataError: the disk has no room for the maps.
         """
+        if self._small is not None:
+            yield from self._small.work()
+            for own, of_small in zip(self._norms, self._small._norms, strict=True):
+                own.settle_as(of_small)
         try:
             for number, part in enumerate(self._parts):
                 while (norm := (yield from self._pass(part))) is not None:
@@ -72,10 +89,22 @@ class TiledImage:
             for kept in (*self._maps.values(), *filter(None, [self._new])):
                 kept.close()
 
+    def _reduced(self, generator: Translator) -> TiledImage:
+        """The translation of a thumbnail, which is one tile."""
+        height, width = self._image.height, self._image.width
+
+        def rows(top: int, bottom: int) -> Values:
+            made: Values = self._read(IMAGE, Box(top, bottom, 0, width)).float().cpu().numpy()
+            return made
+
+        small = torch.from_numpy(thumbnail(rows, height, width, self._side))[0]
+        return TiledImage(generator, MemoryWindows(small), self._side, None, self._device)
+
     def _pass(self, part: Part) -> Generator[None, None, WholeNorm | None]:
         """Computes all tiles of ``part``, or as far as a norm without statistics, which is returned."""
         unsettled: WholeNorm | None = None
-        for tile in self._tiles(part):
+        size = len(self._rows), len(self._columns)
+        for tile in tiles_of(*size, self._side, part.margin, part.grid, self._overlap):
             for layer in self._layers:
                 layer.tile = tile
             try:
@@ -86,41 +115,26 @@ class TiledImage:
             yield
         return unsettled
 
-    def _tiles(self, part: Part) -> Iterator[Tile]:
-        height, width = len(self._rows), len(self._columns)
-        margin = part.margin
-        if self._overlap is not None and margin:
-            # With less, a window at the border could be smaller than what the network takes.
-            margin = max(part.grid, -(-self._overlap // part.grid) * part.grid)
-        for top in range(0, height, self._side):
-            for left in range(0, width, self._side):
-                core = Box(top, min(top + self._side, height), left, min(left + self._side, width))
-                yield Tile(core, core.grown(margin, height, width))
-
     def _read(self, name: str, box: Box) -> Tensor:
         """The map ``name`` in ``box``: (1, C, h, w), on the device."""
         if name != IMAGE:
             return self._maps[name].read(box).to(self._device)
         rows, columns = self._rows[box.top : box.bottom], self._columns[box.left : box.right]
-        first, last = int(columns.min()), int(columns.max())
-        part = self._image[:, :, first : last + 1][:, rows][:, :, columns - first]
-        return to_unit(part[None], self._device)
+        top, left = int(rows.min()), int(columns.min())
+        part = self._image.read(Box(top, int(rows.max()) + 1, left, int(columns.max()) + 1))
+        return to_unit(part[:, rows - top][:, :, columns - left][None], self._device)
 
     def _write(self, part: Part, made: Tensor, core: Box) -> None:
-        height, width = self._image.shape[1:]
-        if part.output != OUTPUT:
-            if self._new is None:
-                scale = (core.bottom - core.top) // made.shape[2]
-                self._new = DiskMap(made, scale, len(self._rows), len(self._columns))
-            self._new.write(core, made)
+        if part.output == OUTPUT:
+            height, width = self._image.height, self._image.width
+            box = Box(min(core.top, height), min(core.bottom, height), min(core.left, width), min(core.right, width))
+            values = made.float().clamp(-1, 1)[0].permute(1, 2, 0)
+            self._image.write(box, values[: box.bottom - box.top, : box.right - box.left])
             return
-        made = made.float().clamp(-1, 1)[0].permute(1, 2, 0)
-        if not self._image.is_floating_point():
-            made = from_unit(made)
-        if not hasattr(self, "output"):
-            self.output = torch.empty(height, width, made.shape[2], dtype=made.dtype)
-        place = self.output[core.top : core.bottom, core.left : core.right]
-        place.copy_(made[: place.shape[0], : place.shape[1]])
+        if self._new is None:
+            scale = (core.bottom - core.top) // made.shape[2]
+            self._new = DiskMap(made, scale, len(self._rows), len(self._columns))
+        self._new.write(core, made)
 
     def _replace(self, part: Part, needed: Container[str]) -> None:
         """Keeps the map that ``part`` has made, and closes those that no later part reads."""

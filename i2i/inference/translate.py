@@ -9,6 +9,7 @@ intact outputs by their digests and makes the rest.
 from __future__ import annotations
 
 import json
+import shutil
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -16,24 +17,31 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property, partial
 from hashlib import sha256
+from io import BufferedIOBase, BytesIO
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from i2i.bounds import MAX_PIXELS
 from i2i.config.schema import Precision
+from i2i.data import streamed
 from i2i.data.carried import require_alpha
 from i2i.data.images import encode_image
+from i2i.data.on_disk import DiskImage
 from i2i.device import capabilities, is_out_of_memory
 from i2i.display import say, tracked, warn
 from i2i.errors import DataError
 from i2i.inference.inputs import AHEAD, Input, Reader, Unread
-from i2i.inference.outputs import LOCK, FileResult, Job, Outputs, Part, Report, reported
+from i2i.inference.outputs import LOCK, FileResult, Job, Outputs, Part, Report, digest_of, reported
 from i2i.inference.plan import Plan, require_formats
 from i2i.inference.precision import Choice, Distance, choose, kept
 from i2i.inference.together import ENDED, Together
 from i2i.inference.translator import AUTO_SIDE, Tile, Translator
 from i2i.kinds import AnyPixels
-from i2i.storage.files import remove_temporaries, write_atomically
+from i2i.storage.files import remove_temporaries, replacing
 from i2i.storage.lock import locked
+from i2i.tiling.thumbnail import TileStatistics
 
 BATCH_PIXELS = 1 << 20
 """Images of equal size are batched up to this many pixels; on a CPU, where batches gain nothing, they are not."""
@@ -48,6 +56,7 @@ def translate_files(
     precision: Precision = "auto",
     tile: Tile = "auto",
     overlap: int | None = None,
+    tile_statistics: TileStatistics = "exact",
     alpha: bool = False,
     max_pixels: int = MAX_PIXELS,
     overwrite: bool = False,
@@ -68,6 +77,7 @@ def translate_files(
             is close to fp32 on the first images.
         tile: as in ``Translator.__call__``.
         overlap: as in ``Translator.translate_by_tiles``.
+        tile_statistics: as ``statistics`` there.
         alpha: whether outputs take over the alpha of inputs that have it.
         max_pixels: the limit for images that are read.
         overwrite: whether files that are not outputs may be replaced.
@@ -78,8 +88,8 @@ def translate_files(
 
     Raises:
         ConfigError: a direction or a precision that is not possible, a format that cannot hold the channels, tiles for
-            a generator that takes whole images only, several answers of a model without noise, or alpha where outputs
-            cannot have that of inputs.
+            a generator that takes whole images only, a thumbnail for one without norms over the image, several answers
+            of a model without noise, or alpha where outputs cannot have that of inputs.
         DataError: an output would replace a file that is not an output, another process writes to the folder, or the
             report cannot be written.
     """
@@ -88,9 +98,13 @@ def translate_files(
     if planned.samples is not None:
         translator.require_noise()
     translator.tile_side(1, 1, direction, tile=tile)  # refuses tiles that are not possible before anything is written
+    if tile_statistics == "thumbnail":
+        translator.require_thumbnail(direction)
     processes = processes or Together()
-    decisive = _decisive(translator, direction, seed, overlap)
-    work = Work(translator, direction, seed, tile, overlap, max_pixels, decisive, overwrite=overwrite)
+    decisive = _decisive(translator, direction, seed, tile, overlap, tile_statistics)
+    work = Work(
+        translator, direction, seed, tile, overlap, max_pixels, decisive, overwrite, tile_statistics=tile_statistics
+    )
     if alpha:
         work.require_alpha(job.target for job in planned.jobs)
     work = _in_precision(work, planned, precision, processes)
@@ -123,6 +137,7 @@ class Work:
     overwrite: bool
     distance: Distance | None = None
     alpha: bool = False
+    tile_statistics: TileStatistics = "exact"
 
     def require_alpha(self, targets: Iterable[Path]) -> None:
         """Raises ConfigError where the files of outputs cannot take over the alpha of their inputs."""
@@ -143,7 +158,9 @@ class Work:
         """Reads the inputs."""
         channels, _ = self.translator.channels(self.direction)
         depth, _ = self.translator.depths(self.direction)
-        return Reader(channels, depth, self.translator.config.images.background, self.max_pixels, self.alpha)
+        takes_tiles = partial(self.translator.takes_tiles, direction=self.direction, tile=self.tile)
+        background = self.translator.config.images.background
+        return Reader(channels, depth, background, self.max_pixels, self.alpha, takes_tiles)
 
     def result(self, job: Job, output: str | None, error: str | None = None) -> FileResult:
         """The result of ``job``, without digests."""
@@ -152,13 +169,22 @@ class Work:
 
 
 def _decisive(
-    translator: Translator, direction: str, seed: int | None, overlap: int | None
+    translator: Translator,
+    direction: str,
+    seed: int | None,
+    tile: Tile,
+    overlap: int | None,
+    tile_statistics: TileStatistics,
 ) -> dict[str, str | int | None]:
     """What the output for a file follows from, beside its precision."""
     own = translator.config.inference.seed
     drawn = (own if seed is None else seed) if translator.has_noise else None
     found = {"weights": translator.digest, "direction": direction, "seed": drawn}
-    return found if overlap is None else found | {"overlap": overlap}  # without one, tiles are as whole images
+    if overlap is not None:  # without one, tiles are as whole images
+        found["overlap"] = overlap
+    if tile_statistics == "thumbnail":  # its size is that of a tile
+        found |= {"tile_statistics": tile_statistics, "tile": tile}
+    return found
 
 
 def _in_precision(work: Work, planned: Plan, wanted: Precision, processes: Together) -> Work:
@@ -200,7 +226,7 @@ def choose_way(work: Work, planned: Plan, wanted: Precision) -> tuple[Choice, Tr
     return choice, taken
 
 
-def _readable(jobs: Iterable[Job], reader: Reader) -> Iterator[AnyPixels]:
+def _readable(jobs: Iterable[Job], reader: Reader) -> Iterator[AnyPixels | DiskImage]:
     """The pixels of those that can be read."""
     for job in jobs:
         with suppress(DataError):
@@ -319,7 +345,9 @@ def _by_sample(
         yield [item for item, _ in pairs], [job for _, job in pairs], sample == samples[-1]
 
 
-def translated(work: Work, batch: list[Input], sample: int | None = None) -> tuple[list[AnyPixels], int | None]:
+def translated(
+    work: Work, batch: list[Input], sample: int | None = None
+) -> tuple[Sequence[AnyPixels | DiskImage], int | None]:
     """The translations of images of one size, and the side of the tiles that they were translated by.
 
     Args:
@@ -336,14 +364,21 @@ def translated(work: Work, batch: list[Input], sample: int | None = None) -> tup
     side = translator.tile_side(height, width, direction, tile=work.tile, name=name)
     if side is None:
         try:
-            return translator.translate_pixels([item.pixels for item in batch], direction, seed=seed), None
+            return translator.translate_pixels([item.pixels[:, :] for item in batch], direction, seed=seed), None
         except RuntimeError as error:
             if work.tile != "auto" or not is_out_of_memory(error) or not translator.has_parts(direction):
                 raise
         say(f"{name}: does not fit into memory: translated by tiles of {AUTO_SIDE} pixels")
         side = AUTO_SIDE
-    make = partial(translator.pixels_by_tiles, direction=direction, side=side, overlap=work.overlap, seed=seed)
-    return [make(item.pixels, name=item.job.source.name) for item in batch], side
+    outputs: list[AnyPixels | DiskImage] = []
+    for item in batch:
+        how: dict[str, Any] = {"side": side, "overlap": work.overlap, "statistics": work.tile_statistics, "seed": seed}
+        how["name"] = item.job.source.name
+        if isinstance(item.pixels, DiskImage):
+            outputs.append(translator.file_by_tiles(item.pixels, direction, **how))
+        else:
+            outputs.append(translator.pixels_by_tiles(item.pixels, direction, **how))
+    return outputs, side
 
 
 @contextmanager
@@ -358,30 +393,42 @@ def _threads() -> Iterator[ThreadPoolExecutor]:
     pool.shutdown()
 
 
-def _write(work: Work, job: Job, item: Input, output: AnyPixels, side: int | None, record: Record | None) -> FileResult:
+def _write(
+    work: Work, job: Job, item: Input, output: AnyPixels | DiskImage, side: int | None, record: Record | None
+) -> FileResult:
     """Writes one output, after its line in the record."""
     target = job.target
     shown = str(target) if record is None else record.outputs.name(target)
     try:
-        options = item.carried.options(target.suffix.lower(), output.shape[2])
-        content = encode_image(target, output, options, item.alpha)
-        result = replace(
-            work.result(job, shown),
-            input_bytes=item.size,
-            input_sha256=item.digest,
-            output_sha256=sha256(content).hexdigest(),
-            tile=side,
-        )
-        overwrite = work.overwrite if record is None else record.outputs.is_replaced(target)
-        if record is not None:
-            record.part.add(result)
-        write_atomically(target, content, flush=False, overwrite=overwrite)
+        with _encoded(target, item, output) as content:
+            result = replace(
+                work.result(job, shown),
+                input_bytes=item.size,
+                input_sha256=item.digest,
+                output_sha256=digest_of(content)[1],
+                tile=side,
+            )
+            overwrite = work.overwrite if record is None else record.outputs.is_replaced(target)
+            if record is not None:
+                record.part.add(result)
+            with replacing(target, flush=False, overwrite=overwrite) as temporary, temporary.open("xb") as file:
+                content.seek(0)
+                shutil.copyfileobj(content, file)
         return result
     except (OSError, DataError) as error:
         reason = str(error) if isinstance(error, DataError) else f"cannot write {target}: {error.strerror or error}"
         failed = work.result(job, None, reason)
         _note(failed, job, {}, record)
         return failed
+
+
+def _encoded(target: Path, item: Input, output: AnyPixels | DiskImage) -> BufferedIOBase:
+    """The content of the file ``target``, on the disk where the output is, and can be encoded by bands."""
+    suffix = target.suffix.lower()
+    options = item.carried.options(suffix, output.shape[2])
+    if isinstance(output, DiskImage) and not isinstance(item.alpha, np.ndarray) and suffix in streamed.SUFFIXES:
+        return streamed.encoded(target, output, options, item.alpha)
+    return BytesIO(encode_image(target, output[:, :], options, None if item.alpha is None else item.alpha[:, :]))
 
 
 def _note(result: FileResult, job: Job, results: dict[Job, FileResult], record: Record | None) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypedDict, TypeVar
 
 import numpy as np
 import torch
@@ -16,6 +17,7 @@ from i2i.data.batches import to_pixels, unit_batch
 from i2i.data.carried import require_alpha
 from i2i.data.depth import from_unit_values
 from i2i.data.images import Pixels, alpha_of, from_pil, to_pil
+from i2i.data.on_disk import DiskImage
 from i2i.data.stored import Held
 from i2i.device import DTYPES
 from i2i.display import say, tracked
@@ -24,11 +26,14 @@ from i2i.inference.fast_layers import speed_up
 from i2i.inference.memory import MemoryForImages
 from i2i.inference.padding import pad_to
 from i2i.inference.tiles import TiledImage
+from i2i.inference.whole_layers import whole_norm
+from i2i.inference.windows import DiskWindows, MemoryWindows, Windows
 from i2i.kinds import NUMPY_TYPES, AnyPixels
 from i2i.methods.base import Method
 from i2i.methods.translation import TranslationMethod
 from i2i.networks.at_inference import SeededLayer, drawn_from
 from i2i.storage.weights import digest_of
+from i2i.tiling.thumbnail import TileStatistics
 
 if TYPE_CHECKING:
     from i2i.inference.fastest import Fastest
@@ -42,6 +47,14 @@ Layers = Literal["torch", "channels last", "fast"]
 AnyImage = TypeVar("AnyImage", Image.Image, AnyPixels, Tensor)
 
 
+class ByTiles(TypedDict):
+    """How ``translate_by_tiles`` translates."""
+
+    overlap: int | None
+    statistics: TileStatistics
+    seed: int | None
+
+
 class Translator:
     """Runs the generators of a method that is ready for inference: the same input gives the same output.
 
@@ -52,6 +65,7 @@ class Translator:
         device: where it computes.
         precision: of the products in its convolutions.
         layers: of its generators.
+        memory: what its translations take.
         fastest: what it takes instead of these, by direction, where ``i2i bench`` has found that to be fastest.
     """
 
@@ -66,7 +80,7 @@ class Translator:
         if not isinstance(method, TranslationMethod):
             raise ConfigError(f"{config.arch} generates images from noise and does not translate: use i2i sample")
         self.method, self.config, self.step, self.device = method, config, step, device
-        self._memory = MemoryForImages(method, device)
+        self.memory = MemoryForImages(method, device)
         self._ways: dict[str, Translator] = {}
 
     def faster(self, direction: str, precision: Precision, layers: Layers | None = None) -> Translator:
@@ -194,6 +208,7 @@ class Translator:
         *,
         side: int,
         overlap: int | None = None,
+        statistics: TileStatistics = "exact",
         seed: int | None = None,
         name: str = "the image",
     ) -> Tensor:
@@ -204,6 +219,7 @@ class Translator:
             direction: as in ``translate``.
             side: of a tile, in pixels.
             overlap: by how many pixels a tile is computed larger on each side; by default by as many as it depends on.
+            statistics: of norms over the whole image; those of a thumbnail are faster, and an approximation.
             seed: as in ``translate``.
             name: of the image, beside the progress.
 
@@ -214,16 +230,22 @@ class Translator:
             ConfigError: the generator takes whole images only.
             DataError: the disk has no room for feature maps.
         """
-        direction = self.check_direction(direction)
+        windows = MemoryWindows(image)
+        by_tiles: ByTiles = {"overlap": overlap, "statistics": statistics, "seed": seed}
+        self._by_tiles(windows, self.check_direction(direction), side, name, by_tiles)
+        return windows.output.permute(2, 0, 1)
+
+    def _by_tiles(self, image: Windows, direction: str, side: int, name: str, by_tiles: ByTiles) -> None:
+        """``translate_by_tiles`` of an image wherever it is."""
         self._require_parts(direction)
         if way := self._fastest_way(direction):
-            return way.translate_by_tiles(image, direction, side=side, overlap=overlap, seed=seed, name=name)
+            way._by_tiles(image, direction, side, name, by_tiles)
+            return
         generator = self.method.directions()[direction].generator
-        with torch.inference_mode(), drawn_from(self.method, seed), self._computing():
-            tiled = TiledImage(generator, image, side, overlap, self.device)
+        with torch.inference_mode(), drawn_from(self.method, by_tiles["seed"]), self._computing():
+            tiled = TiledImage(generator, image, side, by_tiles["overlap"], self.device, by_tiles["statistics"])
             for _ in tracked(f"tiles of {name}", tiled.steps)(tiled.work()):
                 pass
-        return tiled.output.permute(2, 0, 1)
 
     def tile_side(
         self, height: int, width: int, direction: str | None = None, *, tile: Tile = "auto", name: str = "the image"
@@ -238,21 +260,39 @@ class Translator:
             if tile < 1:
                 raise ConfigError(f"tiles of {tile} pixels: give a side from 1 up, or auto")
             self._require_parts(direction)
-            return tile if max(height, width) > tile else None
-        if not self.has_parts(direction):
+        if not self.takes_tiles(height, width, direction, tile=tile):
             return None
-        needed, room = self._memory.needed(direction, height * width), self._memory.room
-        if needed <= room:
-            return None
+        if tile != "auto":
+            return tile
+        needed, room = self.memory.needed(direction, height * width), self.memory.room
         say(
             f"{name}: {width:,}x{height:,} pixels would take {needed / 2**30:,.1f} GiB of memory, more than the "
             f"{room / 2**30:,.1f} GiB that are for it on {self.device.type}: translated by tiles of {AUTO_SIDE} pixels"
         )
         return AUTO_SIDE
 
+    def takes_tiles(self, height: int, width: int, direction: str, *, tile: Tile) -> bool:
+        """Whether an image of this size is translated by tiles; nothing is said."""
+        if tile != "auto":
+            return max(height, width) > tile
+        return self.has_parts(direction) and self.memory.needed(direction, height * width) > self.memory.room
+
     def has_parts(self, direction: str) -> bool:
         """Whether the generator of ``direction`` can be computed by tiles."""
         return bool(self.method.directions()[direction].generator.parts_for_tiles())
+
+    def require_thumbnail(self, direction: str) -> None:
+        """Raises ConfigError for a generator for which the statistics of a thumbnail have no use."""
+        self._require_parts(direction)
+        if not self._has_whole_norms(direction):
+            raise ConfigError(
+                f"{self.config.arch}: its generator has no norms over the whole image, so that a thumbnail changes "
+                "nothing: leave out --tile-statistics"
+            )
+
+    def _has_whole_norms(self, direction: str) -> bool:
+        """Whether the generator of ``direction`` has norms by the statistics of the image."""
+        return any(map(whole_norm, self.method.directions()[direction].generator.modules()))
 
     def _require_parts(self, direction: str) -> None:
         if not self.has_parts(direction):
@@ -269,6 +309,7 @@ class Translator:
         seed: int | None = None,
         tile: Tile = "auto",
         overlap: int | None = None,
+        tile_statistics: TileStatistics = "exact",
         alpha: bool = False,
     ) -> AnyImage:
         """Translates one image.
@@ -280,6 +321,7 @@ class Translator:
             seed: seed of the noise of a translator with noise; by default the seed in its file.
             tile: translates images that are larger by tiles of this side; by default those that do not fit into memory.
             overlap: as in ``translate_by_tiles``.
+            tile_statistics: as ``statistics`` in ``translate_by_tiles``.
             alpha: whether the translation of a transparent image or array takes over its alpha, as one more channel.
 
         Returns:
@@ -287,10 +329,13 @@ class Translator:
 
         Raises:
             DataError: another kind of object, or wrong channels; or the disk has no room for the feature maps of tiles.
-            ConfigError: tiles are asked for, and the generator takes whole images only; or alpha, and translations
-                cannot have that of their inputs.
+            ConfigError: tiles are asked for, and the generator takes whole images only; or a thumbnail, and it has no
+                norms over the whole image; or alpha, and translations cannot have that of their inputs.
         """
         direction = self.check_direction(direction)
+        if tile_statistics == "thumbnail":
+            self.require_thumbnail(direction)
+        by_tiles: ByTiles = {"overlap": overlap, "statistics": tile_statistics, "seed": seed}
         channels = self.channels(direction)[0]
 
         def translated(pixels: AnyPixels) -> AnyPixels:
@@ -298,7 +343,7 @@ class Translator:
             side = self.tile_side(height, width, direction, tile=tile)
             if side is None:
                 return self.translate_pixels([pixels], direction, seed=seed)[0]
-            return self.pixels_by_tiles(pixels, direction, side=side, overlap=overlap, seed=seed)
+            return self.pixels_by_tiles(pixels, direction, side=side, **by_tiles)
 
         def of_pil(given: Image.Image) -> Pixels:
             made = translated(from_pil(given, channels, self.config.images.background))
@@ -317,7 +362,7 @@ class Translator:
         if isinstance(image, Tensor):
             if alpha:
                 raise ConfigError("alpha: tensors have the channels of the model alone: give an image or an array")
-            return self._of_tensor(image, direction, seed, tile, overlap)
+            return self._of_tensor(image, direction, tile, by_tiles)
         if not isinstance(image, np.ndarray) or (is_plain and not (image.dtype == np.uint8 and _is_image(image))):
             raise DataError(
                 f"cannot translate {type(image).__name__}: give a PIL image, a uint8 array or a float tensor"
@@ -334,6 +379,7 @@ class Translator:
         seed: int | None = None,
         tile: Tile = "auto",
         overlap: int | None = None,
+        tile_statistics: TileStatistics = "exact",
         alpha: bool = False,
     ) -> list[AnyImage]:
         """Several translations of one image, by a model with noise: of ``seed``, ``seed + 1``, and so on.
@@ -343,9 +389,10 @@ class Translator:
         """
         self.require_noise()
         seeds = [self.seed_of_sample(number, seed) for number in range(1, count + 1)]
-        return [self(image, direction, seed=each, tile=tile, overlap=overlap, alpha=alpha) for each in seeds]
+        one = partial(self, image, direction, tile=tile, overlap=overlap, tile_statistics=tile_statistics, alpha=alpha)
+        return [one(seed=each) for each in seeds]
 
-    def _of_tensor(self, image: Tensor, direction: str, seed: int | None, tile: Tile, overlap: int | None) -> Tensor:
+    def _of_tensor(self, image: Tensor, direction: str, tile: Tile, by_tiles: ByTiles) -> Tensor:
         """``__call__`` of a tensor (C, H, W) or (N, C, H, W)."""
         channels = self.channels(direction)[0]
         if image.ndim not in (3, 4) or image.shape[-3] != channels or not image.is_floating_point():
@@ -356,11 +403,9 @@ class Translator:
         height, width = batch.shape[2:]
         side = self.tile_side(height, width, direction, tile=tile)
         if side is None:
-            images = self.translate(batch, direction, seed=seed)
+            images = self.translate(batch, direction, seed=by_tiles["seed"])
         else:
-            images = torch.stack(
-                [self.translate_by_tiles(one, direction, side=side, overlap=overlap, seed=seed) for one in batch]
-            )
+            images = torch.stack([self.translate_by_tiles(one, direction, side=side, **by_tiles) for one in batch])
         return (images if image.ndim == 4 else images[0]).to(image.device)
 
     def _values(self, image: AnyPixels, direction: str) -> AnyPixels:
@@ -382,6 +427,7 @@ class Translator:
         *,
         side: int,
         overlap: int | None = None,
+        statistics: TileStatistics = "exact",
         seed: int | None = None,
         name: str = "the image",
     ) -> AnyPixels:
@@ -391,10 +437,29 @@ class Translator:
             image = torch.from_numpy(np.require(pixels, requirements="W")).permute(2, 0, 1)
         else:
             image = unit_batch([pixels], given, torch.device("cpu"))[0]
-        made = self.translate_by_tiles(image, direction, side=side, overlap=overlap, seed=seed, name=name)
+        made = self.translate_by_tiles(
+            image, direction, side=side, overlap=overlap, statistics=statistics, seed=seed, name=name
+        )
         if given.is_plain and depth.is_plain:
             return made.permute(1, 2, 0).numpy()
         return to_pixels(made[None])[0] if depth.is_plain else from_unit_values(made, depth)
+
+    def file_by_tiles(
+        self,
+        image: DiskImage,
+        direction: str,
+        *,
+        side: int,
+        overlap: int | None,
+        statistics: TileStatistics,
+        seed: int | None,
+        name: str,
+    ) -> DiskImage:
+        """What ``pixels_by_tiles`` gives, of an image on the disk, and there."""
+        windows = DiskWindows(image, *self.depths(direction), self.channels(direction)[1])
+        by_tiles: ByTiles = {"overlap": overlap, "statistics": statistics, "seed": seed}
+        self._by_tiles(windows, direction, side, name, by_tiles)
+        return windows.output
 
 
 def _is_image(array: Pixels) -> bool:

@@ -7,50 +7,14 @@ map, its output is what it is for the whole map. Noise and dropout masks are cut
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import torch
 from torch import Tensor, nn
 
-from i2i.errors import DataError
 from i2i.inference.fast_layers import ChannelsLastNorm, moments
 from i2i.networks.at_inference import ImageNorm, SeededLayer
-
-MOST_DRAWN = 1 << 26
-"""Random numbers for a whole map that are kept in memory."""
-
-
-class Box(NamedTuple):
-    """A rectangle, in pixels of the image; ``bottom`` and ``right`` are outside."""
-
-    top: int
-    bottom: int
-    left: int
-    right: int
-
-    def over(self, scale: int) -> Box:
-        """The same in pixels of a map, each of which is ``scale`` pixels of the image wide."""
-        return Box(*(edge // scale for edge in self))
-
-    def grown(self, margin: int, height: int, width: int) -> Box:
-        """With ``margin`` more on each side, as far as the image reaches."""
-        top, bottom, left, right = self
-        return Box(
-            max(top - margin, 0), min(bottom + margin, height), max(left - margin, 0), min(right + margin, width)
-        )
-
-
-class Tile(NamedTuple):
-    """What a tile makes, ``core``, and what it is computed from, ``window``."""
-
-    core: Box
-    window: Box
-
-    def inner(self, x: Tensor) -> Tensor:
-        """Of x, a map of the window, what belongs to the core: (N, C, H, W) at any scale."""
-        scale = (self.window.bottom - self.window.top) // x.shape[2]
-        core, (top, _, left, _) = self.core.over(scale), self.window.over(scale)
-        return x[:, :, core.top - top : core.bottom - top, core.left - left : core.right - left]
+from i2i.tiling.boxes import Tile
+from i2i.tiling.draws import require_drawable
+from i2i.tiling.moments import Moments
 
 
 class Unsettled(Exception):  # not an error: ends a tile's computation
@@ -79,7 +43,7 @@ class WholeNorm(WholeLayer):
         super().__init__()
         self.eps, self.weight, self.bias = eps, weight, bias
         self.over_channels, self.rectified = over_channels, rectified
-        self._count, self._mean, self._squares = 0, torch.zeros(()), torch.zeros(())
+        self._moments = Moments()
         self._used: tuple[Tensor, Tensor] | None = None
 
     def forward(self, x: Tensor) -> Tensor:
@@ -100,23 +64,18 @@ class WholeNorm(WholeLayer):
         return y.to(x.dtype)
 
     def _take(self, x: Tensor) -> None:
-        """Adds the moments of x about its mean to those of earlier tiles (Chan et al. 1983): nothing cancels."""
+        """Adds the moments of x to those of earlier tiles."""
         rows = x[0].float().permute(1, 2, 0).reshape(-1, x.shape[1])
-        mean, variance = (value.cpu().double() for value in moments(rows))
-        count = len(rows)
-        apart, both = mean - self._mean, self._count + count
-        self._squares = self._squares + variance * count + apart.square() * (self._count * count / both)
-        self._mean = self._mean + apart * (count / both)
-        self._count = both
+        self._moments.add(len(rows), *(value.cpu().numpy() for value in moments(rows)))
 
     def settle(self) -> None:
         """All tiles were seen: from now on, normalises."""
-        mean, variance = self._mean, self._squares / self._count
-        if self.over_channels:
-            variance = (variance + (mean - mean.mean()).square()).mean().expand_as(mean)
-            mean = mean.mean().expand_as(mean)
-        scale = (variance + self.eps).rsqrt()
-        self._used = mean.float()[:, None, None], scale.float()[:, None, None]
+        mean, scale = self._moments.factors(self.eps, over_channels=self.over_channels)
+        self._used = torch.from_numpy(mean), torch.from_numpy(scale)
+
+    def settle_as(self, other: WholeNorm) -> None:
+        """Normalises by the statistics of another one from now on."""
+        self._used = other._used
 
 
 class WholeDraw(WholeLayer):
@@ -146,11 +105,7 @@ class WholeDraw(WholeLayer):
         scale = (window.bottom - window.top) // x.shape[2]
         if self._drawn is None:
             height, width = (side // scale for side in self._size)
-            if x.shape[1] * height * width > MOST_DRAWN:
-                raise DataError(
-                    "the noise or dropout of this model, which is drawn for the whole image, would take too much "
-                    "memory: use a smaller image"
-                )
+            require_drawable(x.shape[1] * height * width)
             self._drawn = self.layer.draw((x.shape[1], height, width))
         top, bottom, left, right = window.over(scale)
         return self.layer.use(x, self._drawn[:, top:bottom, left:right].to(x.device, x.dtype))
@@ -167,14 +122,15 @@ def over_tiles(network: nn.Module, height: int, width: int) -> list[WholeLayer]:
     found = list[WholeLayer]()
     for parent in list(network.modules()):
         for name, layer in parent.named_children():
-            whole = WholeDraw(layer, height, width) if isinstance(layer, SeededLayer) else _norm(layer)
+            whole = WholeDraw(layer, height, width) if isinstance(layer, SeededLayer) else whole_norm(layer)
             if whole is not None:
                 parent.register_module(name, whole)
                 found.append(whole)
     return found
 
 
-def _norm(layer: nn.Module) -> WholeNorm | None:
+def whole_norm(layer: nn.Module) -> WholeNorm | None:
+    """What normalises tiles in the place of ``layer``; None for a layer that is no norm over a whole map."""
     match layer:
         case ChannelsLastNorm():
             return WholeNorm(layer.eps, None, None, over_channels=False, rectified=layer.rectified)

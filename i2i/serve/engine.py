@@ -102,9 +102,9 @@ class Engine:
             if alpha:
                 work.require_alpha([target])
             item = work.reader.read(job)
-            outputs, _ = translated(work, [item])
-            options = item.carried.options(target.suffix, outputs[0].shape[2])
-            content = encode_image(target, outputs[0], options, item.alpha)
+            (output,), _ = translated(work, [item])
+            pixels, made, kept = item.pixels[:, :], output[:, :], None if item.alpha is None else item.alpha[:, :]
+            content = encode_image(target, made, item.carried.options(target.suffix, made.shape[2]), kept)
         except (TooManyPixels, TooLittleMemory) as error:
             raise Refused(413, _about(error, path)) from None
         except (DataError, ConfigError) as error:
@@ -113,8 +113,8 @@ class Engine:
             if not is_out_of_memory(error):
                 raise
             raise Refused(413, "there is not enough memory to translate an image of this size") from None
-        given, made = work.translator.depths(work.direction)
-        return Translation(content, target.suffix, as_shown(item.pixels, given), as_shown(outputs[0], made))
+        given, wanted = work.translator.depths(work.direction)
+        return Translation(content, target.suffix, as_shown(pixels, given), as_shown(made, wanted))
 
     def translation_of(
         self, name: str, direction: str | None, content: bytes, seed: int | None = None, *, alpha: bool = False

@@ -26,6 +26,7 @@ from i2i.needs import is_video, require_path
 if TYPE_CHECKING:
     from i2i.config.schema import Device, Precision
     from i2i.inference.plan import Format
+    from i2i.tiling.thumbnail import TileStatistics
 
 SMALLEST_TILE = 16
 
@@ -77,6 +78,14 @@ SMALLEST_TILE = 16
     metavar="N",
     help="Pixels by which a tile is computed larger on each side.  [default: as many as the model needs]",
 )
+@click.option(
+    "--tile-statistics",
+    type=click.Choice(["exact", "thumbnail"]),
+    default="exact",
+    show_default=True,
+    help="Statistics of norms over a whole image, by tiles: exact ones, from a pass over all tiles for each norm; or "
+    "those of a copy that is reduced to the size of a tile, which is faster, and an approximation.",
+)
 @click.option("--alpha", is_flag=True, help="Take over the alpha channel of inputs that have one.  [default: opaque]")
 @max_pixels_option
 @click.option("--overwrite", is_flag=True, help="Replace existing files, even those that i2i did not write.")
@@ -92,6 +101,7 @@ def translate(
     precision: Precision,
     tile: int | Literal["auto"],
     overlap: int | None,
+    tile_statistics: TileStatistics,
     alpha: bool,
     max_pixels: int,
     overwrite: bool,
@@ -115,8 +125,10 @@ def translate(
     require_path(source)
     require_model(model, exported=True)
     if is_video(source):
-        if image_format is not None or overlap is not None or samples is not None or alpha:
-            raise click.UsageError("videos take no --format, no --overlap, no --samples and no --alpha")
+        if image_format or overlap is not None or samples is not None or alpha or tile_statistics == "thumbnail":
+            raise click.UsageError(
+                "videos take no --format, no --overlap, no --tile-statistics thumbnail, no --samples and no --alpha"
+            )
         with stoppable("nothing was written"):
             _translate_video(
                 source,
@@ -154,6 +166,7 @@ def translate(
                 precision=precision,
                 tile=tile,
                 overlap=overlap,
+                tile_statistics=tile_statistics,
                 alpha=alpha,
                 max_pixels=max_pixels,
                 overwrite=overwrite,

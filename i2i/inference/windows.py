@@ -1,0 +1,89 @@
+"""Where translation by tiles takes its image from and puts its output: windows of tensors, or of files on the disk."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from i2i.config.schema import Depth
+from i2i.data.batches import from_unit, to_pixels, unit_batch
+from i2i.data.depth import from_unit_values
+from i2i.data.on_disk import DiskImage
+from i2i.kinds import NUMPY_TYPES
+from i2i.tiling.boxes import Box
+
+
+class Windows(Protocol):
+    """An image and its translation.
+
+    Attributes:
+        height: of both.
+        width: of both.
+    """
+
+    height: int
+    width: int
+
+    def read(self, box: Box) -> Tensor:
+        """The image in ``box``: (C, h, w), uint8 or float in [-1, 1]."""
+
+    def write(self, box: Box, made: Tensor) -> None:
+        """Puts ``made``, (h, w, C'), float in [-1, 1], at ``box`` of the translation."""
+
+
+class MemoryWindows:
+    """Those of a tensor (C, H, W), uint8 or float in [-1, 1].
+
+    Attributes:
+        output: (H, W, C') of its type, once the first window is written.
+    """
+
+    output: Tensor
+
+    def __init__(self, image: Tensor) -> None:
+        self._image = image
+        self.height, self.width = image.shape[1:]
+
+    def read(self, box: Box) -> Tensor:
+        return self._image[:, box.top : box.bottom, box.left : box.right]
+
+    def write(self, box: Box, made: Tensor) -> None:
+        values = made if self._image.is_floating_point() else from_unit(made)
+        if not hasattr(self, "output"):
+            self.output = torch.empty(self.height, self.width, made.shape[2], dtype=values.dtype)
+        self.output[box.top : box.bottom, box.left : box.right].copy_(values)
+
+
+class DiskWindows:
+    """Those of an image on the disk.
+
+    Args:
+        image: of the depth ``given``.
+        given: the depth of inputs.
+        made: the depth of outputs.
+        channels: of outputs.
+
+    Attributes:
+        output: the translation, on the disk too.
+
+    Raises:
+        DataError: the disk has no room for it.
+    """
+
+    def __init__(self, image: DiskImage, given: Depth, made: Depth, channels: int) -> None:
+        self._image, self._given, self._made = image, given, made
+        self.height, self.width = image.shape[:2]
+        self.output = DiskImage(self.height, self.width, channels, NUMPY_TYPES[made.kind])
+
+    def read(self, box: Box) -> Tensor:
+        values = self._image[box.top : box.bottom, box.left : box.right]
+        if self._given.is_plain:
+            return torch.from_numpy(values).permute(2, 0, 1)
+        return unit_batch([values], self._given, torch.device("cpu"))[0]
+
+    def write(self, box: Box, made: Tensor) -> None:
+        images = made.permute(2, 0, 1)[None]
+        values = to_pixels(images)[0] if self._made.is_plain else from_unit_values(images, self._made)[0]
+        self.output[box.top : box.bottom, box.left : box.right] = values

@@ -1,0 +1,1 @@
+"""What translation by tiles needs, with PyTorch and without."""
