@@ -89,6 +89,15 @@ def draw_pixels(seed: int, height: int, width: int) -> np.ndarray[tuple[int, ...
     return np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
 
 
+def test_a_large_map_that_is_nearly_flat_is_normalised_exactly(runs: dict[str, Path], onnx: dict[str, Path]) -> None:
+    images = torch.ones(1, 3, 1024, 1024)
+    images[:, :, ::64], images[..., ::64] = -1, -1
+    with torch.no_grad():
+        expected = load_translator(runs["cyclegan"]).method.directions()["AtoB"].generator(images).numpy()
+    made = runtime.OnnxTranslator(onnx["cyclegan"]).translate(images.numpy())
+    assert np.abs(made - expected).max() < 1e-4
+
+
 def test_the_runtime_draws_what_pytorch_draws() -> None:
     for seed in (0, 1, 2**40 + 17, 2**63 - 1):
         for count in (16, 17, 48, 1000):
