@@ -75,7 +75,7 @@ def wait_for_steps(process: subprocess.Popen[str], run: Path, steps: int) -> Non
 
 @pytest.mark.parametrize(
     ("number", "at", "workers"),
-    [(signal.SIGINT, 3, 0), (signal.SIGTERM, 9, 2), (signal.SIGKILL, 5, 0)],
+    [(signal.SIGINT, 9, 2), (signal.SIGKILL, 5, 0)],
 )
 def test_a_stopped_run_continues_bit_for_bit(
     toy_set: Path, uninterrupted: Path, tmp_path: Path, i2i: Run, number: signal.Signals, at: int, workers: int
