@@ -126,8 +126,7 @@ class TiledImage:
 
     def _write(self, part: Part, made: Tensor, core: Box) -> None:
         if part.output == OUTPUT:
-            height, width = self._image.height, self._image.width
-            box = Box(min(core.top, height), min(core.bottom, height), min(core.left, width), min(core.right, width))
+            box = core.within(self._image.height, self._image.width)
             values = made.float().clamp(-1, 1)[0].permute(1, 2, 0)
             self._image.write(box, values[: box.bottom - box.top, : box.right - box.left])
             return

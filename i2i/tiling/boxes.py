@@ -23,9 +23,12 @@ class Box(NamedTuple):
     def grown(self, margin: int, height: int, width: int) -> Box:
         """With ``margin`` more on each side, as far as the image reaches."""
         top, bottom, left, right = self
-        return Box(
-            max(top - margin, 0), min(bottom + margin, height), max(left - margin, 0), min(right + margin, width)
-        )
+        return Box(max(top - margin, 0), bottom + margin, max(left - margin, 0), right + margin).within(height, width)
+
+    def within(self, height: int, width: int) -> Box:
+        """What of it is in an image of this size; nothing where all of it is below or to the right."""
+        top, bottom, left, right = self
+        return Box(min(top, height), min(bottom, height), min(left, width), min(right, width))
 
 
 class Tile(NamedTuple):

@@ -173,8 +173,7 @@ class PaddedImage:
 
     def write(self, box: Box, made: Values) -> None:
         """Puts ``made``, (1, C', h, w), at ``box``, but for what is padding."""
-        height, width = self.windows.height, self.windows.width
-        own = Box(min(box.top, height), min(box.bottom, height), min(box.left, width), min(box.right, width))
+        own = box.within(self.windows.height, self.windows.width)
         self.windows.write(own, made[..., : own.bottom - own.top, : own.right - own.left])
 
 
