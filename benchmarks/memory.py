@@ -14,7 +14,7 @@ import ctypes
 import gc
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
@@ -76,11 +76,16 @@ def measured(config: Config) -> int:
     tiny = configured(config.arch, 32, config.training.precision, TINY)
     take_steps(Engine(tiny, torch.device("cpu")), tiny, 1)
     engine = Engine(config, torch.device("cpu"))
+    return highest_beyond(lambda: take_steps(engine, config, STEPS))
+
+
+def highest_beyond(work: Callable[[], None]) -> int:
+    """By how many bytes the highest resident memory of ``work`` lies above what there is before."""
     gc.collect()
-    ctypes.CDLL(None).malloc_trim(0)  # what is free already would not count when steps take it
+    ctypes.CDLL(None).malloc_trim(0)  # what is free already would not count when work takes it
     before = resident("VmRSS")
     Path("/proc/self/clear_refs").write_text("5")  # the highest so far is forgotten
-    take_steps(engine, config, STEPS)
+    work()
     return resident("VmHWM") - before
 
 

@@ -14,11 +14,10 @@ from __future__ import annotations
 
 import argparse
 import copy
-import ctypes
-import gc
 import itertools
 import json
 import time
+from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 
@@ -26,7 +25,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import l1_loss, mse_loss
 
-from benchmarks.memory import MIB, resident
+from benchmarks.memory import MIB, highest_beyond
 from i2i import resolve_config
 from i2i.batch import Batch
 from i2i.config.schema import Config
@@ -107,21 +106,24 @@ def built(config: Config) -> tuple[Engine, PlainCycleGAN]:
 
 def memory(config: Config, *, plain: bool) -> int:
     """The bytes that three steps take beyond what there is before the first."""
-    tiny = config.model_copy(update={"image_size": 32})
-    for counted in (tiny, config):  # the first ones load code
-        engine, reference = built(counted)
-        gc.collect()
-        ctypes.CDLL(None).malloc_trim(0)
-        before = resident("VmRSS")
-        Path("/proc/self/clear_refs").write_text("5")  # the highest so far is forgotten
-        for _ in range(3):
-            batch = noise(counted)
+    take_steps(config.model_copy(update={"image_size": 32}), 1, plain=plain)()  # loads code
+    return highest_beyond(take_steps(config, 3, plain=plain))
+
+
+def take_steps(config: Config, count: int, *, plain: bool) -> Callable[[], None]:
+    """What takes steps on noise, by the plain statement or by the engine; the networks are there already."""
+    engine, reference = built(config)
+
+    def steps() -> None:
+        for _ in range(count):
+            batch = noise(config)
             if plain:
                 assert batch.b is not None
                 reference.step(batch.a, batch.b)
             else:
                 engine.step(iter([batch]), 0.0)
-    return resident("VmHWM") - before
+
+    return steps
 
 
 def in_turns(configs: dict[str, Config], steps: int) -> tuple[dict[str, float], float]:
