@@ -30,10 +30,11 @@ from i2i.inference.translate import translate_files
 from i2i.inference.translator import Translator
 from i2i.kinds import Kind
 from i2i.storage.weights import load_weights
+from i2i.training.settling import data_of
 from i2i.training.start import resume, train
 
 from .conftest import Run, draw, make_set, small_arguments, small_config
-from .toys import CPU, load_for, stream_of
+from .toys import CPU, stream_of
 
 Values = NDArray[Any]
 
@@ -217,10 +218,10 @@ def test_a_pair_keeps_one_geometry(tmp_path: Path) -> None:
         small_config("pix2pix", tmp_path, whole, *more, "data.load_size=20", "data.fit=shorter")
         for more in ((), (augment,))
     )
-    batch = next(stream_of(plain, load_for(plain)))
+    batch = next(stream_of(plain, data_of(plain)))
     assert batch.b is not None
     assert torch.allclose(batch.a, batch.b[:, :1], atol=1e-4)
-    batch = next(stream_of(changed, load_for(changed)))
+    batch = next(stream_of(changed, data_of(changed)))
     assert batch.b is not None
     assert torch.allclose(batch.b[:, :1], -batch.b[:, 1:], atol=1e-4)
     assert not torch.allclose(batch.a, batch.b[:, :1], atol=1e-2)
@@ -254,13 +255,13 @@ def test_a_mix_is_refused_with_two_names(tmp_path: Path, other: Callable[[Path],
 def test_a_given_range_and_other_channels(tmp_path: Path) -> None:
     data = fill(tmp_path / "set", GREY, GREY)
     config = small_config("cyclegan", data, "data.depth_a={kind: uint16, low: 0, high: 4095}")
-    assert load_for(config).config.images.depth_a.high == 4095
+    assert data_of(config).config.images.depth_a.high == 4095
     bands = fill(tmp_path / "bands", GREY, BANDS)
-    assert load_for(small_config("cyclegan", bands, "data.channels_b=5")).config.images.channels_b == 5
+    assert data_of(small_config("cyclegan", bands, "data.channels_b=5")).config.images.channels_b == 5
     with pytest.raises(ConfigError, match="channels_b is 4, and the images of domain B have 1"):
-        load_for(small_config("cyclegan", data, "data.channels_b=4"))
+        data_of(small_config("cyclegan", data, "data.channels_b=4"))
     with pytest.raises(DataError, match=r"holds uint16 .* data.depth_a.kind is float32"):
-        load_for(small_config("cyclegan", data, "data.depth_a={kind: float32, low: 0, high: 1}"))
+        data_of(small_config("cyclegan", data, "data.depth_a={kind: float32, low: 0, high: 1}"))
 
 
 def test_tiles_give_what_whole_images_give(run: Path) -> None:

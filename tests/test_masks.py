@@ -20,10 +20,11 @@ from i2i.networks.patchgan import PatchGAN
 from i2i.networks.unet import UNetGenerator
 from i2i.storage.runs import RunFolder
 from i2i.storage.weights import load_tree
+from i2i.training.settling import data_of
 from i2i.training.start import resume, train
 
 from .conftest import Run, make_set, small_arguments, small_config
-from .toys import assert_refused, assert_same, load_for, stream_of
+from .toys import assert_refused, assert_same, stream_of
 
 
 @pytest.fixture
@@ -130,7 +131,7 @@ def test_a_mask_moves_as_its_pair_does(masked_set: Path, tmp_path: Path, side_by
             Image.fromarray(np.hstack(halves)).save(root / "train" / path.name)
     settings = ("data.load_size=20", "training.batch_size=4", "data.augment=[{name: RandomRotate90, p: 1.0}]")
     config = small_config("pix2pix", root, *settings)
-    batch = next(stream_of(config, load_for(config)))
+    batch = next(stream_of(config, data_of(config)))
     assert batch.mask is not None
     assert batch.b is not None
     assert batch.mask.shape == (4, 1, 16, 16)
@@ -193,7 +194,7 @@ def test_runs_with_masks_are_exact(masked_set: Path, tmp_path: Path, i2i: Run) -
 def test_what_lacks_a_mask_is_named(masked_set: Path, tmp_path: Path, i2i: Run) -> None:
     arguments = small_arguments("pix2pix", masked_set, tmp_path / "run")
     assert f"masks in {masked_set / 'trainMask'} say how much" in i2i(*arguments, "--dry-run").out
-    (unused,) = load_for(small_config("cyclegan", masked_set)).notes()
+    (unused,) = data_of(small_config("cyclegan", masked_set)).notes()
     assert f"the masks in {masked_set / 'trainMask'} are not used" in unused
     checked = i2i("data", "check", masked_set)
     assert checked.code == 0

@@ -16,10 +16,11 @@ from i2i.build import build_method
 from i2i.methods.cyclegan import CycleGAN
 from i2i.storage.runs import RunFolder
 from i2i.storage.weights import load_tree
+from i2i.training.settling import data_of
 from i2i.training.start import resume, train
 
 from .conftest import Run, make_set, small_arguments, small_config
-from .toys import assert_same, load_for, stream_of
+from .toys import assert_same, stream_of
 
 ON = "method.paired_weight=7"
 
@@ -40,7 +41,7 @@ def test_an_epoch_shows_every_pair_once_and_the_others_between_them(
 ) -> None:
     root = mixed_set(tmp_path, lone_a=lone_a, lone_b=lone_b)
     config = small_config("cyclegan", root, ON, "data.load_size=16", "data.flip=false", "training.batch_size=1")
-    data = load_for(config)
+    data = data_of(config)
     items = list(islice(stream_of(config, data), epoch))
     pairs = [batch for batch in items if batch.paired is not None and batch.paired.item()]
     assert len(pairs) == 3
@@ -54,7 +55,7 @@ def test_an_epoch_shows_every_pair_once_and_the_others_between_them(
 def test_pairs_share_their_crop(tmp_path: Path) -> None:
     root = mixed_set(tmp_path, lone_a=1, lone_b=1)
     config = small_config("cyclegan", root, ON, "data.load_size=20", "training.batch_size=4")
-    batch = next(stream_of(config, load_for(config)))
+    batch = next(stream_of(config, data_of(config)))
     assert batch.paired is not None
     assert batch.paired.sum() == 3
     for a, b, paired in zip(batch.a, batch.of("B"), batch.paired, strict=True):

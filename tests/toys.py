@@ -13,10 +13,10 @@ from i2i.batch import Batch, DataSpec
 from i2i.config.resolve import read_recipe, recipe_names
 from i2i.config.schema import Config
 from i2i.data.batches import NumberedBatches
-from i2i.data.load import load_training_set
 from i2i.data.training_set import TrainingData
 from i2i.data.two_domains import TwoDomains
 from i2i.methods.base import Method
+from i2i.training.settling import data_of
 
 from .conftest import Result, needs_of, small_config
 
@@ -56,22 +56,8 @@ class TwoWeights(Method):
 
 def prepare(arch: str, data: Path, *settings: str) -> tuple[Config, TrainingData]:
     config = small_config(arch, data, *settings)
-    loaded = load_for(config)
+    loaded = data_of(config)
     return config.model_copy(update={"data": loaded.config}), loaded
-
-
-def load_for(config: Config) -> TrainingData:
-    """The data of ``config`` as its trainer would load it."""
-    method = Method.named(config.method["name"])
-    labels, masks = method.uses_labels(config.method), method.uses_masks(config.method)
-    return load_training_set(
-        config.data,
-        method.needs,
-        image_size=config.image_size,
-        labels=labels,
-        masks=masks,
-        pairs=method.uses_pairs(config.method),
-    )
 
 
 def stream_of(config: Config, data: TrainingData, start: int = 0) -> Iterator[Batch]:

@@ -12,8 +12,6 @@ from functools import partial
 from i2i.build import check_buildable
 from i2i.config.resolve import changed
 from i2i.config.schema import Config, Precision, to_yaml
-from i2i.data.load import load_training_set
-from i2i.data.training_set import TrainingData
 from i2i.device import available_devices, cpu_computes_in_bf16
 from i2i.errors import ConfigError
 from i2i.methods.base import Method
@@ -29,6 +27,7 @@ from i2i.storage.weights import parameter_count
 from i2i.training.augmenting import settled_augmentation
 from i2i.training.dry_run import describe_run
 from i2i.training.fitting_batch import SHARE, fitting
+from i2i.training.settling import data_of
 
 ELSEWHERE = ("cuda",)
 """Devices that a plan can be made for where they are not."""
@@ -192,7 +191,7 @@ def with_known_data(resized: Resized) -> Resized:
     method = Method.named(config.method["name"])
     if method.needs != "one domain" and config.discriminator_augmentation.mode != "auto":
         return resized
-    data = _data_of(config)
+    data = data_of(config)
     found = {"channels_a": data.config.channels_a, "labels": data.config.labels}
     augmentation = settled_augmentation(config, check_buildable(config), data.smallest())
 
@@ -211,21 +210,8 @@ def images_on_device(config: Config) -> Callable[[Config], int]:
     """
     if not config.data.on_device:
         return lambda other: 0
-    kept = _data_of(config).bytes_on_device
+    kept = data_of(config).bytes_on_device
     return lambda other: round(kept * (other.data.load_size / config.data.load_size) ** 2)
-
-
-def _data_of(config: Config) -> TrainingData:
-    """The data as a run would load it."""
-    method = Method.named(config.method["name"])
-    return load_training_set(
-        config.data,
-        method.needs,
-        image_size=config.image_size,
-        labels=method.uses_labels(config.method),
-        masks=method.uses_masks(config.method),
-        pairs=method.uses_pairs(config.method),
-    )
 
 
 def _gib(size: float) -> str:

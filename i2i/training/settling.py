@@ -54,17 +54,8 @@ def settle(wanted: Config, processes: PartialState, *, listed: ImageList | None)
     require_transforms([augmentation.model_dump() for augmentation in config.data.augment])
     method = check_buildable(config)
     require_memory_for(config, method, device, processes.num_processes)
-    kind = Method.named(config.method["name"])
     with processes.main_process_first():
-        data = load_training_set(
-            config.data,
-            kind.needs,
-            image_size=config.image_size,
-            labels=kind.uses_labels(config.method),
-            masks=kind.uses_masks(config.method),
-            pairs=kind.uses_pairs(config.method),
-            listed=listed,
-        )
+        data = data_of(config, listed=listed)
     if wanted.training.precision == "auto" and not data.config.images.is_plain:
         config = changed(config, {"training.precision": "fp32"})  # a 16-bit step is finer than those of bf16
     found = {
@@ -77,6 +68,20 @@ def settle(wanted: Config, processes: PartialState, *, listed: ImageList | None)
     if wanted.training.fills_memory:
         config = with_fitting_batch(config, device, data)
     return Settled(config, device, data)
+
+
+def data_of(config: Config, *, listed: ImageList | None = None) -> TrainingData:
+    """What a run of ``config`` learns from; ``listed`` and errors as in ``settle``."""
+    method = Method.named(config.method["name"])
+    return load_training_set(
+        config.data,
+        method.needs,
+        image_size=config.image_size,
+        labels=method.uses_labels(config.method),
+        masks=method.uses_masks(config.method),
+        pairs=method.uses_pairs(config.method),
+        listed=listed,
+    )
 
 
 def _on_machine(wanted: Config, device: torch.device, processes: int) -> Config:

@@ -108,17 +108,16 @@ class Trainer:
     """
 
     def __init__(self, config: Config, *, listed: ImageList | None = None) -> None:
+        processes = join_processes(config)
         if config.training.compile:
             require_compiler()
-        processes = join_processes(config)
+            if processes.num_processes > 1:
+                raise ConfigError("training.compile is for one process: leave it out")
+            keep_compiled()
         settled = settle(config, processes, listed=listed)
         self.config, self.device, self.data = settled.config, settled.device, settled.data
         config = settled.config
         self.is_main = processes.is_main_process
-        if config.training.compile:
-            if processes.num_processes > 1:
-                raise ConfigError("training.compile is for one process: leave it out")
-            keep_compiled()
         with self._deterministic():  # set before the device starts
             self.engine = Engine(config, self.device)
             if config.training.graphs and (reason := self.engine.against_replay()):
