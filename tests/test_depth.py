@@ -82,7 +82,7 @@ def run(deep_set: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     ("name", "kind", "channels"),
     [
         *(("x.png", kind, channels) for kind in ("uint8", "uint16") for channels in (1, 3, 4)),
-        *(("x.tiff", kind, channels) for kind in ("uint8", "uint16", "float32") for channels in (1, 3, 4, 7)),
+        *(("x.tiff", kind, channels) for kind in ("uint8", "uint16", "float32") for channels in (1, 2, 3, 4, 7)),
         *(("x.npy", kind, channels) for kind in ("uint8", "uint16", "float32") for channels in (1, 2, 6)),
     ],
 )

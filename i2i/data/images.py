@@ -77,6 +77,8 @@ STRIP_PIXELS = 1 << 20
 """Larger images are converted strip by strip, so that there are never two copies of one."""
 LARGE_PIXELS = 1 << 24
 """Of images with more pixels one is decoded at a time, so that memory does not grow with the threads."""
+SAMPLES_PER_PIXEL = 277
+"""The tag of a TIFF."""
 MAX_SCANS = 500
 """Of a progressive JPEG; programs write about ten."""
 
@@ -202,8 +204,18 @@ def values_in(file: ImageFile | ArrayFile, path: Path, kind: Kind, channels: int
             if file.mode == MODES.get(channels):
                 _require_few_scans(file)
                 return from_pil(file, channels)
+            if isinstance(file, TiffImageFile) and file.tag_v2.get(SAMPLES_PER_PIXEL) == channels:
+                return _all_samples(path)
             held = Held("8-bit", len(file.getbands()))
         raise DataError(f"holds {held}, and {Held(kind, channels)} are needed")
+
+
+def _all_samples(path: Path) -> AnyPixels:
+    """The values of a TIFF of which Pillow leaves some out: it takes grey and one sample more for grey."""
+    with open_regular(path) as content:
+        array = tiff_file(content)
+        assert array is not None
+        return array.values()
 
 
 def _as_8_bit(file: ArrayFile) -> Pixels:
