@@ -229,7 +229,7 @@ def environment() -> str:
     )
 
 
-def is_out_of_memory(error: RuntimeError) -> bool:
+def is_out_of_memory(error: Exception) -> bool:
     """Whether memory ran out, in the wording of any device; illegal access and memory formats are other errors."""
     return isinstance(error, torch.OutOfMemoryError) or _OUT_OF_MEMORY.search(str(error)) is not None
 

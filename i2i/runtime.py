@@ -261,10 +261,17 @@ class OnnxTranslator:
         """
         about = self.about
         height, width = images.shape[2:]
-        with _said(f"{width}x{height} pixels: use a smaller image"):
-            padded = pad_to(images, about.multiple, about.minimum)
-            inputs = inputs_for(about, padded, about.seed if seed is None else seed)
-            (translated,) = self._session.run([TRANSLATED], inputs)
+        way_out = "translate it by tiles (--tile)" if about.parts else "use a smaller image"
+        try:
+            with _said(f"{width}x{height} pixels: {way_out}"):
+                padded = pad_to(images, about.multiple, about.minimum)
+                inputs = inputs_for(about, padded, about.seed if seed is None else seed)
+                self._session = self._session or self._session_of(self._content)
+                (translated,) = self._session.run([TRANSLATED], inputs)
+        except TooLittleMemory:
+            if about.parts:
+                self._session = None  # it would keep what it has allocated, which tiles need
+            raise
         cropped: Values = translated[..., :height, :width]
         return cropped
 

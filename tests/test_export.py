@@ -17,10 +17,11 @@ import torch
 from numpy.typing import NDArray
 from onnx import load as load_onnx
 from onnx.external_data_helper import convert_model_to_external_data
+from onnx.helper import make_node
 from PIL import Image
 
 from i2i import runtime
-from i2i.data.images import list_images, read_image
+from i2i.data.images import TooLittleMemory, list_images, read_image
 from i2i.errors import ConfigError
 from i2i.exchange import export as export_module
 from i2i.exchange.export import Apart, Exported, export_model, write_int8
@@ -31,7 +32,8 @@ from i2i.inference.translator import Translator
 from i2i.networks.at_inference import SeededLatent
 from i2i.training.start import train
 
-from .conftest import Result, Run, draw, make_set, small_config
+from .conftest import Result, Run, draw, make_set, no_memory_beyond, small_config
+from .graphs import WHOLE, exported
 from .toys import assert_refused
 
 SETTINGS = {
@@ -179,6 +181,29 @@ def test_i2i_translates_by_tiles_with_an_onnx_file(
     reports = [json.loads((tmp_path / name / "report.json").read_text()) for name in ("tiled", "reduced", "auto")]
     assert [report["files"][0]["tile"] for report in reports] == [16, 16, 512]
     assert [report.get("tile_statistics") for report in reports] == [None, "thumbnail", None]
+
+
+def test_an_onnx_file_goes_on_by_tiles_where_memory_runs_out(tmp_path: Path, i2i: Run) -> None:
+    numbers = {"times": [1, 384, 1, 1], "twice": [1, 2, 1, 1], "from": [1], "to": [4], "channel": [1]}
+    nodes = [make_node("Constant", [], [name], value_ints=values) for name, values in numbers.items()]
+    nodes += [
+        make_node("Tile", [runtime.IMAGES, "times"], ["large"]),  # 4.6 kB for a pixel, which are kept,
+        make_node("Tile", ["large", "twice"], ["larger"]),  # and 9.2 kB more
+        make_node("Slice", ["larger", "from", "to", "channel"], [runtime.TRANSLATED]),
+    ]
+    file = exported(tmp_path / "hungry.onnx", nodes, (WHOLE,))
+    source, target = draw(tmp_path / "in.png", 0, (8192, 8)), tmp_path / "out.png"
+    pixels = read_image(source)
+    alone = runtime.OnnxTranslator(file, threads=1)
+    with no_memory_beyond(352 * 2**20):  # for the one map of the whole image, and not for both
+        with pytest.raises(TooLittleMemory, match=r"8192x8 pixels: translate it by tiles \(--tile\)"):
+            alone(pixels)
+        by_tiles = alone(pixels, tile=512)
+        result = i2i("translate", source, "-o", target, "--model", file)
+    assert result.code == 0, result.err
+    assert "in.png: does not fit into memory: translated by tiles of 512 pixels" in result.err
+    for made in (by_tiles, read_image(target)):
+        assert np.array_equal(made, pixels[..., [1, 2, 0]])
 
 
 def test_i2i_translates_with_an_onnx_file_as_with_the_run(

@@ -24,19 +24,17 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
-from onnx import NodeProto, TensorProto, save_model
-from onnx.helper import make_graph, make_model, make_node, make_opsetid, make_tensor_value_info
+from onnx.helper import make_node
 from PIL import Image
 
 from i2i.build import build_method
-from i2i.data.images import WHITE
-from i2i.exchange.int8 import describe_file
 from i2i.needs import missing_packages
-from i2i.runtime import IMAGES, TRANSLATED, About, ValueRange
+from i2i.runtime import IMAGES, TRANSLATED
 from i2i.storage.weights import save_weights
 
 from .browser import Browser
 from .conftest import Run, draw, make_set
+from .graphs import exported
 from .toys import assert_refused, prepare
 
 pytestmark = pytest.mark.skipif(bool(missing_packages("gradio")), reason="needs gradio: pip install 'i2i[serve]'")
@@ -134,15 +132,6 @@ HUNGRY = (
     make_node("Add", [IMAGES, "mean"], [TRANSLATED]),
 )
 """It needs 12 TiB for each pixel: more than a process can address."""
-
-
-def exported(path: Path, nodes: Sequence[NodeProto]) -> None:
-    """An exported file of these nodes; torch's exporter would take more time than all tests of it."""
-    sides = ("N", 3, "H", "W")
-    images, made = (make_tensor_value_info(name, TensorProto.FLOAT, sides) for name in (IMAGES, TRANSLATED))
-    graph = make_graph(nodes, path.stem, [images], [made])
-    save_model(make_model(graph, opset_imports=[make_opsetid("", 18)], ir_version=10), path)
-    describe_file(path, About("cyclegan", "AtoB", 6, "", 16, (3, 3), ValueRange(), ValueRange(), 1, 1, WHITE, 0))
 
 
 @pytest.fixture(scope="module")

@@ -27,7 +27,7 @@ from i2i.bounds import MAX_PIXELS
 from i2i.config.schema import Precision
 from i2i.data import streamed
 from i2i.data.carried import require_alpha
-from i2i.data.images import encode_image
+from i2i.data.images import TooLittleMemory, encode_image
 from i2i.data.on_disk import DiskImage
 from i2i.device import capabilities, is_out_of_memory
 from i2i.display import say, tracked, warn
@@ -357,7 +357,7 @@ def translated(
 
     Raises:
         RuntimeError: of the device, for example that there is too little memory.
-        DataError: the disk has no room for the maps of tiles.
+        DataError: there is too little memory for an exported file, or the disk has no room for the maps of tiles.
     """
     translator, direction, seed = work.translator, work.direction, work.seed_of(sample)
     name, (height, width) = batch[0].job.source.name, batch[0].pixels.shape[:2]
@@ -365,7 +365,7 @@ def translated(
     if side is None:
         try:
             return translator.translate_pixels([item.pixels[:, :] for item in batch], direction, seed=seed), None
-        except RuntimeError as error:
+        except (RuntimeError, TooLittleMemory) as error:
             if work.tile != "auto" or not is_out_of_memory(error) or not translator.has_parts(direction):
                 raise
         say(f"{name}: does not fit into memory: translated by tiles of {AUTO_SIDE} pixels")
