@@ -33,6 +33,7 @@ from benchmarks.translate import untrained
 from i2i import load_translator
 from i2i.exchange.export import export_model
 from i2i.inference.translator import Translator
+from i2i.tiling.settings import Tiles
 
 NETWORKS = {
     "ResNet-9": ("cyclegan", ["blocks=9"]),
@@ -68,7 +69,7 @@ def _compared(translator: Translator, size: tuple[int, int], tile: int) -> str:
     begin = time.perf_counter()
     whole = translator.translate(image, "AtoB")[0]
     middle = time.perf_counter()
-    tiled = translator.translate_by_tiles(image[0], "AtoB", side=tile)
+    tiled = translator.translate_by_tiles(image[0], "AtoB", Tiles(tile))
     end = time.perf_counter()
     return f"{(tiled - whole).abs().max().item():.1e} | {middle - begin:.1f} | {end - middle:.1f}"
 
@@ -93,10 +94,10 @@ def onnx(width: int, tile: int) -> None:
                 begin = time.process_time()
                 return work(), time.process_time() - begin
 
-            by_tiles = partial(translator.translate_by_tiles, image, side=tile)
+            by_tiles = partial(translator.translate_by_tiles, image, None)
             whole, seconds = timed(partial(translator.translate, image[None]))
-            tiled, seconds_tiled = timed(by_tiles)
-            _, seconds_reduced = timed(partial(by_tiles, statistics="thumbnail"))
+            tiled, seconds_tiled = timed(partial(by_tiles, Tiles(tile)))
+            _, seconds_reduced = timed(partial(by_tiles, Tiles(tile, statistics="thumbnail")))
             apart = (tiled - whole[0]).abs().max().item()
             print(f"| {side}x{side} | {apart:.1e} | {seconds:.1f} | {seconds_tiled:.1f} | {seconds_reduced:.1f} |")
 

@@ -60,7 +60,7 @@ from i2i.tiling.graph import (
     require_parts,
 )
 from i2i.tiling.onnx_file import OnnxFile
-from i2i.tiling.thumbnail import TileStatistics
+from i2i.tiling.settings import Tiles, TileStatistics
 
 IMAGES, TRANSLATED = "images", "translated"
 """The names of a graph's first input and of its output, (N, C, H, W) in [-1, 1]."""
@@ -298,26 +298,16 @@ class OnnxTranslator:
         if tile is None or max(pixels.shape[:2]) <= tile:
             return to_pixels(self.translate(to_unit(pixels, self.about.given), seed=seed), self.about.made)
         image = _InMemory(pixels, self.about)
-        for _ in self.tiled(image, tile, statistics=tile_statistics, seed=seed).work():
+        for _ in self.tiled(image, Tiles(tile, statistics=tile_statistics), seed=seed).work():
             pass
         return image.output
 
-    def tiled(
-        self,
-        image: UnitWindows,
-        side: int,
-        *,
-        overlap: int | None = None,
-        statistics: TileStatistics = "exact",
-        seed: int | None = None,
-    ) -> TiledGraph:
+    def tiled(self, image: UnitWindows, tiles: Tiles, *, seed: int | None = None) -> TiledGraph:
         """What translates an image by tiles.
 
         Args:
             image: is read, and its translation written, window by window.
-            side: of a tile, in pixels; it is rounded up to what the graph takes.
-            overlap: by how many pixels a window is larger than its tile on each side; by default by as many as needed.
-            statistics: of norms over the whole image.
+            tiles: by which.
             seed: as in a call.
 
         Raises:
@@ -326,10 +316,10 @@ class OnnxTranslator:
         """
         self.require_tiles()
         multiple = self.about.multiple
-        side = -(-side // multiple) * multiple
+        side = -(-tiles.side // multiple) * multiple
         graph = CutGraph(IMAGES, self.about.parts or (), partial(self._cut, OnnxFile(self._content)))
-        small = self._padded(reduced(image, side), seed) if statistics == "thumbnail" else None
-        return TiledGraph(graph, self._padded(image, seed), side, overlap, small)
+        small = self._padded(reduced(image, side), seed) if tiles.statistics == "thumbnail" else None
+        return TiledGraph(graph, self._padded(image, seed), side, tiles.overlap, small)
 
     def _padded(self, image: UnitWindows, seed: int | None) -> PaddedImage:
         """An image as the graph takes it."""

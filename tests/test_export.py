@@ -30,6 +30,7 @@ from i2i.exchange.int8 import describe_file
 from i2i.inference.load import load, load_translator
 from i2i.inference.translator import Translator
 from i2i.networks.at_inference import SeededLatent
+from i2i.tiling.settings import Tiles
 from i2i.training.start import train
 
 from .conftest import Result, Run, draw, make_set, no_memory_beyond, small_config
@@ -154,9 +155,9 @@ def test_an_onnx_file_translates_by_tiles_as_it_does_whole(onnx: dict[str, Path]
     translator = load_translator(onnx["cyclegan"])
     image = torch.from_numpy(runtime.to_unit(draw_pixels(0, *size)))[0]
     whole = translator(image, seed=3)
-    tiled = translator.translate_by_tiles(image, side=16, seed=3)
+    tiled = translator.translate_by_tiles(image, None, Tiles(16), seed=3)
     torch.testing.assert_close(tiled, whole, rtol=0, atol=1e-5)
-    as_large = translator.translate_by_tiles(image, side=64, statistics="thumbnail", seed=3)
+    as_large = translator.translate_by_tiles(image, None, Tiles(64, statistics="thumbnail"), seed=3)
     torch.testing.assert_close(as_large, whole, rtol=0, atol=1e-5)
 
 

@@ -22,6 +22,7 @@ from i2i.networks.base import IMAGE
 from i2i.networks.base import Translator as Network
 from i2i.networks.resnet import ResNetGenerator
 from i2i.networks.unet import UNetGenerator
+from i2i.tiling.settings import Tiles
 from i2i.tiling.thumbnail import thumbnail
 from i2i.training.start import train
 
@@ -64,7 +65,7 @@ def test_tiles_give_what_the_whole_image_gives(name: str, toy_set: Path) -> None
         for height, width in ((45, 37), (16, 50), (5, 3)):
             image = rough(height, width)
             whole = each.translate(image[None], "AtoB")[0]
-            tiled = each.translate_by_tiles(image, "AtoB", side=16)
+            tiled = each.translate_by_tiles(image, "AtoB", Tiles(16))
             torch.testing.assert_close(tiled, whole, rtol=0, atol=1e-4)
 
 
@@ -72,9 +73,9 @@ def test_tiles_give_what_the_whole_image_gives(name: str, toy_set: Path) -> None
 def test_norms_take_the_statistics_of_a_thumbnail_by_name(name: str, toy_set: Path) -> None:
     translator, image = untrained(name, toy_set), rough(45, 37)
     whole = translator.translate(image[None], "AtoB")[0]
-    as_large = translator.translate_by_tiles(image, "AtoB", side=48, statistics="thumbnail")  # as the image itself
+    as_large = translator.translate_by_tiles(image, "AtoB", Tiles(48, statistics="thumbnail"))  # as the image itself
     torch.testing.assert_close(as_large, whole, rtol=0, atol=1e-4)
-    reduced = translator.translate_by_tiles(image, "AtoB", side=16, statistics="thumbnail")
+    reduced = translator.translate_by_tiles(image, "AtoB", Tiles(16, statistics="thumbnail"))
     assert (reduced - whole).abs().mean() > 1e-2
 
 

@@ -15,7 +15,7 @@ from i2i.data.ranges import Values
 from i2i.display import tracked
 from i2i.errors import ConfigError, WeightsError
 from i2i.inference.memory import MemoryForImages
-from i2i.inference.translator import ByTiles, Layers, Translator
+from i2i.inference.translator import Layers, Translator
 from i2i.inference.windows import Windows
 from i2i.methods.imported import Imported
 from i2i.methods.translation import Direction
@@ -23,6 +23,7 @@ from i2i.networks.at_inference import SeededLayer
 from i2i.networks.base import Translator as Network
 from i2i.runtime import About, OnnxTranslator
 from i2i.tiling.boxes import Box
+from i2i.tiling.settings import Tiles
 
 
 class UnitWindowsOf:
@@ -98,8 +99,8 @@ class ExportedTranslator(Translator):
             raise ConfigError(f"precision {precision}: an exported file computes as it was exported; leave it out")
         return self
 
-    def _by_tiles(self, image: Windows, direction: str, side: int, name: str, by_tiles: ByTiles) -> None:
-        tiled = self._graph.tiled(UnitWindowsOf(image), side, **by_tiles)
+    def _by_tiles(self, image: Windows, direction: str, tiles: Tiles, seed: int | None, name: str) -> None:
+        tiled = self._graph.tiled(UnitWindowsOf(image), tiles, seed=seed)
         for _ in tracked(f"tiles of {name}", tiled.steps)(tiled.work()):
             pass
 

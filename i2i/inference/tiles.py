@@ -21,10 +21,11 @@ from i2i.data.ranges import Values
 from i2i.inference.maps import DiskMap
 from i2i.inference.padding import padding_to
 from i2i.inference.whole_layers import Unsettled, WholeNorm, over_tiles
-from i2i.inference.windows import MemoryWindows, Windows
+from i2i.inference.windows import TensorWindows, Windows
 from i2i.networks.base import IMAGE, OUTPUT, Part, Translator
 from i2i.tiling.boxes import Box, tiles_of
-from i2i.tiling.thumbnail import TileStatistics, thumbnail
+from i2i.tiling.settings import Tiles
+from i2i.tiling.thumbnail import thumbnail
 
 
 class TiledImage:
@@ -33,10 +34,8 @@ class TiledImage:
     Args:
         generator: a network with parts, ready for inference; it is not changed.
         image: is read, and its translation written, window by window.
-        side: of a tile, in pixels; it is rounded up to what the network takes.
-        overlap: by how many pixels a window is larger than its tile on each side, instead of the parts' margins.
+        tiles: by which; an overlap takes the place of the parts' margins.
         device: where the generator is.
-        statistics: where norms over the whole image have theirs from.
 
     Attributes:
         steps: how many there are.
@@ -44,16 +43,8 @@ class TiledImage:
 
     steps: int
 
-    def __init__(
-        self,
-        generator: Translator,
-        image: Windows,
-        side: int,
-        overlap: int | None,
-        device: torch.device,
-        statistics: TileStatistics = "exact",
-    ) -> None:
-        self._image, self._overlap, self._device = image, overlap, device
+    def __init__(self, generator: Translator, image: Windows, tiles: Tiles, device: torch.device) -> None:
+        self._image, self._overlap, self._device = image, tiles.overlap, device
         shared = {id(tensor): tensor for tensor in (*generator.parameters(), *generator.buffers())}
         network = copy.deepcopy(generator, shared)
         height, width = image.height, image.width
@@ -61,14 +52,14 @@ class TiledImage:
         self._layers = over_tiles(network, height + bottom, width + right)
         self._parts = network.parts_for_tiles()
         self._rows, self._columns = _indices(height, bottom, mode), _indices(width, right, mode)
-        self._side = -(-side // generator.multiple) * generator.multiple
+        self._side = -(-tiles.side // generator.multiple) * generator.multiple
         self._maps: dict[str, DiskMap] = {}
         self._new: DiskMap | None = None
-        tiles = -(-len(self._rows) // self._side) * -(-len(self._columns) // self._side)
+        count = -(-len(self._rows) // self._side) * -(-len(self._columns) // self._side)
         self._norms = [layer for layer in self._layers if isinstance(layer, WholeNorm)]
-        self._small = self._reduced(generator) if statistics == "thumbnail" else None
+        self._small = self._reduced(generator) if tiles.statistics == "thumbnail" else None
         passes = len(self._parts) + (0 if self._small else len(self._norms))
-        self.steps = tiles * passes + (self._small.steps if self._small else 0)
+        self.steps = count * passes + (self._small.steps if self._small else 0)
 
     def work(self) -> Iterator[None]:
         """Translates; yields after each of the steps.
@@ -98,7 +89,7 @@ class TiledImage:
             return made
 
         small = torch.from_numpy(thumbnail(rows, height, width, self._side))[0]
-        return TiledImage(generator, MemoryWindows(small), self._side, None, self._device)
+        return TiledImage(generator, TensorWindows(small), Tiles(self._side), self._device)
 
     def _pass(self, part: Part) -> Generator[None, None, WholeNorm | None]:
         """Computes all tiles of ``part``, or as far as a norm without statistics, which is returned."""

@@ -19,7 +19,6 @@ from functools import cached_property, partial
 from hashlib import sha256
 from io import BufferedIOBase, BytesIO
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -27,7 +26,7 @@ from i2i.bounds import MAX_PIXELS
 from i2i.config.schema import Precision
 from i2i.data import streamed
 from i2i.data.carried import require_alpha
-from i2i.data.images import TooLittleMemory, encode_image
+from i2i.data.images import encode_image
 from i2i.data.on_disk import DiskImage
 from i2i.device import capabilities, is_out_of_memory
 from i2i.display import say, tracked, warn
@@ -37,11 +36,11 @@ from i2i.inference.outputs import LOCK, FileResult, Job, Outputs, Part, Report, 
 from i2i.inference.plan import Plan, require_formats
 from i2i.inference.precision import Choice, Distance, choose, kept
 from i2i.inference.together import ENDED, Together
-from i2i.inference.translator import AUTO_SIDE, Tile, Translator
+from i2i.inference.translator import Translator
 from i2i.kinds import AnyPixels
 from i2i.storage.files import remove_temporaries, replacing
 from i2i.storage.lock import locked
-from i2i.tiling.thumbnail import TileStatistics
+from i2i.tiling.settings import AUTO, Tiles
 
 BATCH_PIXELS = 1 << 20
 """Images of equal size are batched up to this many pixels; on a CPU, where batches gain nothing, they are not."""
@@ -54,9 +53,7 @@ def translate_files(
     *,
     seed: int | None = None,
     precision: Precision = "auto",
-    tile: Tile = "auto",
-    overlap: int | None = None,
-    tile_statistics: TileStatistics = "exact",
+    tiles: Tiles = AUTO,
     alpha: bool = False,
     max_pixels: int = MAX_PIXELS,
     overwrite: bool = False,
@@ -75,9 +72,7 @@ def translate_files(
             planned, it is that of the first, and each other one has the next.
         precision: "auto" takes what is the translator's fastest, or without that the fast one of the device where it
             is close to fp32 on the first images.
-        tile: as in ``Translator.__call__``.
-        overlap: as in ``Translator.translate_by_tiles``.
-        tile_statistics: as ``statistics`` there.
+        tiles: which images are translated by tiles, and by which.
         alpha: whether outputs take over the alpha of inputs that have it.
         max_pixels: the limit for images that are read.
         overwrite: whether files that are not outputs may be replaced.
@@ -97,13 +92,10 @@ def translate_files(
     require_formats(translator, direction, planned.jobs)
     if planned.samples is not None:
         translator.require_noise()
-    translator.tile_side(1, 1, direction, tile=tile)  # refuses tiles that are not possible before anything is written
-    if tile_statistics == "thumbnail":
-        translator.require_thumbnail(direction)
+    translator.require_tiles(direction, tiles)
     processes = processes or Together()
-    decisive = _decisive(translator, direction, seed, tile, overlap, tile_statistics)
     work = Work(
-        translator, direction, seed, tile, overlap, max_pixels, decisive, overwrite, tile_statistics=tile_statistics
+        translator, direction, seed, tiles, max_pixels, _decisive(translator, direction, seed, tiles), overwrite
     )
     if alpha:
         work.require_alpha(job.target for job in planned.jobs)
@@ -130,14 +122,12 @@ class Work:
     translator: Translator
     direction: str
     seed: int | None
-    tile: Tile
-    overlap: int | None
+    tiles: Tiles
     max_pixels: int
     decisive: Mapping[str, str | int | None]
     overwrite: bool
     distance: Distance | None = None
     alpha: bool = False
-    tile_statistics: TileStatistics = "exact"
 
     def require_alpha(self, targets: Iterable[Path]) -> None:
         """Raises ConfigError where the files of outputs cannot take over the alpha of their inputs."""
@@ -158,7 +148,7 @@ class Work:
         """Reads the inputs."""
         channels, _ = self.translator.channels(self.direction)
         depth, _ = self.translator.depths(self.direction)
-        takes_tiles = partial(self.translator.takes_tiles, direction=self.direction, tile=self.tile)
+        takes_tiles = partial(self.translator.takes_tiles, direction=self.direction, tiles=self.tiles)
         background = self.translator.config.images.background
         return Reader(channels, depth, background, self.max_pixels, self.alpha, takes_tiles)
 
@@ -168,23 +158,11 @@ class Work:
         return FileResult(str(job.source), output, error, request=self.request, sample=job.sample, seed=drawn)
 
 
-def _decisive(
-    translator: Translator,
-    direction: str,
-    seed: int | None,
-    tile: Tile,
-    overlap: int | None,
-    tile_statistics: TileStatistics,
-) -> dict[str, str | int | None]:
+def _decisive(translator: Translator, direction: str, seed: int | None, tiles: Tiles) -> dict[str, str | int | None]:
     """What the output for a file follows from, beside its precision."""
     own = translator.config.inference.seed
     drawn = (own if seed is None else seed) if translator.has_noise else None
-    found = {"weights": translator.digest, "direction": direction, "seed": drawn}
-    if overlap is not None:  # without one, tiles are as whole images
-        found["overlap"] = overlap
-    if tile_statistics == "thumbnail":  # its size is that of a tile
-        found |= {"tile_statistics": tile_statistics, "tile": tile}
-    return found
+    return {"weights": translator.digest, "direction": direction, "seed": drawn, **tiles.decisive}
 
 
 def _in_precision(work: Work, planned: Plan, wanted: Precision, processes: Together) -> Work:
@@ -359,26 +337,8 @@ def translated(
         RuntimeError: of the device, for example that there is too little memory.
         DataError: there is too little memory for an exported file, or the disk has no room for the maps of tiles.
     """
-    translator, direction, seed = work.translator, work.direction, work.seed_of(sample)
-    name, (height, width) = batch[0].job.source.name, batch[0].pixels.shape[:2]
-    side = translator.tile_side(height, width, direction, tile=work.tile, name=name)
-    if side is None:
-        try:
-            return translator.translate_pixels([item.pixels[:, :] for item in batch], direction, seed=seed), None
-        except (RuntimeError, TooLittleMemory) as error:
-            if work.tile != "auto" or not is_out_of_memory(error) or not translator.has_parts(direction):
-                raise
-        say(f"{name}: does not fit into memory: translated by tiles of {AUTO_SIDE} pixels")
-        side = AUTO_SIDE
-    outputs: list[AnyPixels | DiskImage] = []
-    for item in batch:
-        how: dict[str, Any] = {"side": side, "overlap": work.overlap, "statistics": work.tile_statistics, "seed": seed}
-        how["name"] = item.job.source.name
-        if isinstance(item.pixels, DiskImage):
-            outputs.append(translator.file_by_tiles(item.pixels, direction, **how))
-        else:
-            outputs.append(translator.pixels_by_tiles(item.pixels, direction, **how))
-    return outputs, side
+    images, names = [item.pixels for item in batch], [item.job.source.name for item in batch]
+    return work.translator.translate_images(images, work.direction, work.tiles, seed=work.seed_of(sample), names=names)
 
 
 @contextmanager

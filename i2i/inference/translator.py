@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypedDict, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
 
 import numpy as np
 import torch
@@ -16,10 +17,10 @@ from i2i.config.schema import Depth, ModelConfig, Precision
 from i2i.data.batches import to_pixels, unit_batch
 from i2i.data.carried import require_alpha
 from i2i.data.depth import from_unit_values
-from i2i.data.images import Pixels, alpha_of, from_pil, to_pil
+from i2i.data.images import Pixels, TooLittleMemory, alpha_of, from_pil, to_pil
 from i2i.data.on_disk import DiskImage
 from i2i.data.stored import Held
-from i2i.device import DTYPES
+from i2i.device import DTYPES, is_out_of_memory
 from i2i.display import say, tracked
 from i2i.errors import ConfigError, DataError
 from i2i.inference.fast_layers import speed_up
@@ -27,32 +28,25 @@ from i2i.inference.memory import MemoryForImages
 from i2i.inference.padding import pad_to
 from i2i.inference.tiles import TiledImage
 from i2i.inference.whole_layers import whole_norm
-from i2i.inference.windows import DiskWindows, MemoryWindows, Windows
+from i2i.inference.windows import PixelWindows, TensorWindows, Windows
 from i2i.kinds import NUMPY_TYPES, AnyPixels
 from i2i.methods.base import Method
 from i2i.methods.translation import TranslationMethod
 from i2i.networks.at_inference import SeededLayer, drawn_from
 from i2i.storage.weights import digest_of
-from i2i.tiling.thumbnail import TileStatistics
+from i2i.tiling.settings import Tile, Tiles, TileStatistics
 
 if TYPE_CHECKING:
     from i2i.inference.fastest import Fastest
 
-Tile = int | Literal["auto"]
-"""The side of tiles in pixels; "auto" translates only those images by tiles that do not fit into memory."""
-AUTO_SIDE = 512
-"""The side that "auto" takes."""
 Layers = Literal["torch", "channels last", "fast"]
 """A generator's layers: torch's, the same with channels last in memory, or those of ``fast_layers``."""
 AnyImage = TypeVar("AnyImage", Image.Image, AnyPixels, Tensor)
 
 
-class ByTiles(TypedDict):
-    """How ``translate_by_tiles`` translates."""
-
-    overlap: int | None
-    statistics: TileStatistics
-    seed: int | None
+Made = TypeVar("Made")
+THE_IMAGE = "the image"
+"""The name of one that has none."""
 
 
 class Translator:
@@ -204,91 +198,123 @@ class Translator:
     def translate_by_tiles(
         self,
         image: Tensor,
-        direction: str | None = None,
+        direction: str | None,
+        tiles: Tiles,
         *,
-        side: int,
-        overlap: int | None = None,
-        statistics: TileStatistics = "exact",
         seed: int | None = None,
-        name: str = "the image",
+        name: str = THE_IMAGE,
     ) -> Tensor:
         """Translates an image of any size by tiles, to what ``translate`` gives, up to rounding.
 
         Args:
-            image: (C, H, W), uint8 or float in [-1, 1].
+            image: (C, H, W), float in [-1, 1].
             direction: as in ``translate``.
-            side: of a tile, in pixels.
-            overlap: by how many pixels a tile is computed larger on each side; by default by as many as it depends on.
-            statistics: of norms over the whole image; those of a thumbnail are faster, and an approximation.
+            tiles: by which; smaller images too.
             seed: as in ``translate``.
             name: of the image, beside the progress.
 
         Returns:
-            (C', H, W) of the type of the image, on the CPU.
+            (C', H, W), float, on the CPU.
 
         Raises:
             ConfigError: the generator takes whole images only.
             DataError: the disk has no room for feature maps.
         """
-        windows = MemoryWindows(image)
-        by_tiles: ByTiles = {"overlap": overlap, "statistics": statistics, "seed": seed}
-        self._by_tiles(windows, self.check_direction(direction), side, name, by_tiles)
-        return windows.output.permute(2, 0, 1)
+        windows = TensorWindows(image)
+        self._by_tiles(windows, self.check_direction(direction), tiles, seed, name)
+        return windows.output
 
-    def _by_tiles(self, image: Windows, direction: str, side: int, name: str, by_tiles: ByTiles) -> None:
+    def _by_tiles(self, image: Windows, direction: str, tiles: Tiles, seed: int | None, name: str) -> None:
         """``translate_by_tiles`` of an image wherever it is."""
         self._require_parts(direction)
         if way := self._fastest_way(direction):
-            way._by_tiles(image, direction, side, name, by_tiles)
+            way._by_tiles(image, direction, tiles, seed, name)
             return
         generator = self.method.directions()[direction].generator
-        with torch.inference_mode(), drawn_from(self.method, by_tiles["seed"]), self._computing():
-            tiled = TiledImage(generator, image, side, by_tiles["overlap"], self.device, by_tiles["statistics"])
+        with torch.inference_mode(), drawn_from(self.method, seed), self._computing():
+            tiled = TiledImage(generator, image, tiles, self.device)
             for _ in tracked(f"tiles of {name}", tiled.steps)(tiled.work()):
                 pass
 
-    def tile_side(
-        self, height: int, width: int, direction: str | None = None, *, tile: Tile = "auto", name: str = "the image"
-    ) -> int | None:
-        """The side of the tiles by which an image of this size is translated; None if it is translated whole.
+    def translate_images(
+        self,
+        images: Sequence[AnyPixels | DiskImage],
+        direction: str,
+        tiles: Tiles,
+        *,
+        seed: int | None = None,
+        names: Sequence[str],
+    ) -> tuple[Sequence[AnyPixels | DiskImage], int | None]:
+        """Translates images (H, W, C) of the depth of inputs, all of one size: whole, or by tiles where they take them.
+
+        Returns:
+            The translations, by tiles where the images are, and the side of the tiles.
 
         Raises:
-            ConfigError: tiles are asked for, and the generator takes whole images only; or they have no side.
+            RuntimeError: of the device, for example that there is too little memory.
+            DataError: there is too little memory for an exported file, or the disk has no room for the maps of tiles.
         """
-        direction = self.check_direction(direction)
-        if tile != "auto":
-            if tile < 1:
-                raise ConfigError(f"tiles of {tile} pixels: give a side from 1 up, or auto")
-            self._require_parts(direction)
-        if not self.takes_tiles(height, width, direction, tile=tile):
-            return None
-        if tile != "auto":
-            return tile
-        needed, room = self.memory.needed(direction, height * width), self.memory.room
-        say(
-            f"{name}: {width:,}x{height:,} pixels would take {needed / 2**30:,.1f} GiB of memory, more than the "
-            f"{room / 2**30:,.1f} GiB that are for it on {self.device.type}: translated by tiles of {AUTO_SIDE} pixels"
-        )
-        return AUTO_SIDE
 
-    def takes_tiles(self, height: int, width: int, direction: str, *, tile: Tile) -> bool:
-        """Whether an image of this size is translated by tiles; nothing is said."""
-        if tile != "auto":
-            return max(height, width) > tile
+        def by_tiles(image: AnyPixels | DiskImage, name: str) -> AnyPixels | DiskImage:
+            windows = PixelWindows(image, *self.depths(direction), self.channels(direction)[1])
+            self._by_tiles(windows, direction, tiles, seed, name)
+            return windows.output
+
+        return self._whole_or_by_tiles(
+            (images[0].shape[0], images[0].shape[1]),
+            direction,
+            tiles,
+            names[0],
+            lambda: self.translate_pixels([image[:, :] for image in images], direction, seed=seed),
+            lambda: list(map(by_tiles, images, names)),
+        )
+
+    def _whole_or_by_tiles(
+        self,
+        size: tuple[int, int],
+        direction: str,
+        tiles: Tiles,
+        name: str,
+        whole: Callable[[], Made],
+        by_tiles: Callable[[], Made],
+    ) -> tuple[Made, int | None]:
+        """What one of the two gives for images of a height and width, and the side of tiles; says why by tiles."""
+        height, width = size
+        if not self.takes_tiles(height, width, direction, tiles):
+            try:
+                return whole(), None
+            except (RuntimeError, TooLittleMemory) as error:
+                if tiles.tile != "auto" or not is_out_of_memory(error) or not self.has_parts(direction):
+                    raise
+            say(f"{name}: does not fit into memory: translated by tiles of {tiles.side} pixels")
+        elif tiles.tile == "auto":
+            needed, room = self.memory.needed(direction, height * width), self.memory.room
+            say(
+                f"{name}: {width:,}x{height:,} pixels would take {needed / 2**30:,.1f} GiB of memory, more than the "
+                f"{room / 2**30:,.1f} GiB that are for it on {self.device.type}: translated by tiles of {tiles.side} "
+                "pixels"
+            )
+        return by_tiles(), tiles.side
+
+    def takes_tiles(self, height: int, width: int, direction: str, tiles: Tiles) -> bool:
+        """Whether an image of this size is translated by tiles, as far as that can be known before."""
+        if tiles.tile != "auto":
+            return max(height, width) > tiles.tile
         return self.has_parts(direction) and self.memory.needed(direction, height * width) > self.memory.room
 
-    def has_parts(self, direction: str) -> bool:
-        """Whether the generator of ``direction`` can be computed by tiles."""
-        return bool(self.method.directions()[direction].generator.parts_for_tiles())
-
-    def require_thumbnail(self, direction: str) -> None:
-        """Raises ConfigError for a generator for which the statistics of a thumbnail have no use."""
-        self._require_parts(direction)
-        if not self._has_whole_norms(direction):
+    def require_tiles(self, direction: str, tiles: Tiles) -> None:
+        """Raises ConfigError for tiles that this translator has no parts for, or a thumbnail that changes nothing."""
+        if tiles.tile != "auto" or tiles.statistics == "thumbnail":
+            self._require_parts(direction)
+        if tiles.statistics == "thumbnail" and not self._has_whole_norms(direction):
             raise ConfigError(
                 f"{self.config.arch}: its generator has no norms over the whole image, so that a thumbnail changes "
                 "nothing: leave out --tile-statistics"
             )
+
+    def has_parts(self, direction: str) -> bool:
+        """Whether the generator of ``direction`` can be computed by tiles."""
+        return bool(self.method.directions()[direction].generator.parts_for_tiles())
 
     def _has_whole_norms(self, direction: str) -> bool:
         """Whether the generator of ``direction`` has norms by the statistics of the image."""
@@ -320,8 +346,8 @@ class Translator:
             direction: one of ``directions``; the first by default.
             seed: seed of the noise of a translator with noise; by default the seed in its file.
             tile: translates images that are larger by tiles of this side; by default those that do not fit into memory.
-            overlap: as in ``translate_by_tiles``.
-            tile_statistics: as ``statistics`` in ``translate_by_tiles``.
+            overlap: by how many pixels a tile is computed larger on each side; by default by as many as it depends on.
+            tile_statistics: of norms over the whole image; those of a thumbnail are faster, and an approximation.
             alpha: whether the translation of a transparent image or array takes over its alpha, as one more channel.
 
         Returns:
@@ -333,17 +359,13 @@ class Translator:
                 norms over the whole image; or alpha, and translations cannot have that of their inputs.
         """
         direction = self.check_direction(direction)
-        if tile_statistics == "thumbnail":
-            self.require_thumbnail(direction)
-        by_tiles: ByTiles = {"overlap": overlap, "statistics": tile_statistics, "seed": seed}
+        tiles = Tiles(tile, overlap, tile_statistics)
+        self.require_tiles(direction, tiles)
         channels = self.channels(direction)[0]
 
         def translated(pixels: AnyPixels) -> AnyPixels:
-            height, width = pixels.shape[:2]
-            side = self.tile_side(height, width, direction, tile=tile)
-            if side is None:
-                return self.translate_pixels([pixels], direction, seed=seed)[0]
-            return self.pixels_by_tiles(pixels, direction, side=side, **by_tiles)
+            (made,), _ = self.translate_images([pixels], direction, tiles, seed=seed, names=[THE_IMAGE])
+            return made[:, :]
 
         def of_pil(given: Image.Image) -> Pixels:
             made = translated(from_pil(given, channels, self.config.images.background))
@@ -362,7 +384,7 @@ class Translator:
         if isinstance(image, Tensor):
             if alpha:
                 raise ConfigError("alpha: tensors have the channels of the model alone: give an image or an array")
-            return self._of_tensor(image, direction, tile, by_tiles)
+            return self._of_tensor(image, direction, tiles, seed)
         if not isinstance(image, np.ndarray) or (is_plain and not (image.dtype == np.uint8 and _is_image(image))):
             raise DataError(
                 f"cannot translate {type(image).__name__}: give a PIL image, a uint8 array or a float tensor"
@@ -392,7 +414,7 @@ class Translator:
         one = partial(self, image, direction, tile=tile, overlap=overlap, tile_statistics=tile_statistics, alpha=alpha)
         return [one(seed=each) for each in seeds]
 
-    def _of_tensor(self, image: Tensor, direction: str, tile: Tile, by_tiles: ByTiles) -> Tensor:
+    def _of_tensor(self, image: Tensor, direction: str, tiles: Tiles, seed: int | None) -> Tensor:
         """``__call__`` of a tensor (C, H, W) or (N, C, H, W)."""
         channels = self.channels(direction)[0]
         if image.ndim not in (3, 4) or image.shape[-3] != channels or not image.is_floating_point():
@@ -400,12 +422,14 @@ class Translator:
         if 0 in image.shape:
             raise DataError(f"an image of {tuple(image.shape)} is empty")
         batch = (image if image.ndim == 4 else image[None]).float()
-        height, width = batch.shape[2:]
-        side = self.tile_side(height, width, direction, tile=tile)
-        if side is None:
-            images = self.translate(batch, direction, seed=by_tiles["seed"])
-        else:
-            images = torch.stack([self.translate_by_tiles(one, direction, side=side, **by_tiles) for one in batch])
+        images, _ = self._whole_or_by_tiles(
+            (batch.shape[2], batch.shape[3]),
+            direction,
+            tiles,
+            THE_IMAGE,
+            lambda: self.translate(batch, direction, seed=seed),
+            lambda: torch.stack([self.translate_by_tiles(one, direction, tiles, seed=seed) for one in batch]),
+        )
         return (images if image.ndim == 4 else images[0]).to(image.device)
 
     def _values(self, image: AnyPixels, direction: str) -> AnyPixels:
@@ -419,47 +443,6 @@ class Translator:
         if not np.isfinite(values).all():
             raise DataError("the array holds values that are no numbers (NaN or infinity)")
         return values
-
-    def pixels_by_tiles(
-        self,
-        pixels: AnyPixels,
-        direction: str | None = None,
-        *,
-        side: int,
-        overlap: int | None = None,
-        statistics: TileStatistics = "exact",
-        seed: int | None = None,
-        name: str = "the image",
-    ) -> AnyPixels:
-        """``translate_by_tiles`` of an image (H, W, C) of the depth of inputs."""
-        given, depth = self.depths(self.check_direction(direction))
-        if given.is_plain and depth.is_plain:
-            image = torch.from_numpy(np.require(pixels, requirements="W")).permute(2, 0, 1)
-        else:
-            image = unit_batch([pixels], given, torch.device("cpu"))[0]
-        made = self.translate_by_tiles(
-            image, direction, side=side, overlap=overlap, statistics=statistics, seed=seed, name=name
-        )
-        if given.is_plain and depth.is_plain:
-            return made.permute(1, 2, 0).numpy()
-        return to_pixels(made[None])[0] if depth.is_plain else from_unit_values(made, depth)
-
-    def file_by_tiles(
-        self,
-        image: DiskImage,
-        direction: str,
-        *,
-        side: int,
-        overlap: int | None,
-        statistics: TileStatistics,
-        seed: int | None,
-        name: str,
-    ) -> DiskImage:
-        """What ``pixels_by_tiles`` gives, of an image on the disk, and there."""
-        windows = DiskWindows(image, *self.depths(direction), self.channels(direction)[1])
-        by_tiles: ByTiles = {"overlap": overlap, "statistics": statistics, "seed": seed}
-        self._by_tiles(windows, direction, side, name, by_tiles)
-        return windows.output
 
 
 def _is_image(array: Pixels) -> bool:

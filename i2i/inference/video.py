@@ -23,9 +23,10 @@ from i2i.display import say, tracked
 from i2i.errors import ConfigError, DataError
 from i2i.inference.precision import PROBED, choose
 from i2i.inference.translate import BATCH_PIXELS
-from i2i.inference.translator import Tile, Translator
+from i2i.inference.translator import Translator
 from i2i.needs import is_video, require_packages
 from i2i.storage.files import replacing, require_free
+from i2i.tiling.settings import AUTO, Tiles
 
 if TYPE_CHECKING:
     from av import AudioStream, Packet, VideoFrame, VideoStream
@@ -77,7 +78,7 @@ def translate_video(
     *,
     seed: int | None = None,
     precision: Precision = "auto",
-    tile: Tile = "auto",
+    tiles: Tiles = AUTO,
     max_pixels: int = MAX_PIXELS,
     overwrite: bool = False,
 ) -> Video:
@@ -90,7 +91,7 @@ def translate_video(
         direction: one of the translator's directions; the first by default.
         seed: as in ``Translator.translate``, one for all frames.
         precision: as in ``translate_files``, by the first frames.
-        tile: as in ``Translator.__call__``.
+        tiles: which frames are translated by tiles, and by which.
         max_pixels: the limit for frames that are read.
         overwrite: whether an existing file is replaced.
 
@@ -103,6 +104,7 @@ def translate_video(
     direction = translator.check_direction(direction)
     if translator.channels(direction) != (3, 3) or not all(each.is_plain for each in translator.depths(direction)):
         raise ConfigError(f"{translator.config.arch}: videos need a model of 8-bit RGB images, and this is none")
+    translator.require_tiles(direction, tiles)
     require_free(target, overwrite=overwrite)
     import av
 
@@ -117,7 +119,7 @@ def translate_video(
             container, codec = FORMATS[target.suffix.lower()]
             with _opened(source) as given, av.open(str(temporary), "w", format=container) as made:
                 writer = Writer(made, Reader(given, source, max_pixels), codec, few[0].shape[:2])
-                return Video(target, _translate(taken, writer, direction, seed, tile, source.name), len(writer.sounds))
+                return Video(target, _translate(taken, writer, direction, seed, tiles, source.name), len(writer.sounds))
     except av.FFmpegError as error:
         raise DataError(f"{source}: cannot be translated as a video ({error.strerror or error})") from None
 
@@ -253,21 +255,18 @@ def _faster(
     return taken
 
 
-def _translate(translator: Translator, writer: Writer, direction: str, seed: int | None, tile: Tile, name: str) -> int:
+def _translate(
+    translator: Translator, writer: Writer, direction: str, seed: int | None, tiles: Tiles, name: str
+) -> int:
     """Translates all frames in their order; returns how many there were."""
     most = BATCH_PIXELS if capabilities(translator.device).asynchronous else 0
     shown = tracked(f"translating {name}, frames", writer.reader.expected)(writer.reader.frames(writer))
     count = 0
     for batch in _batches(shown, most):
         pixels = [each for _, each in batch]
-        height, width = pixels[0].shape[:2]
-        side = translator.tile_side(height, width, direction, tile=tile, name=name)
-        if side is None:
-            outputs = translator.translate_pixels(pixels, direction, seed=seed)
-        else:
-            outputs = [translator.pixels_by_tiles(each, direction, side=side, seed=seed, name=name) for each in pixels]
+        outputs, _ = translator.translate_images(pixels, direction, tiles, seed=seed, names=[name] * len(batch))
         for (frame, _), output in zip(batch, outputs, strict=True):
-            writer.write(frame, output)
+            writer.write(frame, output[:, :])
         count += len(batch)
     writer.end()
     return count

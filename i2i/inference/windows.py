@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from i2i.config.schema import Depth
-from i2i.data.batches import from_unit, to_pixels, unit_batch
+from i2i.data.batches import to_pixels, unit_batch
 from i2i.data.depth import from_unit_values
 from i2i.data.on_disk import DiskImage
-from i2i.kinds import NUMPY_TYPES
+from i2i.kinds import NUMPY_TYPES, AnyPixels
 from i2i.tiling.boxes import Box
 
 
@@ -33,11 +34,11 @@ class Windows(Protocol):
         """Puts ``made``, (h, w, C'), float in [-1, 1], at ``box`` of the translation."""
 
 
-class MemoryWindows:
-    """Those of a tensor (C, H, W), uint8 or float in [-1, 1].
+class TensorWindows:
+    """Those of a tensor (C, H, W), float in [-1, 1].
 
     Attributes:
-        output: (H, W, C') of its type, once the first window is written.
+        output: (C', H, W), on the CPU, once the first window is written.
     """
 
     output: Tensor
@@ -50,14 +51,13 @@ class MemoryWindows:
         return self._image[:, box.top : box.bottom, box.left : box.right]
 
     def write(self, box: Box, made: Tensor) -> None:
-        values = made if self._image.is_floating_point() else from_unit(made)
         if not hasattr(self, "output"):
-            self.output = torch.empty(self.height, self.width, made.shape[2], dtype=values.dtype)
-        self.output[box.top : box.bottom, box.left : box.right].copy_(values)
+            self.output = torch.empty(made.shape[2], self.height, self.width)
+        self.output[:, box.top : box.bottom, box.left : box.right].copy_(made.permute(2, 0, 1))
 
 
-class DiskWindows:
-    """Those of an image on the disk.
+class PixelWindows:
+    """Those of an image (H, W, C) in memory or on the disk.
 
     Args:
         image: of the depth ``given``.
@@ -66,21 +66,24 @@ class DiskWindows:
         channels: of outputs.
 
     Attributes:
-        output: the translation, on the disk too.
+        output: the translation, where the image is.
 
     Raises:
         DataError: the disk has no room for it.
     """
 
-    def __init__(self, image: DiskImage, given: Depth, made: Depth, channels: int) -> None:
+    output: AnyPixels | DiskImage
+
+    def __init__(self, image: AnyPixels | DiskImage, given: Depth, made: Depth, channels: int) -> None:
         self._image, self._given, self._made = image, given, made
         self.height, self.width = image.shape[:2]
-        self.output = DiskImage(self.height, self.width, channels, NUMPY_TYPES[made.kind])
+        shape, values = (self.height, self.width, channels), NUMPY_TYPES[made.kind]
+        self.output = DiskImage(*shape, values) if isinstance(image, DiskImage) else np.empty(shape, values)
 
     def read(self, box: Box) -> Tensor:
         values = self._image[box.top : box.bottom, box.left : box.right]
         if self._given.is_plain:
-            return torch.from_numpy(values).permute(2, 0, 1)
+            return torch.from_numpy(np.require(values, requirements="W")).permute(2, 0, 1)
         return unit_batch([values], self._given, torch.device("cpu"))[0]
 
     def write(self, box: Box, made: Tensor) -> None:

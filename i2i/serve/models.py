@@ -16,6 +16,7 @@ from i2i.inference.translate import Work, choose_way
 from i2i.inference.translator import Translator
 from i2i.inference.views import require_images
 from i2i.storage.runs import RunFolder, model_file
+from i2i.tiling.settings import AUTO
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,7 @@ def _ways(translator: Translator, precision: Precision, max_pixels: int) -> dict
         use_kept_threads(translator.fastest.threads)
     ways = {}
     for direction in translator.directions:
-        work = Work(translator, direction, None, "auto", None, max_pixels, {}, overwrite=False)
+        work = Work(translator, direction, None, AUTO, max_pixels, {}, overwrite=False)
         if precision == "bf16":  # there are no images yet to say how far it is from fp32
             way = translator.faster(direction, precision)
         else:

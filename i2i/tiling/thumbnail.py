@@ -3,15 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
 
 import numpy as np
 
 from i2i.data.ranges import Values
-
-TileStatistics = Literal["exact", "thumbnail"]
-"""Where norms over the whole image have their statistics from, when it is translated by tiles: from the image, by a
-pass over all tiles for each of them; or from one translation of a reduced copy, which is an approximation."""
 
 
 def thumbnail(rows: Callable[[int, int], Values], height: int, width: int, side: int) -> Values:

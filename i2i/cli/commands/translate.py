@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -22,11 +22,11 @@ from i2i.cli.options import (
 )
 from i2i.display import warn
 from i2i.needs import is_video, require_path
+from i2i.tiling.settings import Tile, Tiles, TileStatistics
 
 if TYPE_CHECKING:
     from i2i.config.schema import Device, Precision
     from i2i.inference.plan import Format
-    from i2i.tiling.thumbnail import TileStatistics
 
 SMALLEST_TILE = 16
 
@@ -99,7 +99,7 @@ def translate(
     samples: int | None,
     image_format: Format | None,
     precision: Precision,
-    tile: int | Literal["auto"],
+    tile: Tile,
     overlap: int | None,
     tile_statistics: TileStatistics,
     alpha: bool,
@@ -122,6 +122,7 @@ def translate(
 
     --model also takes an exported ONNX file. Under torchrun, several processes share the images of a folder.
     """
+    tiles = Tiles(tile, overlap, tile_statistics)
     require_path(source)
     require_model(model, exported=True)
     if is_video(source):
@@ -138,7 +139,7 @@ def translate(
                 device,
                 seed=seed,
                 precision=precision,
-                tile=tile,
+                tiles=tiles,
                 max_pixels=max_pixels,
                 overwrite=overwrite,
             )
@@ -164,9 +165,7 @@ def translate(
                 direction,
                 seed=seed,
                 precision=precision,
-                tile=tile,
-                overlap=overlap,
-                tile_statistics=tile_statistics,
+                tiles=tiles,
                 alpha=alpha,
                 max_pixels=max_pixels,
                 overwrite=overwrite,
