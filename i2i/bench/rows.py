@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
 from i2i.config.schema import Precision
-from i2i.inference.translator import Layers
+from i2i.inference.ways import Layers
 
 
 class Way(NamedTuple):

@@ -15,7 +15,8 @@ from i2i.data.ranges import Values
 from i2i.display import tracked
 from i2i.errors import ConfigError, WeightsError
 from i2i.inference.memory import MemoryForImages
-from i2i.inference.translator import Layers, Translator
+from i2i.inference.translator import Translator
+from i2i.inference.ways import Layers
 from i2i.inference.windows import Windows
 from i2i.methods.imported import Imported
 from i2i.methods.translation import Direction

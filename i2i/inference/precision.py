@@ -17,7 +17,8 @@ from i2i.config.schema import Precision
 from i2i.data.depth import as_shown
 from i2i.data.on_disk import DiskImage
 from i2i.device import DTYPES, resolve_precision
-from i2i.inference.translator import Layers, Translator
+from i2i.inference.translator import Translator
+from i2i.inference.ways import Layers
 from i2i.kinds import AnyPixels
 
 MEAN, LARGEST = 1.0, 16

@@ -4,32 +4,29 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
+from typing import TYPE_CHECKING, ClassVar, TypeVar
 
-import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from i2i.config.schema import Depth, ModelConfig, Precision
 from i2i.data.batches import to_pixels, unit_batch
 from i2i.data.carried import require_alpha
 from i2i.data.depth import from_unit_values
-from i2i.data.images import Pixels, TooLittleMemory, alpha_of, from_pil, to_pil
+from i2i.data.images import TooLittleMemory
 from i2i.data.on_disk import DiskImage
-from i2i.data.stored import Held
-from i2i.device import DTYPES, is_out_of_memory
+from i2i.device import is_out_of_memory
 from i2i.display import say, tracked
-from i2i.errors import ConfigError, DataError
-from i2i.inference.fast_layers import speed_up
+from i2i.errors import ConfigError
 from i2i.inference.memory import MemoryForImages
+from i2i.inference.objects import AnyImage, batch_of, image_like, pixels_of, tensor_like
 from i2i.inference.padding import pad_to
 from i2i.inference.tiles import TiledImage
+from i2i.inference.ways import Layers, computing, in_layers, usual_layers
 from i2i.inference.whole_layers import whole_norm
 from i2i.inference.windows import PixelWindows, TensorWindows, Windows
-from i2i.kinds import NUMPY_TYPES, AnyPixels
+from i2i.kinds import AnyPixels
 from i2i.methods.base import Method
 from i2i.methods.translation import TranslationMethod
 from i2i.networks.at_inference import SeededLayer, drawn_from
@@ -38,11 +35,6 @@ from i2i.tiling.settings import Tile, Tiles, TileStatistics
 
 if TYPE_CHECKING:
     from i2i.inference.fastest import Fastest
-
-Layers = Literal["torch", "channels last", "fast"]
-"""A generator's layers: torch's, the same with channels last in memory, or those of ``fast_layers``."""
-AnyImage = TypeVar("AnyImage", Image.Image, AnyPixels, Tensor)
-
 
 Made = TypeVar("Made")
 THE_IMAGE = "the image"
@@ -88,28 +80,9 @@ class Translator:
         copied = copy.copy(self)
         copied.fastest, copied._ways = None, {}
         copied.precision = precision
-        copied.layers = layers or ("fast" if self.device.type == "cpu" else "torch")
-        if copied.layers == "torch":
-            return copied
-        copied.method = self._with_own_generator(direction, shares_weights=copied.layers == "fast")
-        generator = copied.method.directions()[direction].generator
-        if copied.layers == "fast":
-            speed_up(generator, DTYPES[precision])
-        else:
-            generator.to(memory_format=torch.channels_last)
+        copied.layers = layers or usual_layers(self.device)
+        copied.method = in_layers(self.method, direction, copied.layers, precision)
         return copied
-
-    def _with_own_generator(self, direction: str, *, shares_weights: bool) -> TranslationMethod:
-        """The method with a copy of the generator of ``direction``; it shares the other networks."""
-        generator = self.method.directions()[direction].generator
-        shared: dict[int, Any] = {
-            id(network): network
-            for network in self.method.children()
-            if all(module is not generator for module in network.modules())
-        }
-        if shares_weights:
-            shared |= {id(tensor): tensor for tensor in (*generator.parameters(), *generator.buffers())}
-        return copy.deepcopy(self.method, shared)
 
     def _fastest_way(self, direction: str) -> Translator | None:
         """What translates in ``direction`` in its place."""
@@ -118,12 +91,6 @@ class Translator:
             with torch.inference_mode(False):
                 self._ways[direction] = self.faster(direction, choice.precision, choice.layers)
         return self._ways.get(direction)
-
-    def _computing(self) -> AbstractContextManager[Any]:
-        """The context in which torch's layers compute in ``precision``; fast ones do so by themselves."""
-        if self.layers == "fast" or self.precision == "fp32":
-            return nullcontext()
-        return torch.autocast(self.device.type, DTYPES[self.precision])
 
     @property
     def digest(self) -> str:
@@ -184,7 +151,7 @@ class Translator:
         generator = self.method.directions()[direction].generator
         height, width = images.shape[2:]
         padded = pad_to(images.to(self.device), generator.multiple, generator.minimum)
-        with drawn_from(self.method, seed), self._computing():
+        with drawn_from(self.method, seed), computing(self.layers, self.precision, self.device):
             return self.method.translate(padded, direction)[..., :height, :width]
 
     def translate_pixels(
@@ -231,7 +198,7 @@ class Translator:
             way._by_tiles(image, direction, tiles, seed, name)
             return
         generator = self.method.directions()[direction].generator
-        with torch.inference_mode(), drawn_from(self.method, seed), self._computing():
+        with torch.inference_mode(), drawn_from(self.method, seed), computing(self.layers, self.precision, self.device):
             tiled = TiledImage(generator, image, tiles, self.device)
             for _ in tracked(f"tiles of {name}", tiled.steps)(tiled.work()):
                 pass
@@ -261,7 +228,7 @@ class Translator:
             return windows.output
 
         return self._whole_or_by_tiles(
-            (images[0].shape[0], images[0].shape[1]),
+            images[0].shape[:2],
             direction,
             tiles,
             names[0],
@@ -271,7 +238,7 @@ class Translator:
 
     def _whole_or_by_tiles(
         self,
-        size: tuple[int, int],
+        size: Sequence[int],
         direction: str,
         tiles: Tiles,
         name: str,
@@ -361,36 +328,17 @@ class Translator:
         direction = self.check_direction(direction)
         tiles = Tiles(tile, overlap, tile_statistics)
         self.require_tiles(direction, tiles)
-        channels = self.channels(direction)[0]
-
-        def translated(pixels: AnyPixels) -> AnyPixels:
-            (made,), _ = self.translate_images([pixels], direction, tiles, seed=seed, names=[THE_IMAGE])
-            return made[:, :]
-
-        def of_pil(given: Image.Image) -> Pixels:
-            made = translated(from_pil(given, channels, self.config.images.background))
-            kept = alpha_of(given) if alpha else None
-            return made if kept is None else np.dstack((made, kept))
-
-        is_plain = all(depth.is_plain for depth in self.depths(direction))
+        channels, made_channels = self.channels(direction)
+        depths = self.depths(direction)
         if alpha:
-            require_alpha([], self.channels(direction)[1], plain=is_plain)
-        if isinstance(image, Image.Image):
-            if 0 in image.size:
-                raise DataError(f"an image of {image.size} is empty")
-            if not is_plain:
-                raise DataError("this model has a depth that PIL images do not have in general: give an array")
-            return to_pil(of_pil(image))
+            require_alpha([], made_channels, plain=all(depth.is_plain for depth in depths))
         if isinstance(image, Tensor):
             if alpha:
                 raise ConfigError("alpha: tensors have the channels of the model alone: give an image or an array")
-            return self._of_tensor(image, direction, tiles, seed)
-        if not isinstance(image, np.ndarray) or (is_plain and not (image.dtype == np.uint8 and _is_image(image))):
-            raise DataError(
-                f"cannot translate {type(image).__name__}: give a PIL image, a uint8 array or a float tensor"
-            )
-        made = of_pil(to_pil(image)) if is_plain else translated(self._values(image, direction))
-        return made[..., 0] if image.ndim == 2 and made.shape[2] == 1 else made
+            return tensor_like(image, self._translate_batch(batch_of(image, channels), direction, tiles, seed))
+        pixels, kept = pixels_of(image, channels, depths, self.config.images.background, alpha=alpha)
+        (made,), _ = self.translate_images([pixels], direction, tiles, seed=seed, names=[THE_IMAGE])
+        return image_like(image, made[:, :], kept)
 
     def samples(
         self,
@@ -414,36 +362,14 @@ class Translator:
         one = partial(self, image, direction, tile=tile, overlap=overlap, tile_statistics=tile_statistics, alpha=alpha)
         return [one(seed=each) for each in seeds]
 
-    def _of_tensor(self, image: Tensor, direction: str, tiles: Tiles, seed: int | None) -> Tensor:
-        """``__call__`` of a tensor (C, H, W) or (N, C, H, W)."""
-        channels = self.channels(direction)[0]
-        if image.ndim not in (3, 4) or image.shape[-3] != channels or not image.is_floating_point():
-            raise DataError(f"a float tensor ({channels}, H, W) in [-1, 1] is needed, not {tuple(image.shape)}")
-        if 0 in image.shape:
-            raise DataError(f"an image of {tuple(image.shape)} is empty")
-        batch = (image if image.ndim == 4 else image[None]).float()
+    def _translate_batch(self, batch: Tensor, direction: str, tiles: Tiles, seed: int | None) -> Tensor:
+        """``translate_images`` of (N, C, H, W)."""
         images, _ = self._whole_or_by_tiles(
-            (batch.shape[2], batch.shape[3]),
+            batch.shape[2:],
             direction,
             tiles,
             THE_IMAGE,
             lambda: self.translate(batch, direction, seed=seed),
             lambda: torch.stack([self.translate_by_tiles(one, direction, tiles, seed=seed) for one in batch]),
         )
-        return (images if image.ndim == 4 else images[0]).to(image.device)
-
-    def _values(self, image: AnyPixels, direction: str) -> AnyPixels:
-        """An array as an image (H, W, C) of the depth of inputs."""
-        depth, channels = self.depths(direction)[0], self.channels(direction)[0]
-        values = image[..., None] if image.ndim == 2 else image
-        if image.dtype != NUMPY_TYPES[depth.kind] or values.ndim != 3 or not values.size or values.shape[2] != channels:
-            raise DataError(
-                f"{Held(depth.kind, channels)} are needed, as an array (H, W, C), and not {image.dtype} {image.shape}"
-            )
-        if not np.isfinite(values).all():
-            raise DataError("the array holds values that are no numbers (NaN or infinity)")
-        return values
-
-
-def _is_image(array: Pixels) -> bool:
-    return bool(array.size) and (array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (1, 3, 4)))
+        return images
