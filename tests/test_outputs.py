@@ -121,7 +121,7 @@ def test_an_image_that_comes_during_a_translation_is_not_replaced(
             draw(target, 70)
         return encode_image(target, pixels, *options)
 
-    monkeypatch.setattr("i2i.inference.translate.encode_image", meanwhile)
+    monkeypatch.setattr("i2i.inference.writing.encode_image", meanwhile)
     result = i2i(*command)
     assert (result.code, result.err.count("skipped: ")) == (1, 1), result.err
     assert f"{out / '001.png'} exists and was not written by a translation" in result.err

@@ -14,9 +14,9 @@ from i2i.evaluation.evaluated import Evaluated
 from i2i.evaluation.features.base import FeatureNetwork
 from i2i.evaluation.held_out import HeldOut
 from i2i.evaluation.images import ImageSet, in_chunks
+from i2i.inference.batching import BATCH_PIXELS
 from i2i.inference.sampler import BATCH, Sampler
 from i2i.inference.together import Together
-from i2i.inference.translate import BATCH_PIXELS
 from i2i.inference.translator import Translator
 from i2i.methods.translation import B_TO_A
 

@@ -18,11 +18,10 @@ import numpy as np
 from i2i.bounds import MAX_PIXELS, open_regular
 from i2i.config.schema import Precision
 from i2i.data.images import Pixels
-from i2i.device import capabilities
 from i2i.display import say, tracked
 from i2i.errors import ConfigError, DataError
+from i2i.inference.batching import batch_pixels
 from i2i.inference.precision import PROBED, choose
-from i2i.inference.translate import BATCH_PIXELS
 from i2i.inference.translator import Translator
 from i2i.needs import is_video, require_packages
 from i2i.storage.files import replacing, require_free
@@ -259,10 +258,9 @@ def _translate(
     translator: Translator, writer: Writer, direction: str, seed: int | None, tiles: Tiles, name: str
 ) -> int:
     """Translates all frames in their order; returns how many there were."""
-    most = BATCH_PIXELS if capabilities(translator.device).asynchronous else 0
     shown = tracked(f"translating {name}, frames", writer.reader.expected)(writer.reader.frames(writer))
     count = 0
-    for batch in _batches(shown, most):
+    for batch in _batches(shown, batch_pixels(translator.device)):
         pixels = [each for _, each in batch]
         outputs, _ = translator.translate_images(pixels, direction, tiles, seed=seed, names=[name] * len(batch))
         for (frame, _), output in zip(batch, outputs, strict=True):

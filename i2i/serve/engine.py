@@ -22,7 +22,7 @@ from i2i.errors import ConfigError, DataError, UserError
 from i2i.inference import views
 from i2i.inference.outputs import Job
 from i2i.inference.sampler import Sampler
-from i2i.inference.translate import Work, translated
+from i2i.inference.work import Work
 from i2i.serve.models import Served
 from i2i.serve.refused import Refused, later
 
@@ -102,7 +102,7 @@ class Engine:
             if alpha:
                 work.require_alpha([target])
             item = work.reader.read(job)
-            (output,), _ = translated(work, [item])
+            (output,), _ = work.translated([item])
             pixels, made, kept = item.pixels[:, :], output[:, :], None if item.alpha is None else item.alpha[:, :]
             content = encode_image(target, made, item.carried.options(target.suffix, made.shape[2]), kept)
         except (TooManyPixels, TooLittleMemory) as error:

@@ -9,12 +9,13 @@ from pathlib import Path
 from i2i.config.schema import Device, Precision
 from i2i.data.stored import PLAIN, Held, can_hold
 from i2i.device import use_kept_threads
+from i2i.inference.choosing import choose_way
 from i2i.inference.load import load
 from i2i.inference.plan import Format, Plan, usual_format
 from i2i.inference.sampler import Sampler
-from i2i.inference.translate import Work, choose_way
 from i2i.inference.translator import Translator
 from i2i.inference.views import require_images
+from i2i.inference.work import Work
 from i2i.storage.runs import RunFolder, model_file
 from i2i.tiling.settings import AUTO
 
