@@ -15,7 +15,7 @@ import math
 import os
 import sys
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -478,22 +478,19 @@ def _box_muller(drawn: Values) -> Values:
 
 
 def run(
-    translator: OnnxTranslator,
+    translated: Callable[[AnyPixels], AnyPixels],
+    about: About,
     jobs: Mapping[Path, Path],
-    seed: int | None,
     max_pixels: int,
     *,
     alpha: bool = False,
-    tile: int | None = None,
-    tile_statistics: TileStatistics = "exact",
 ) -> list[str]:
-    """Translates files, with the ``alpha`` of inputs or opaque; returns a line for each that could not be."""
+    """Writes what files are ``translated`` to, with their ``alpha`` or opaque; returns a line for each that failed."""
     failed = []
     for number, (source, target) in enumerate(jobs.items(), 1):
         try:
-            pixels, kept = read(source, translator.about, max_pixels, alpha=alpha)
-            made = translator(pixels, seed=seed, tile=tile, tile_statistics=tile_statistics)
-            write_image(target, made, kept, flush=False)
+            pixels, kept = read(source, about, max_pixels, alpha=alpha)
+            write_image(target, translated(pixels), kept, flush=False)
         except DataError as error:
             reason = str(error)
             failed.append(reason if str(source) in reason or str(target) in reason else f"{source}: {reason}")
@@ -569,12 +566,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         translator = OnnxTranslator(given.model)
         if given.tile is not None:
             translator.require_tiles()
-        jobs = jobs_for(given.source, given.output, suffix_for(translator.about), overwrite=given.overwrite)
+        about = translator.about
+        jobs = jobs_for(given.source, given.output, suffix_for(about), overwrite=given.overwrite)
         if given.alpha:
-            about = translator.about
             require_alpha(jobs.values(), about.channels[1], plain=about.given.is_plain and about.made.is_plain)
-        tiles = {"tile": given.tile, "tile_statistics": given.tile_statistics}
-        failed = run(translator, jobs, given.seed, given.max_pixels, alpha=given.alpha, **tiles)
+        translated = partial(translator, seed=given.seed, tile=given.tile, tile_statistics=given.tile_statistics)
+        failed = run(translated, about, jobs, given.max_pixels, alpha=given.alpha)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code

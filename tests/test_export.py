@@ -21,7 +21,7 @@ from onnx.helper import make_node
 from PIL import Image
 
 from i2i import runtime
-from i2i.data.images import TooLittleMemory, list_images, read_image
+from i2i.data.images import list_images, read_image
 from i2i.errors import ConfigError
 from i2i.exchange import export as export_module
 from i2i.exchange.export import Apart, Exported, export_model, write_int8
@@ -184,26 +184,28 @@ def test_i2i_translates_by_tiles_with_an_onnx_file(
     assert [report.get("tile_statistics") for report in reports] == [None, "thumbnail", None]
 
 
-def test_an_onnx_file_goes_on_by_tiles_where_memory_runs_out(tmp_path: Path, i2i: Run) -> None:
-    numbers = {"times": [1, 384, 1, 1], "twice": [1, 2, 1, 1], "from": [1], "to": [4], "channel": [1]}
+def test_an_onnx_file_goes_on_by_tiles_where_memory_runs_out(
+    tmp_path: Path, i2i: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    numbers = {"times": [1, 333, 1, 1], "twice": [1, 2, 1, 1], "from": [1], "to": [4], "channel": [1]}
     nodes = [make_node("Constant", [], [name], value_ints=values) for name, values in numbers.items()]
     nodes += [
-        make_node("Tile", [runtime.IMAGES, "times"], ["large"]),  # 4.6 kB for a pixel, which are kept,
-        make_node("Tile", ["large", "twice"], ["larger"]),  # and 9.2 kB more
+        make_node("Tile", [runtime.IMAGES, "times"], ["large"]),  # 4 kB for a pixel, which are kept,
+        make_node("Tile", ["large", "twice"], ["larger"]),  # and 8 kB more
         make_node("Slice", ["larger", "from", "to", "channel"], [runtime.TRANSLATED]),
     ]
     file = exported(tmp_path / "hungry.onnx", nodes, (WHOLE,))
     source, target = draw(tmp_path / "in.png", 0, (8192, 8)), tmp_path / "out.png"
-    pixels = read_image(source)
-    alone = runtime.OnnxTranslator(file, threads=1)
-    with no_memory_beyond(352 * 2**20):  # for the one map of the whole image, and not for both
-        with pytest.raises(TooLittleMemory, match=r"8192x8 pixels: translate it by tiles \(--tile\)"):
-            alone(pixels)
-        by_tiles = alone(pixels, tile=512)
+    pixels, translator = read_image(source), load_translator(file)
+    with no_memory_beyond(300 * 2**20):  # for the first map of the whole image, and not for both
+        called = translator(pixels)
         result = i2i("translate", source, "-o", target, "--model", file)
+        capsys.readouterr()
+        assert runtime.main([str(file), str(source), "-o", str(tmp_path / "no.png")]) == 1
+    assert "in.png: not enough memory for 8192x8 pixels: translate it by tiles (--tile)" in capsys.readouterr().err
     assert result.code == 0, result.err
     assert "in.png: does not fit into memory: translated by tiles of 512 pixels" in result.err
-    for made in (by_tiles, read_image(target)):
+    for made in (called, read_image(target)):
         assert np.array_equal(made, pixels[..., [1, 2, 0]])
 
 
