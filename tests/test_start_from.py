@@ -9,10 +9,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from i2i.config.resolve import parse_config, read_config
+from i2i.build import build_method
+from i2i.config.resolve import changed, parse_config, read_config
+from i2i.errors import WeightsError
 from i2i.storage.runs import RunFolder
 from i2i.storage.weights import load_tree, load_weights
 from i2i.training.start import train
+from i2i.training.start_from import roles
 
 from .conftest import Run, small_arguments, small_config
 
@@ -109,6 +112,7 @@ def test_networks_that_do_not_fit_start_afresh(source: Path, toy_set: Path, tmp_
 def test_another_size_keeps_the_networks(source: Path, tmp_path: Path, i2i: Run) -> None:
     result = i2i("train", "--from", source, *STILL, "--image-size", 256, "--run", tmp_path / "large", "--dry-run")
     assert result.code == 0, result.err
+    assert f"from {source}: generator_AtoB, generator_BtoA, discriminator_A, discriminator_B\n" in result.err
     config = parse_config(read_config(source / "config.yaml"))
     assert "blocks: 1" in result.out
     assert config.data.load_size == 18  # for crops of 16, as 286 is for crops of 256
@@ -119,9 +123,42 @@ def test_what_is_missing_is_named(tmp_path: Path, i2i: Run) -> None:
     for arguments in (("--arch", "cyclegan-fast"), ()):
         result = i2i("train", *arguments, "--from", tmp_path / "nothing")
         assert result.code == 2
-    assert "give --arch" in result.err
-    result = i2i("train", "--arch", "cyclegan-fast", "--from", tmp_path / "nothing")
-    assert f"{tmp_path / 'nothing'}: no such run folder or weight file" in result.err
+        assert f"{tmp_path / 'nothing'}: no such run folder or weight file" in result.err
+
+
+def test_weights_alone_need_a_recipe_and_have_no_last_step(source: Path, tmp_path: Path, i2i: Run) -> None:
+    weights = source / "model.safetensors"
+    result = i2i("train", "--from", weights)
+    assert result.code == 2
+    assert f"--from {weights}: it has no settings of a training: give --arch too" in result.err
+    config = parse_config(read_config(source / "config.yaml"))
+    with pytest.raises(WeightsError, match="has no checkpoint, and so no weights of the last step"):
+        train(
+            changed(config, {"training.start_from": str(weights), "training.start_weights": "last"}), tmp_path / "new"
+        )
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_run_without_weights_yet_says_so(source: Path, tmp_path: Path, i2i: Run) -> None:
+    (tmp_path / "young").mkdir()
+    shutil.copy(source / "config.yaml", tmp_path / "young")
+    result = i2i("train", "--from", tmp_path / "young")
+    assert result.code == 2
+    assert f"{tmp_path / 'young'} has written no weights yet" in result.err
+
+
+@pytest.mark.parametrize("arch", ["bicyclegan", "cyclegan", "dualgan", "pix2pix"])
+def test_no_two_networks_have_one_role(arch: str, toy_set: Path) -> None:
+    method = build_method(small_config(arch, toy_set).model)
+    assert len(set(roles(method).values())) == len(roles(method)) >= 2
+
+
+def test_other_settings_of_weights_that_fit_are_named(source: Path, tmp_path: Path, i2i: Run) -> None:
+    result = i2i(
+        "train", "--from", source, *STILL, "--set=networks.generator.output=residual", "--run", tmp_path / "new"
+    )
+    assert result.code == 0, result.err
+    assert "so that its weights have to adapt: networks.generator.output=tanh (here residual)\n" in result.err
 
 
 def test_a_resumed_run_needs_no_source(source: Path, tmp_path: Path, i2i: Run) -> None:

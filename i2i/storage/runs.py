@@ -222,6 +222,11 @@ def weight_file(model: str | Path | None) -> Path:
     path = newest_run().root if model is None else Path(model)
     if path.is_dir():
         run = RunFolder(path)
+        if not run.model.is_file() and run.config.is_file():
+            raise WeightsError(
+                f"{path} has written no weights yet: a run writes them with its checkpoints "
+                "(training.checkpoint_seconds), and at its end"
+            )
         if not run.model.is_file():
             raise WeightsError(f"{path} holds no model.safetensors; give a run folder or a weight file")
         return run.best if run.best.is_file() else run.model

@@ -7,6 +7,7 @@ from i2i.device import peak_memory
 from i2i.display import duration
 from i2i.storage.weights import parameter_count
 from i2i.training.schedule import describe
+from i2i.training.start_from import take_weights
 from i2i.training.trainer import Trainer
 
 PROBE_STEPS = 3
@@ -19,6 +20,7 @@ def describe_run(config: Config) -> tuple[TrainingConfig, list[str]]:
         ConfigError, DataError: as training would.
     """
     trainer = Trainer(config)
+    take_weights(trainer.engine)
     training = trainer.config.training
     lines = [*to_yaml(trainer.config).rstrip().split("\n"), ""]
     lines += [

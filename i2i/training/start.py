@@ -30,7 +30,7 @@ from i2i.training.callbacks import Callback
 from i2i.training.out_of_memory import what_fits
 from i2i.training.processes import decided_by_first, join_processes
 from i2i.training.schedule import describe
-from i2i.training.start_from import start_from
+from i2i.training.start_from import take_weights
 from i2i.training.trainer import Outcome, Trainer
 from i2i.world import world
 
@@ -63,7 +63,7 @@ def train(
     if config.training.start_from is not None:
         config = changed(config, {"training.start_from": str(Path(config.training.start_from).absolute())})
     trainer = Trainer(config)
-    _take_weights(trainer)
+    take_weights(trainer.engine)
     if not trainer.is_main:  # the first process makes the folder and is the only one that writes
         return _fit(trainer, RunFolder(wanted or RUNS), callbacks)
     for root in trainer.data.roots:
@@ -142,7 +142,7 @@ def resume(
     trainer = Trainer(config, listed=None if checkpoint is None else _listed(run))
     if checkpoint is None:
         warn(f"{root} has no checkpoint yet: starting at step 0")
-        _take_weights(trainer)
+        take_weights(trainer.engine)
     else:
         trainer.restore(*checkpoint)
     del checkpoint  # the run has its own copy
@@ -153,12 +153,6 @@ def resume(
         run.write_config(trainer.config)
         write_atomically(run.images, trainer.data.images.to_json())
     return _fit(trainer, run, callbacks)
-
-
-def _take_weights(trainer: Trainer) -> None:
-    training = trainer.config.training
-    if training.start_from is not None:
-        start_from(trainer.engine, Path(training.start_from), averaged=training.start_weights == "average")
 
 
 def _listed(run: RunFolder) -> ImageList | None:

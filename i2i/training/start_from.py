@@ -1,20 +1,23 @@
 """Starting a run from weights that exist (``--from``): every network that fits is taken over, the others start afresh.
 
 Networks are matched by their role: generators by the direction that they translate, discriminators by the domains that
-they judge, all others by name. So a generator of pix2pix, or one that other code trained, starts a CycleGAN.
-Optimisers, histories and averages start afresh.
+they judge, all others by name, as are discriminators of which several judge the same. So a generator of pix2pix, or one
+that other code trained, starts a CycleGAN. Optimisers, histories and averages start afresh.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor, nn
 
 from i2i.build import build_method, without_memory
 from i2i.config.schema import Config, ModelConfig
-from i2i.display import say
+from i2i.display import say, warn
 from i2i.errors import WeightsError
 from i2i.methods.base import Method
 from i2i.methods.translation import TranslationMethod
@@ -22,8 +25,28 @@ from i2i.storage.runs import RunFolder, say_if_best, weight_file
 from i2i.storage.weights import load_newest, load_weights
 from i2i.training.engine import Engine
 
-Networks = dict[str, dict[str, Tensor]]
-"""The weights of networks, by the role of the network and by their own names in it."""
+NO_EFFECT = ("init", "init_gain", "dropout")
+"""Settings of networks that change nothing of what given weights compute."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """What a run or a weight file has to start from.
+
+    Attributes:
+        config: what its model is.
+        weights: of its networks, by the role of the network and by their own names in it.
+    """
+
+    config: ModelConfig
+    weights: dict[str, dict[str, Tensor]] = field(default_factory=dict)
+
+
+def take_weights(engine: Engine) -> None:
+    """Gives a run that has done no step what it starts from, if anything; errors as ``start_from``."""
+    training = engine.config.training
+    if training.start_from is not None:
+        start_from(engine, Path(training.start_from), averaged=training.start_weights == "average")
 
 
 def start_from(engine: Engine, source: Path, *, averaged: bool) -> None:
@@ -36,12 +59,12 @@ def start_from(engine: Engine, source: Path, *, averaged: bool) -> None:
             those of the last step.
 
     Raises:
-        WeightsError: it cannot be read, or none of its networks fits.
+        WeightsError: it cannot be read, none of its networks fits, or it has no weights of the last step.
     """
-    known = networks_of(source, averaged=averaged)
+    known = read_source(source, averaged=averaged)
     taken, afresh = list[str](), list[str]()
     for name, role in roles(engine.method).items():
-        reason = _take(engine.method.get_submodule(name), known.get(role))
+        reason = _take(engine.method.get_submodule(name), known.weights.get(role))
         if reason is None:
             taken.append(name)
         else:
@@ -51,21 +74,30 @@ def start_from(engine: Engine, source: Path, *, averaged: bool) -> None:
     if engine.average is not None:
         engine.average.restart()
     say(f"from {source}: {', '.join(taken)}" + (f"; starting afresh: {', '.join(afresh)}" if afresh else ""))
+    others = list(_other_settings(engine.config.model, known.config, taken))
+    if others:
+        warn(f"{source} was trained with other settings, so that its weights have to adapt: {', '.join(others)}")
 
 
-def networks_of(source: Path, *, averaged: bool) -> Networks:
+def read_source(source: Path, *, averaged: bool) -> Source:
     """The networks of a run folder or a weight file; arguments and errors as ``start_from``."""
-    found: Networks = {}
-    run = RunFolder(source)
-    checkpoint = load_newest(run.checkpoints(), kind="checkpoint") if source.is_dir() else None
+    checkpoint = load_newest(RunFolder(source).checkpoints(), kind="checkpoint") if source.is_dir() else None
+    if checkpoint is None and not averaged:
+        raise WeightsError(
+            f"{source} has no checkpoint, and so no weights of the last step beside those that inference uses: "
+            "leave out training.start_weights, or give a run folder"
+        )
+    found: Source | None = None
     if checkpoint is not None:
         _, state, header = checkpoint
-        found = _by_role(Config.model_validate(header["config"]).model, state["engine"]["method"])
-    if averaged or checkpoint is None:
+        config = Config.model_validate(header["config"]).model
+        found = Source(config, _by_role(config, state["engine"]["method"]))
+    if found is None or averaged:
         path = weight_file(source)
         say_if_best(source, path)
         content = load_weights(path)
-        found |= _by_role(content.config, content.tensors)
+        others = {} if found is None else found.weights
+        found = Source(content.config, others | _by_role(content.config, content.tensors))
     return found
 
 
@@ -74,7 +106,9 @@ def roles(method: Method) -> dict[str, str]:
     modules: dict[int, str] = {}
     if isinstance(method, TranslationMethod):
         modules = {id(offered.generator): f"translates {name}" for name, offered in method.directions().items()}
-    modules |= {id(judge.network): f"judges {' with '.join(judge.domains)}" for judge in method.judges().values()}
+    judges = {id(judge.network): f"judges {' with '.join(judge.domains)}" for judge in method.judges().values()}
+    alike = Counter(judges.values())
+    modules |= {network: role for network, role in judges.items() if alike[role] == 1}
     return {
         name: modules.get(id(module), name)
         for name, module in method.named_children()
@@ -82,10 +116,25 @@ def roles(method: Method) -> dict[str, str]:
     }
 
 
-def _by_role(config: ModelConfig, weights: Mapping[str, Tensor]) -> Networks:
+def _other_settings(ours: ModelConfig, theirs: ModelConfig, taken: Sequence[str]) -> Iterator[str]:
+    """The settings that say what weights of the same shapes compute, where they differ."""
+    for part in ours.networks.keys() & theirs.networks.keys():
+        if any(name.startswith(part) for name in taken):
+            yield from _differences(f"networks.{part}", ours.networks[part], theirs.networks[part])
+    mine, others = (model.images.model_dump(include={"depth_a", "depth_b"}) for model in (ours, theirs))
+    yield from _differences("data", mine, others)
+
+
+def _differences(section: str, ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> Iterator[str]:
+    for key in ours:
+        if key in theirs and key not in NO_EFFECT and ours[key] != theirs[key]:
+            yield f"{section}.{key}={theirs[key]} (here {ours[key]})"
+
+
+def _by_role(config: ModelConfig, weights: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
     with without_memory():
         method = build_method(config)
-    found: Networks = {}
+    found: dict[str, dict[str, Tensor]] = {}
     for name, role in roles(method).items():
         own = {key.removeprefix(f"{name}."): w for key, w in weights.items() if key.startswith(f"{name}.")}
         if own:

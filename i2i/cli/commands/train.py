@@ -135,8 +135,7 @@ def train(
         raise click.UsageError("--memory goes with --dry-run")
     if smoke and (dry_run or resume is not None or run is not None):
         raise click.UsageError("--smoke keeps nothing: leave out --run, --resume and --dry-run")
-    source = settings["training.start_from"]
-    if arch is None and config_file is None and resume is None and not (source is not None and source.is_dir()):
+    if arch is None and config_file is None and resume is None and settings["training.start_from"] is None:
         raise click.UsageError("give --arch (see i2i archs), --from RUN, or --resume to continue a run")
     root = shlex.quote(str(resume or run or "RUN"))
     with stoppable(f"what has been saved goes on with: {as_called('i2i')} train --resume {root}"):
@@ -171,6 +170,10 @@ def _configure(
     source = settings["training.start_from"]
     if source is not None:
         weight_file(source)
+        if arch is None and file is None and not RunFolder(source).config.is_file():
+            raise click.UsageError(
+                f"--from {source}: it has no settings of a training: give --arch too (see i2i archs)"
+            )
         settings = settings | {"training.start_from": str(source)}
     run = RunFolder(source).read_config() if arch is None and file is None else None
 
