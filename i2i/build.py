@@ -41,9 +41,10 @@ def build_method(config: ModelConfig) -> Method:
         if isinstance(network, Network) and (
             config.image_size % network.multiple or config.image_size < network.minimum
         ):
+            multiple = f"a multiple of {network.multiple} of " if network.multiple > 1 else ""
             raise ConfigError(
-                f"image_size {config.image_size} does not fit {name}: it needs a multiple of {network.multiple} "
-                f"of at least {network.minimum}; change image_size or the network's depth or layers"
+                f"image_size {config.image_size} does not fit {name}: it needs {multiple}at least {network.minimum}; "
+                "change image_size or the network's depth or layers"
             )
     if config.inference.statistics == "standing" and not _draws_with_batch_norm(method):
         raise ConfigError(

@@ -208,7 +208,7 @@ def test_recipes_stay_as_they_are_and_propose_it_for_a_small_set(toy_set: Path, 
     assert not [arch for arch in recipe_names() if "discriminator_augmentation" in read_recipe(arch)]
     result = i2i(*small_arguments("cut", toy_set, tmp_path / "run", steps=1), "--set", "health.enabled=true")
     assert "discriminators see their images augmented" not in result.err
-    assert "augment what discriminators see (discriminator_augmentation.mode=adaptive)" in result.err
+    assert "augment what discriminators see (discriminator_augmentation.mode=adaptive, or fixed" in result.err
 
 
 def test_what_cannot_work_is_refused(toy_set: Path) -> None:
@@ -216,6 +216,8 @@ def test_what_cannot_work_is_refused(toy_set: Path) -> None:
         Trainer(small_config("dualgan", toy_set, "discriminator_augmentation.mode=adaptive"))
     with pytest.raises(ConfigError, match="target would have no effect"):
         small_config("cut", toy_set, "discriminator_augmentation={mode: none, target: 0.5}")
+    with pytest.raises(ConfigError, match="rise would have no effect; set mode=adaptive"):
+        small_config("cut", toy_set, "discriminator_augmentation={mode: fixed, strength: 0.5, rise: 20}")
     with pytest.raises(ConfigError, match="strength 0"):
         small_config("cut", toy_set, "discriminator_augmentation.mode=fixed")
 

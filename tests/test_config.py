@@ -147,7 +147,7 @@ def test_wrong_values_name_key_value_and_what_is_allowed() -> None:
     assert "'hinge', 'wasserstein' or 'relativistic'" in message(assignments=["method.objective=lsgam"])
     assert "load_size 100 is smaller than image_size 256" in message(assignments=["data.load_size=100"])
     assert "known: resnet, unet" in message(assignments=["networks.generator.name=vit"])
-    assert "and 1 more" in message(assignments=["training.batch_size=0", "training.seed=-1"])
+    assert "(also wrong: training.seed)" in message(assignments=["training.batch_size=0", "training.seed=-1"])
     assert "write it as key=value" in message(assignments=["training.batch_size"])
     assert "not valid YAML" in message(assignments=["training.seed=[1"])
 

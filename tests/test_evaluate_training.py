@@ -16,7 +16,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboard.plugins.hparams import plugin_data_pb2
 
 import i2i as package
-from i2i.errors import ConfigError
+from i2i.errors import ConfigError, DataError
 from i2i.evaluation.held_out import in_half
 from i2i.storage.runs import RunFolder
 from i2i.storage.weights import load_weights
@@ -179,5 +179,9 @@ def test_a_watched_metric_needs_what_it_needs(tmp_path: Path) -> None:
         path.rename(path.with_name(f"other-{path.name}"))
     config = small_config("cyclegan", data, *WATCHING)
     with pytest.raises(ConfigError, match=r"evaluation\.watch l1 cannot be measured: no pairs are known"):
+        package.train(config, tmp_path / "run")
+    for number in range(7, 12):  # of the others, image06 alone is in the half that weights are chosen on
+        (data / "testA" / f"image{number:02}.png").unlink()
+    with pytest.raises(DataError, match=r"1 of the held-out images can be taken to choose weights on, for which one"):
         package.train(config, tmp_path / "run")
     assert not (tmp_path / "run").exists()

@@ -202,6 +202,7 @@ def test_what_lacks_a_mask_is_named(masked_set: Path, tmp_path: Path, i2i: Run) 
     lone = masked_set / "trainMask" / "image02.png"
     lone.rename(lone.with_name("other.png"))
     Image.new("L", (24, 20)).save(masked_set / "trainMask" / "image03.png")
+    Image.new("L", (20, 40), 255).save(masked_set / "trainMask" / "image00.png")
     (masked_set / "testMask").mkdir()
     for name in ("image00.png", "image7.png"):
         Image.new("L", (24, 20), 255).save(masked_set / "testMask" / name)
@@ -213,6 +214,12 @@ def test_what_lacks_a_mask_is_named(masked_set: Path, tmp_path: Path, i2i: Run) 
     assert "1 pairs have no mask in trainMask, first" in checked.err
     assert "other.png: a mask of no pair" in checked.err
     assert "image03.png: all black" in checked.err
+    assert f"image00.png: 20x40 are other proportions than the 24x20 of {masked_set / 'trainA'}" in checked.err
+    assert checked.err.count("other proportions") == 1
+    assert "shapes" not in checked.out
+    Image.new("RGB", (24, 24)).save(masked_set / "trainB" / "image01.png")
+    shapes = "shapes     1 pairs in train of images that differ in their proportions, first image01: data.fit=square"
+    assert shapes in i2i("data", "check", masked_set).out
     assert "masks      1 of test in testMask, which let 100%" in checked.out
     assert "image7.png: a mask of no pair" in checked.err
     assert "in testMask, first" not in checked.err  # held-out pairs may have none

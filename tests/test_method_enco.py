@@ -21,7 +21,7 @@ from i2i.networks.patchgan import PatchGAN
 from i2i.networks.resnet import ResNetGenerator
 from i2i.networks.stages import stage_outputs
 from i2i.networks.unet import UNetGenerator
-from i2i.training.schedule import rate_factor
+from i2i.training.schedule import describe, rate_factor
 
 A, B = (torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(i)) * 2 - 1 for i in range(2))
 
@@ -165,5 +165,6 @@ def test_the_rate_rises_as_in_the_released_code() -> None:
     assert max(abs(ours - (n + 1) / 20) for n, ours in enumerate(epochs[:20])) < 0.051
     assert epochs[20:101] == [1.0] * 81
     assert epochs[150] == pytest.approx(0.5)
+    assert describe(schedule, 200, None) == "rising for 10%, constant until 50% of 200 steps, then linear to 0"
     with pytest.raises(ValueError, match=r"warmup 0\.6 is longer"):
         ScheduleConfig(constant=0.5, warmup=0.6)

@@ -110,7 +110,7 @@ def test_resnet_takes_what_it_says_that_it_takes(halvings: int) -> None:
 
 
 def test_a_residual_output_needs_equal_channels() -> None:
-    with pytest.raises(ConfigError, match="1 channels become 3: set output=tanh"):
+    with pytest.raises(ConfigError, match="and 1 become 3: set it to tanh"):
         ResNetGenerator(1, 3, output="residual")
 
 

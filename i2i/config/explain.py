@@ -28,14 +28,16 @@ WAYS_OUT = {
 }
 """What to do about a number that is out of bounds."""
 AUTO = "literal['auto']"
+NAMED = 3
+"""How many other problems a message names."""
 
 
 def explain(error: ValidationError, prefix: str, schema: type[BaseModel]) -> str:
-    """The first problem of a validation in one line."""
+    """The first problem of a validation in one line, and where others are."""
     problems = error.errors()
     first = problems[0]
     keys = list(dict.fromkeys(_keys(problem["loc"]) for problem in problems))
-    path = prefix + ".".join(keys[0]) or "the configuration"
+    path, *others = [prefix + ".".join(key) or "the configuration" for key in keys[: 1 + NAMED]]
     if first["type"] == "extra_forbidden":
         known = [prefix + key for key in known_keys(schema)]
         message = f"unknown key {path}{did_you_mean(path, known)}"
@@ -49,7 +51,8 @@ def explain(error: ValidationError, prefix: str, schema: type[BaseModel]) -> str
         why = ways_out[0] if ways_out else f"{first['msg'][0].lower()}{first['msg'][1:]}"
         or_auto = ", or auto" if any(AUTO in each["loc"] and _keys(each["loc"]) == keys[0] for each in problems) else ""
         message = f"{path}: {shown(first['input'])} is not allowed: {why}{or_auto}"
-    return message + (f" (and {len(keys) - 1} more)" if len(keys) > 1 else "")
+    more = f" and {len(keys) - 1 - NAMED} more" if len(keys) > 1 + NAMED else ""
+    return message + (f" (also wrong: {', '.join(others)}{more})" if others else "")
 
 
 def _keys(location: Sequence[int | str]) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +24,9 @@ from i2i.display import tracked
 from i2i.errors import DataError
 from i2i.kinds import AnyPixels
 from i2i.needs import is_built_in
+
+ROUNDING = 0.02
+"""Sides of images are whole pixels, so that copies of another size may differ in their proportions."""
 
 
 @dataclass
@@ -97,8 +100,8 @@ def _check_two(layout: Layout, title: str, *, unpaired: bool, max_pixels: int) -
     domains = [Domain(" in A", layout.train.a, layout.test.a), Domain(" in B", layout.train.b, layout.test.b)]
     report, facts = _read_domains(title, domains, layout.denied)
     if not unpaired:
-        _check_pairs(layout, report)
-        _check_masks(layout, max_pixels, report)
+        _check_pairs(layout, facts, report)
+        _check_masks(layout, max_pixels, facts, report)
     return _concluded(report, domains, facts)
 
 
@@ -211,17 +214,24 @@ def _report_labels(collection: Collection, report: CheckReport) -> None:
         report.faults.append(f"no image in train has the label {', '.join(missing)}")
 
 
-def _check_pairs(layout: Layout, report: CheckReport) -> None:
+def _check_pairs(layout: Layout, facts: Mapping[Path, Facts], report: CheckReport) -> None:
     """Where at least half of the names are in both domains, the set is one of pairs, and the others lack a partner."""
     if layout.kind == "side by side":
         report.lines.append(f"pairs      {len(layout.train.a):,} in train, side by side")
         report.in_pairs = True
         return
     for name, split in (("train", layout.train), ("test", layout.test)):
-        a, b = _stems(split.a, layout.folders[name][0]), _stems(split.b, layout.folders[name][1])
+        named_a, named_b = _stems(split.a, layout.folders[name][0]), _stems(split.b, layout.folders[name][1])
+        a, b = named_a.keys(), named_b.keys()
         if not a & b:
             continue
         report.lines.append(f"pairs      {len(a & b):,} in {name} by equal names")
+        apart = [stem for stem in sorted(a & b) if not _alike(facts[named_a[stem]].size, facts[named_b[stem]].size)]
+        if apart:
+            report.lines.append(
+                f"shapes     {len(apart):,} pairs in {name} of images that differ in their proportions, first "
+                f"{apart[0]}: data.fit=square stretches them to one shape, data.fit=shorter refuses them"
+            )
         mostly = len(a & b) >= max(len(a), len(b)) / 2
         report.in_pairs |= mostly and name == "train"
         if a != b and mostly:
@@ -232,7 +242,7 @@ def _check_pairs(layout: Layout, report: CheckReport) -> None:
             )
 
 
-def _check_masks(layout: Layout, max_pixels: int, report: CheckReport) -> None:
+def _check_masks(layout: Layout, max_pixels: int, facts: Mapping[Path, Facts], report: CheckReport) -> None:
     """How much of the pairs counts, and which pairs and masks lack one another; held-out pairs may have no mask."""
     faults = list[str]()
     train, test = masks_of(layout, "train", faults, max_pixels), masks_of(layout, "test", faults, max_pixels)
@@ -240,28 +250,42 @@ def _check_masks(layout: Layout, max_pixels: int, report: CheckReport) -> None:
         if masks is not None:
             faults += [f"{path}: a mask of no pair" for path in masks.lone]
             if masks.known or masks.missing:
-                _report_masks(name, masks, report)
+                _report_masks(name, masks, facts, report)
     if train is not None and train.missing:
         faults.append(f"{len(train.missing):,} pairs have no mask in {train.folder.name}, first {train.missing[0]}")
     report.faults += dict.fromkeys(faults)  # masks of both parts may lie in one folder
 
 
-def _report_masks(part: str, masks: Masks, report: CheckReport) -> None:
+def _report_masks(part: str, masks: Masks, facts: Mapping[Path, Facts], report: CheckReport) -> None:
     shares = []
-    for mask in masks.known:
+    for mask, image in zip(masks.known, masks.images, strict=True):
         try:
-            shares.append(float(mask.read(1, BLACK).mean()) / 255)
+            pixels = mask.read(1, BLACK)
         except DataError as error:
             report.faults.append(str(error))
             continue
+        shares.append(float(pixels.mean()) / 255)
+        width, height = facts[image.name].size
+        size, own = (width if image.half == "whole" else width // 2, height), (pixels.shape[1], pixels.shape[0])
+        if not _alike(size, own):
+            report.faults.append(
+                f"{mask.path}: {own[0]}x{own[1]} are other proportions than the {size[0]}x{size[1]} of {image.path}"
+            )
         if not shares[-1]:
             report.faults.append(f"{mask.path}: all black, so that nothing of its pair counts")
     counted = f", which let {np.mean(shares):.0%} of the pixels count" if shares else ""
     report.lines.append(f"masks      {len(masks.known):,} of {part} in {masks.folder.name}{counted}")
 
 
-def _stems(images: Sequence[ImageFile], folder: Path) -> set[str]:
-    return {image.path.relative_to(folder).with_suffix("").as_posix() for image in images}
+def _stems(images: Sequence[ImageFile], folder: Path) -> dict[str, Path]:
+    """The names of images, by their paths in the folder without the ending."""
+    return {image.path.relative_to(folder).with_suffix("").as_posix(): image.name for image in images}
+
+
+def _alike(one: tuple[int, int], other: tuple[int, int]) -> bool:
+    """Whether images of these sizes have the same proportions, up to rounding; so has one that cannot be read."""
+    across, along = one[0] * other[1], one[1] * other[0]
+    return abs(across - along) <= ROUNDING * max(across, along)
 
 
 def _check_leaks(domain: Domain, facts: dict[Path, Facts], report: CheckReport) -> None:

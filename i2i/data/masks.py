@@ -30,12 +30,14 @@ class Masks:
     Attributes:
         folder: where they are.
         known: the masks of pairs, in the order of the pairs.
+        images: the images of A of these pairs.
         missing: images of pairs that have none.
         lone: masks of no pair.
     """
 
     folder: Path
     known: Sequence[ImageFile]
+    images: Sequence[ImageFile]
     missing: Sequence[Path]
     lone: Sequence[Path]
 
@@ -88,9 +90,16 @@ def find_masks(
     if not files:
         raise DataError(f"{folder}: no images ({NAMES}) in it")
     pairs = {image.path.relative_to(root).with_suffix(""): image for image in images}
-    known = [ImageFile(files[stem], max_pixels=max_pixels) for stem in pairs if stem in files]
+    masked = [stem for stem in pairs if stem in files]
+    known = [ImageFile(files[stem], max_pixels=max_pixels) for stem in masked]
     missing = [image.path for stem, image in pairs.items() if stem not in files]
-    return Masks(folder, known, missing, [path for stem, path in files.items() if stem not in pairs])
+    return Masks(
+        folder,
+        known,
+        [pairs[stem] for stem in masked],
+        missing,
+        [path for stem, path in files.items() if stem not in pairs],
+    )
 
 
 def mask_loading(size: int, fit: Fit) -> Loading:

@@ -63,7 +63,7 @@ class Finding:
     def line(self) -> str:
         """What is wrong and what to do, for a warning."""
         sign = self.sign
-        measured = f"{self.tag} is {self.value:.3g}, and a sign {sign.bounds}"
+        measured = f"{self.tag} is {self.value:.3g}; {sign.bounds} is a sign"
         return f"{sign.says} ({measured}): {sign.remedy}; see {sign.name} in docs/doctor.md"
 
 

@@ -124,7 +124,8 @@ FEW_IMAGES = Sign(
     "there are few images for this recipe",
     "below",
     1.0,
-    "gather more, or augment what discriminators see (discriminator_augmentation.mode=adaptive)",
+    "gather more, and if that is not done yet, augment what discriminators see "
+    "(discriminator_augmentation.mode=adaptive, or fixed with a strength where scores have no sign)",
     patience=1,
 )
 FEW_STEPS = Sign(

@@ -31,6 +31,11 @@ from i2i.evaluation.masks import read_masks
 PartName = Literal["test", "val"]
 Half = Literal["all", "choosing", "reporting"]
 """The held-out images that weights are chosen on, and those that a run with chosen weights is reported on."""
+PURPOSES: dict[Half, str] = {
+    "all": "",
+    "choosing": " to choose weights on, for which one half is there",
+    "reporting": " to report on, as weights were chosen on one half",
+}
 HALVES: tuple[Literal["left"], Literal["right"]] = ("left", "right")
 
 
@@ -168,7 +173,7 @@ def _one_domain(wanted: Wanted) -> HeldOut:
     return HeldOut(
         title=str(collection.root),
         split="train" if held_out is trained else wanted.split,
-        sides={"A": _require(side, collection.root)},
+        sides={"A": _require(side, collection.root, wanted.half)},
         paired=False,
         trains_in_pairs=False,
         labels=labels,
@@ -230,7 +235,9 @@ def _two_domains(wanted: Wanted) -> HeldOut:
         training = RealImages(trained[place], loadings[place], numbers[2 + place])
         available = len(partners) if partners else len((split.a, split.b)[place])
         sides[domain] = _require(
-            Side(images, listed[domain][0], training, available, None if depth.is_plain else values), roots[place]
+            Side(images, listed[domain][0], training, available, None if depth.is_plain else values),
+            roots[place],
+            wanted.half,
         )
     if masks is not None:
         own = [masks.files[number] for number in masks.files if number in kept[0]]
@@ -317,9 +324,12 @@ def _pixels(store: ImageStore) -> dict[int, Pixels]:
     return {number: store[place] for place, number in enumerate(store.numbers)}
 
 
-def _require(side: Side, root: Path) -> Side:
+def _require(side: Side, root: Path, half: Half) -> Side:
     if len(side.images) < 2:
-        raise DataError(f"{root}: {len(side.images)} held-out images can be read, and two are needed")
+        raise DataError(
+            f"{root}: {len(side.images)} of the held-out images can be taken{PURPOSES[half]}, and at least 2 are "
+            "needed: hold out more images"
+        )
     return side
 
 

@@ -194,7 +194,7 @@ def _require_papers_resnet(network: ResNetGenerator) -> None:
     }
     if any(others.values()):
         named = ", ".join(setting for setting, differs in others.items() if differs)
-        raise ConfigError(f"networks.generator: another {named} than the paper's {NOT_THERE}")
+        raise ConfigError(f"networks.generator with other {named} than the paper's {NOT_THERE}")
 
 
 def _resnet_names(network: ResNetGenerator) -> Iterator[tuple[str, str]]:

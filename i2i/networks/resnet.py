@@ -109,8 +109,8 @@ class ResNetGenerator(ChainNetwork, Translator, name="resnet"):
         """Raises ConfigError for a residual output with other channels than the input."""
         if output == "residual" and in_channels != out_channels:
             raise ConfigError(
-                f"a generator's output=residual adds to the input, and {in_channels} channels become {out_channels}: "
-                "set output=tanh"
+                "networks.generator.output residual adds to the input, whose channels, with noise and latent, "
+                f"have to be as many as those of the output, and {in_channels} become {out_channels}: set it to tanh"
             )
         bias = needs_bias(norm)
 

@@ -107,9 +107,10 @@ def settled_augmentation(config: Config, method: Method, images: int) -> Discrim
     if wanted.mode != "none" and config.image_size == 1:
         raise ConfigError(f"discriminator_augmentation.mode {wanted.mode} transforms images, and these are points")
     if wanted.mode == "adaptive" and not adapts:
+        other = ", or another method.objective" if "objective" in config.method else ""
         raise ConfigError(
-            f"discriminator_augmentation.mode adaptive follows the sign of scores, and those of {method.name} with "
-            "this objective have none: set discriminator_augmentation.mode=fixed and .strength, or another objective"
+            f"discriminator_augmentation.mode adaptive follows the sign of scores, and those of {method.name} have "
+            f"none: set discriminator_augmentation.mode=fixed and .strength{other}"
         )
     return wanted
 

@@ -47,7 +47,8 @@ def describe(schedule: ScheduleConfig, steps: int, max_time: float | None) -> st
     length = f"{steps:,} steps"
     if schedule.over == "budget" and max_time is not None:
         length += f" or {max_time / 60:g} min, whichever is nearer"
-    rising = f"rising for {schedule.warmup:.0%}, " if schedule.warmup else ""
     if schedule.constant == 1:
+        rising = f"rising for {schedule.warmup:.0%}, then " if schedule.warmup else ""
         return f"{rising}constant over {length}"
-    return f"{rising}constant for {schedule.constant:.0%} of {length}, then linear to 0"
+    constant = f"rising for {schedule.warmup:.0%}, constant until" if schedule.warmup else "constant for"
+    return f"{constant} {schedule.constant:.0%} of {length}, then linear to 0"
