@@ -21,6 +21,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from i2i.errors import DataError, UserError
 from i2i.evaluation.evaluate import Request, evaluate
 
 RECORDS = Path(__file__).parent / "records"
@@ -44,12 +45,15 @@ def keep(name: str, data: Path, runs: Sequence[Path], options: Sequence[str], co
     }
     (folder / "record.json").write_text(json.dumps(record, indent=1) + "\n")
     shutil.copyfile(runs[0] / "metrics.jsonl", folder / "metrics.jsonl")
-    sheet(runs[0], data, folder / "sheet.png")
+    sheet(runs[0], data, record["directions"][0]["direction"], folder / "sheet.png")
     print(table(record["directions"], None))
 
 
 def again(name: str, data: Path, run: Path, seed: int) -> None:
     """Trains what a record has once more, and prints both."""
+    if not (RECORDS / name / "record.json").is_file():
+        known = ", ".join(sorted(path.parent.name for path in RECORDS.glob("*/record.json")))
+        raise DataError(f"no record {name}; there are {known}")
     record = json.loads((RECORDS / name / "record.json").read_bytes())
     i2i("train", *record["train"], "--data", data, "--run", run, "--seed", seed)
     print(f"recorded with {record['environment']} on {record['cpu']['name']}, commit {record['commit'][:12]}")
@@ -96,11 +100,12 @@ def table(recorded: Sequence[dict[str, Any]], found: Sequence[dict[str, Any]] | 
     return "\n".join(lines)
 
 
-def sheet(run: Path, data: Path, output: Path) -> None:
-    """Rows of input, translation and truth, of the first direction."""
+def sheet(run: Path, data: Path, direction: str, output: Path) -> None:
+    """Rows of input, translation and truth, of ``direction``, such as AtoB."""
+    source, target = data / f"test{direction[0]}", data / f"test{direction[-1]}"
     with tempfile.TemporaryDirectory() as folder:
-        i2i("translate", data / "testA", "--model", run, "--direction", "AtoB", "-o", folder)
-        columns = [data / "testA", folder, data / "testB"]
+        i2i("translate", source, "--model", run, "--direction", direction, "-o", folder)
+        columns = [source, folder, target]
         options = ["--every", SHOWN, "--abreast", 4, "-o", output]
         subprocess.run([sys.executable, "-m", "benchmarks.sheet", *map(str, [*columns, *options])], check=True)
 
@@ -111,8 +116,10 @@ def text_of(*command: str) -> str:
 
 
 def i2i(*arguments: object) -> None:
-    """Runs a command of i2i."""
-    subprocess.run([sys.executable, "-m", "i2i", *map(str, arguments)], check=True)
+    """Runs a command of i2i; ends as it does where it does not finish, after what it says."""
+    code = subprocess.run([sys.executable, "-m", "i2i", *map(str, arguments)]).returncode
+    if code:
+        sys.exit(code)
 
 
 def main() -> None:
@@ -131,10 +138,13 @@ def main() -> None:
     if "--" in given:
         given, options = given[: given.index("--")], given[given.index("--") + 1 :]
     arguments = parser.parse_args(given)
-    if arguments.command == "keep":
-        keep(arguments.name, arguments.data, arguments.runs, options, arguments.commit)
-    else:
-        again(arguments.name, arguments.data, arguments.output, arguments.seed)
+    try:
+        if arguments.command == "keep":
+            keep(arguments.name, arguments.data, arguments.runs, options, arguments.commit)
+        else:
+            again(arguments.name, arguments.data, arguments.output, arguments.seed)
+    except UserError as error:
+        parser.error(str(error))
 
 
 if __name__ == "__main__":
