@@ -7,6 +7,8 @@ line draws progress bars, within ``on_terminal``.
 from __future__ import annotations
 
 import logging
+import os
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -49,7 +51,14 @@ class Terminal(logging.Handler):
         """Where lines and progress bars appear."""
         from rich.console import Console
 
-        return Console(stderr=True, highlight=False, emoji=False, soft_wrap=True, quiet=launched().rank > 0)
+        class Unheard(Console):
+            """Goes on where its reader has gone, as the command has to; rich would end the process."""
+
+            def on_broken_pipe(self) -> None:
+                self.quiet = True
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())  # for what is in its buffer
+
+        return Unheard(stderr=True, highlight=False, emoji=False, soft_wrap=True, quiet=launched().rank > 0)
 
     def emit(self, record: logging.LogRecord) -> None:
         """Prints one line."""

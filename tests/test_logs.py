@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +15,7 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from i2i.config.schema import ScheduleConfig
+from i2i.display import on_terminal, say
 from i2i.storage.runs import RunFolder
 from i2i.training.logging import Meters, RunLog
 from i2i.training.schedule import describe, rate_factor
@@ -110,3 +113,13 @@ def test_curves_stay_in_order_when_the_clock_is_set_back(run: Path, i2i: Run) ->
     events = EventAccumulator(str(run / "tb"))
     events.Reload()
     assert [event.step for event in events.Scalars("lr/generator")] == [2, 4, 6, 8, 10, 12]
+
+
+def test_a_reader_that_has_gone_ends_no_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "w") as unread:
+        monkeypatch.setattr(sys, "stderr", unread)
+        with on_terminal():
+            for line in ("step 1", "step 2"):
+                say(line)

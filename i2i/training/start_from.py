@@ -85,7 +85,7 @@ def read_source(source: Path, *, averaged: bool) -> Source:
     if checkpoint is None and not averaged:
         raise WeightsError(
             f"{source} has no checkpoint, and so no weights of the last step beside those that inference uses: "
-            "leave out training.start_weights, or give a run folder"
+            "leave out training.start_weights, or give a run folder that has one"
         )
     found: Source | None = None
     if checkpoint is not None:
