@@ -11,6 +11,7 @@ import pytest
 from i2i.data.images import read_image
 from i2i.errors import ConfigError
 from i2i.inference.load import load_translator
+from i2i.inference.precision import FEW
 from i2i.training.start import train
 
 from .conftest import Run, draw, small_config
@@ -58,6 +59,14 @@ def test_more_samples_keep_those_that_are_there(tmp_path: Path, run: Path, i2i: 
     report = json.loads((tmp_path / "out/report.json").read_text())
     assert {each["output"] for each in report["earlier"]} == {"a_2.png", "a_3.png"}
     assert i2i(*asked, 3, "--seed", 9).code == 0  # number 1 is still ours
+
+
+def test_the_number_of_answers_does_not_decide_the_precision(tmp_path: Path, run: Path, i2i: Run) -> None:
+    draw(tmp_path / "in/a.png", 0)
+    for count in (1, FEW):
+        out = tmp_path / str(count)
+        i2i("translate", tmp_path / "in", "-o", out, "--model", run, "--samples", count, "--device", "cpu")
+        assert json.loads((out / "report.json").read_text())["precision"] == "fp32"
 
 
 def test_files_of_others_are_not_replaced(tmp_path: Path, run: Path, i2i: Run) -> None:

@@ -403,9 +403,6 @@ class DiscriminatorAugmentation(Section):
         changed = {key for key in type(self).model_fields if getattr(self, key) != type(self).model_fields[key].default}
         if self.mode == "none" and changed:
             raise ValueError(f"discriminator_augmentation.{min(changed)} would have no effect; set its mode")
-        if self.mode == "fixed" and changed & {"target", "rise"}:
-            key = min(changed & {"target", "rise"})
-            raise ValueError(f"discriminator_augmentation.{key} would have no effect; set mode=adaptive")
         if self.mode == "fixed" and not self.strength:
             raise ValueError("discriminator_augmentation.mode fixed does nothing at strength 0; give a strength")
         return self

@@ -51,9 +51,10 @@ def choose_way(work: Work, planned: Plan, wanted: Precision) -> tuple[Choice, Tr
         if known is not earlier:
             say(f"{known.layers} layers in {known.precision}, which i2i bench found to be fastest")
         return known, translator.faster(direction, known.precision, known.layers)
-    of_sources = {job.source: job for job in planned.jobs}  # of several answers for a file, one
+    # By the files, not by their answers: each of several answers is as if it were asked for alone.
+    of_sources = {job.source: job for job in planned.jobs}
     images = _readable(of_sources.values(), work.reader)
-    choice, taken = choose(translator, direction, wanted, images, len(planned.jobs), work.seed)
+    choice, taken = choose(translator, direction, wanted, images, len(of_sources), work.seed)
     if choice.distance is not None:
         say(str(choice))
     return choice, taken
