@@ -222,6 +222,6 @@ def _require_that_latents_pass(translator: nn.Module) -> None:
             if isinstance(following, nn.InstanceNorm2d | nn.BatchNorm2d):
                 raise ConfigError(
                     "bicyclegan's latent enters as constant channels, which the norm after the generator's first "
-                    "convolution would remove: use networks.generator.name=unet, or networks.generator.norm=none"
+                    "convolution would remove: use networks.generator.name=unet"
                 )
             return
