@@ -138,7 +138,8 @@ HUNGRY = (
 def models(toy_set: Path, labelled_set: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with cycle/model.safetensors, digits.safetensors, deep.safetensors, negative.onnx and hungry.onnx."""
     folder = tmp_path_factory.mktemp("models")
-    untrained("cyclegan", toy_set, folder / "cycle/model.safetensors")
+    noise = ("networks.generator.dropout=0.5", "inference.dropout=true")  # so that an image has several translations
+    untrained("cyclegan", toy_set, folder / "cycle/model.safetensors", *noise)
     exported(folder / "negative.onnx", INVERTING)
     exported(folder / "hungry.onnx", HUNGRY)
     untrained("cgan", labelled_set, folder / "digits.safetensors")
@@ -363,6 +364,9 @@ def compared(browser: Browser, server: Server, *, other_than: Sequence[str] = ()
     return found, [np.asarray(Image.open(io.BytesIO(answer.body)).convert("RGB")) for answer in answers]
 
 
+ANSWER = "document.querySelector('#answer input')"
+
+
 def problems(browser: Browser) -> list[str]:
     return [problem for problem in browser.problems if GRADIO_CLOSES not in problem]
 
@@ -380,8 +384,12 @@ def test_an_image_is_translated_and_compared_in_a_browser(
     translated = server.ask("POST", "/api/translate", path.read_bytes(), "image/png").body
     assert np.array_equal(after, np.asarray(Image.open(io.BytesIO(translated))))
     browser.ask("[...document.querySelectorAll('label')].find(each => each.innerText.trim() === 'BtoA').click()")
-    _, (before, after) = compared(browser, server, other_than=first)
+    second, (before, after) = compared(browser, server, other_than=first)
     back = server.ask("POST", "/api/translate?direction=BtoA", path.read_bytes(), "image/png").body
+    assert np.array_equal(after, np.asarray(Image.open(io.BytesIO(back))))
+    browser.ask(f"{ANSWER}.value = 3, {ANSWER}.dispatchEvent(new Event('input', {{bubbles: true}}))")
+    _, (before, after) = compared(browser, server, other_than=second)
+    back = server.ask("POST", "/api/translate?direction=BtoA&seed=2", path.read_bytes(), "image/png").body
     assert np.array_equal(after, np.asarray(Image.open(io.BytesIO(back))))
     browser.ask("HTMLAnchorElement.prototype.click = function () { window.saved = this.href }")  # what is downloaded
     browser.click("#download")
@@ -389,7 +397,7 @@ def test_an_image_is_translated_and_compared_in_a_browser(
     browser.click("#alpha input")
     browser.until(f"(document.querySelector('#download').click(), saved) !== {json.dumps(opaque)}")
     links = (each.removeprefix(f"http://127.0.0.1:{server.port}") for each in (opaque, browser.ask("saved")))
-    clear = server.ask("POST", "/api/translate?direction=BtoA&alpha=true", path.read_bytes(), "image/png").body
+    clear = server.ask("POST", "/api/translate?direction=BtoA&seed=2&alpha=true", path.read_bytes(), "image/png").body
     assert [server.ask("GET", link).body for link in links] == [back, clear]
     assert clear != back
     assert browser.ask("document.documentElement.scrollWidth") <= width

@@ -61,26 +61,31 @@ def _translate_tab(engine: Engine, models: dict[str, Served], folder: Path) -> N
                 elem_id="image",
                 webcam_options=gr.WebcamOptions(mirror=False, constraints=CAMERA),
             )
+            answer = gr.Number(
+                1, label="Answer", precision=0, minimum=1, maximum=2**52, visible=first.has_answers, elem_id="answer"
+            )
             alpha = gr.Checkbox(False, label="Download it with the image's transparency", elem_id="alpha")
             button = gr.Button("Translate", variant="primary", elem_id="translate")
         with gr.Column(scale=3, min_width=280):
             slider = gr.ImageSlider(label="Image | translation", format="png", interactive=False, elem_id="slider")
             download = gr.DownloadButton("Download the translation", visible=False, elem_id="download")
 
-    def translate(name: str, chosen: str, sent: Mapping[str, str] | None, keeps: bool) -> tuple[Any, Any]:
+    def translate(name: str, chosen: str, sent: Mapping[str, str] | None, number: int, keeps: bool) -> tuple[Any, Any]:
         if sent is None:
             return None, gr.DownloadButton(visible=False)
-        made = _computed(engine, lambda: engine.translation(name, chosen, Path(sent["path"]), alpha=keeps))
+        path, seed = Path(sent["path"]), models[name].seed_of(number)
+        made = _computed(engine, lambda: engine.translation(name, chosen, path, seed, alpha=keeps))
         file = put(folder, f"translation{made.suffix}", made.content)
         return (made.before, made.after), gr.DownloadButton(value=file, visible=True)
 
-    def directions(name: str) -> Any:
-        offered = models[name].shown_directions
-        return gr.Radio(offered, value=offered[0])
+    def offered(name: str) -> tuple[Any, Any]:
+        directions = models[name].shown_directions
+        return gr.Radio(directions, value=directions[0]), gr.Number(visible=models[name].has_answers)
 
-    asked = {"fn": translate, "inputs": [model, direction, image, alpha], "outputs": [slider, download], **AS_SENT}
-    model.input(directions, model, direction, show_progress="hidden", **AS_SENT).then(**asked)
-    gr.on([image.change, direction.input, alpha.input, button.click], **asked)
+    inputs = [model, direction, image, answer, alpha]
+    asked = {"fn": translate, "inputs": inputs, "outputs": [slider, download], **AS_SENT}
+    model.input(offered, model, [direction, answer], show_progress="hidden", **AS_SENT).then(**asked)
+    gr.on([image.change, direction.input, answer.input, alpha.input, button.click], **asked)
 
 
 def _generate_tab(engine: Engine, models: dict[str, Served], folder: Path) -> None:
