@@ -35,7 +35,7 @@ from i2i.storage.runs import RunFolder
 from i2i.storage.weights import load_tree, load_weights
 from i2i.training.callbacks import Callback, every
 from i2i.training.engine import Engine
-from i2i.training.health import HealthCheck
+from i2i.training.health import TIMED, HealthCheck
 from i2i.training.start import resume, train
 from i2i.training.trainer import Trainer
 
@@ -352,6 +352,8 @@ def test_a_run_says_what_its_time_will_give(toy_set: Path, tmp_path: Path, i2i: 
     free = i2i(*small_arguments("pix2pix", toy_set, tmp_path / "free"), *HEALTH)
     assert "6 steps will take about 0:00:0" in free.err
     assert "so few steps" not in free.err
+    done = i2i(*small_arguments("pix2pix", toy_set, tmp_path / "done", steps=TIMED), *HEALTH)
+    assert "a step takes" not in done.err  # nothing is left to foretell
 
 
 # What is not finite.

@@ -138,6 +138,8 @@ class Estimate:
         before, then = self._started
         seconds = (now - then) / (step - before)
         limit, total = trainer.config.training.max_time, trainer.total_steps
+        if step == total:
+            return
         if limit is None:
             say(f"a step takes {seconds:.2g} s: {total:,} steps will take about {duration((total - step) * seconds)}")
             return
