@@ -491,7 +491,7 @@ def attacks(image: Image.Image) -> list[Attack]:
     good, (as_form, form_kind) = encoded(image), form(encoded(image))
     big = b"\0" * (MOST_BYTES + 1)
     file = {"path": "/etc/passwd", "meta": {"_type": "gradio.FileData"}}
-    asked = {"fn_index": 1, "session_hash": "abc", "data": ["cycle", "AtoB", file, False]}
+    asked = {"fn_index": 1, "session_hash": "abc", "data": ["cycle", "AtoB", file, 1, False]}
     bombs = [
         sent("a bomb of zeros", png(6000, 6000, bytes(6001 * 6000)), 413),
         sent("a header of a billion pixels", png(30_000, 40_000, b""), 413),
@@ -595,9 +595,13 @@ def attacks(image: Image.Image) -> list[Attack]:
     ]  # fmt: skip
     joins = [
         joined("a file", asked),
-        joined("an address", asked | {"data": ["cycle", "AtoB", file | {"path": "http://127.0.0.1:1/x.png"}, False]}),
-        joined("a file in a text", asked | {"data": [file, "AtoB", None, False]}),
-        joined("a text in a box", asked | {"data": ["cycle", "AtoB", None, "yes"]}),
+        joined(
+            "an address", asked | {"data": ["cycle", "AtoB", file | {"path": "http://127.0.0.1:1/x.png"}, 1, False]}
+        ),
+        joined("a file in a text", asked | {"data": [file, "AtoB", None, 1, False]}),
+        joined("a text in a box", asked | {"data": ["cycle", "AtoB", None, 1, "yes"]}),
+        joined("a text as number", asked | {"data": ["cycle", "AtoB", None, "1", False]}),
+        joined("an answer below one", asked | {"data": ["cycle", "AtoB", None, 0, False]}),
         joined("too few", asked | {"data": []}),
         joined("too many", asked | {"data": [None] * 1000}),
         joined("no function", asked | {"fn_index": 99}),

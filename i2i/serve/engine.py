@@ -85,11 +85,18 @@ class Engine:
             self._inside -= 1
 
     def translation(
-        self, name: str, direction: str | None, path: Path, seed: int | None = None, *, alpha: bool = False
+        self,
+        name: str,
+        direction: str | None,
+        path: Path,
+        seed: int | None = None,
+        *,
+        answer: int | None = None,
+        alpha: bool = False,
     ) -> Translation:
         """Translates the image at ``path``, which must not be a name that a client has chosen.
 
-        ``alpha``: whether the translation's file takes over that of the image.
+        ``answer``: the number of one of several translations. ``alpha``: whether the file takes over that of the image.
 
         Raises:
             Refused: no such model or direction, the image cannot be read or is too large, or this model's translations
@@ -102,7 +109,7 @@ class Engine:
             if alpha:
                 work.require_alpha([target])
             item = work.reader.read(job)
-            (output,), _ = work.translated([item])
+            (output,), _ = work.translated([item], answer)
             pixels, made, kept = item.pixels[:, :], output[:, :], None if item.alpha is None else item.alpha[:, :]
             content = encode_image(target, made, item.carried.options(target.suffix, made.shape[2]), kept)
         except (TooManyPixels, TooLittleMemory) as error:

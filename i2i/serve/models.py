@@ -56,10 +56,6 @@ class Served:
         """Whether an image has several translations."""
         return isinstance(self.model, Translator) and self.model.has_noise
 
-    def seed_of(self, answer: int) -> int | None:
-        """The seed of an answer by its number, from 1; None where there is only one."""
-        return self.model.seed_of_sample(answer) if isinstance(self.model, Translator) and self.has_answers else None
-
     @property
     def shown_directions(self) -> list[str]:
         """Those whose inputs a browser can send as an image; others take arrays, by REST alone."""

@@ -73,8 +73,8 @@ def _translate_tab(engine: Engine, models: dict[str, Served], folder: Path) -> N
     def translate(name: str, chosen: str, sent: Mapping[str, str] | None, number: int, keeps: bool) -> tuple[Any, Any]:
         if sent is None:
             return None, gr.DownloadButton(visible=False)
-        path, seed = Path(sent["path"]), models[name].seed_of(number)
-        made = _computed(engine, lambda: engine.translation(name, chosen, path, seed, alpha=keeps))
+        path = Path(sent["path"])
+        made = _computed(engine, lambda: engine.translation(name, chosen, path, answer=number, alpha=keeps))
         file = put(folder, f"translation{made.suffix}", made.content)
         return (made.before, made.after), gr.DownloadButton(value=file, visible=True)
 
