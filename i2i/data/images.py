@@ -77,8 +77,6 @@ STRIP_PIXELS = 1 << 20
 """Larger images are converted strip by strip, so that there are never two copies of one."""
 LARGE_PIXELS = 1 << 24
 """Of images with more pixels one is decoded at a time, so that memory does not grow with the threads."""
-SAMPLES_PER_PIXEL = 277
-"""The tag of a TIFF."""
 MAX_SCANS = 500
 """Of a progressive JPEG; programs write about ten."""
 
@@ -204,7 +202,7 @@ def values_in(file: ImageFile | ArrayFile, path: Path, kind: Kind, channels: int
             if file.mode == MODES.get(channels):
                 _require_few_scans(file)
                 return from_pil(file, channels)
-            if isinstance(file, TiffImageFile) and file.tag_v2.get(SAMPLES_PER_PIXEL) == channels:
+            if isinstance(file, TiffImageFile) and file.tag_v2.get(ExifTags.Base.SamplesPerPixel) == channels:
                 return _all_samples(path)
             held = Held("8-bit", len(file.getbands()))
         raise DataError(f"holds {held}, and {Held(kind, channels)} are needed")
