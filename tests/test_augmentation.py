@@ -216,6 +216,8 @@ def test_what_cannot_work_is_refused(toy_set: Path) -> None:
         Trainer(small_config("dualgan", toy_set, "discriminator_augmentation.mode=adaptive"))
     with pytest.raises(ConfigError, match="target would have no effect"):
         small_config("cut", toy_set, "discriminator_augmentation={mode: none, target: 0.5}")
+    with pytest.raises(ConfigError, match=r"rise: .* would have no effect; set mode to adaptive"):
+        small_config("cut", toy_set, "discriminator_augmentation={mode: fixed, strength: 0.2, rise: 1000}")
     with pytest.raises(ConfigError, match="strength 0"):
         small_config("cut", toy_set, "discriminator_augmentation.mode=fixed")
 

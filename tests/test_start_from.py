@@ -161,6 +161,24 @@ def test_other_settings_of_weights_that_fit_are_named(source: Path, tmp_path: Pa
     assert "so that its weights have to adapt: networks.generator.output=tanh (here residual)\n" in result.err
 
 
+def test_other_settings_of_critics_are_named_as_those_of_discriminators(
+    toy_set: Path, tmp_path: Path, i2i: Run
+) -> None:
+    given = small_arguments("dualgan", toy_set, tmp_path / "critics", steps=1)
+    assert i2i(*given, "--set=networks.discriminator.norm=instance").code == 0
+    result = i2i(
+        "train",
+        "--from",
+        tmp_path / "critics",
+        *STILL,
+        "--set=networks.discriminator.norm=none",
+        "--run",
+        tmp_path / "new",
+    )
+    assert "critic_A, critic_B" in result.err, result.err
+    assert "weights have to adapt: networks.discriminator.norm=instance (here none)\n" in result.err
+
+
 def test_a_resumed_run_needs_no_source(source: Path, tmp_path: Path, i2i: Run) -> None:
     kept, whole, cut = tmp_path / "source", tmp_path / "whole", tmp_path / "cut"
     shutil.copytree(source, kept)

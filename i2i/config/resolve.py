@@ -17,7 +17,7 @@ from i2i.bounds import read_regular
 from i2i.config import yaml_text
 from i2i.config.components import Component, without
 from i2i.config.explain import explain, shown
-from i2i.config.schema import Config, DataConfig, ModelConfig, OptimizerConfig, Section
+from i2i.config.schema import Config, DataConfig, DiscriminatorAugmentation, ModelConfig, OptimizerConfig, Section
 from i2i.errors import ConfigError, did_you_mean
 from i2i.shipped import shipped
 
@@ -247,6 +247,9 @@ def _refuse_idle(config: Config) -> None:
     for player, optimizer in config.optimizers.items():
         settings = optimizer.model_dump(mode="json")
         _require_defaults(f"optimizers.{player}", optimizer.idle(), settings, OptimizerConfig)
+    augmentation = config.discriminator_augmentation
+    settings = augmentation.model_dump(mode="json")
+    _require_defaults("discriminator_augmentation", augmentation.idle(), settings, DiscriminatorAugmentation)
 
 
 def _require_defaults(path: str, idle: Mapping[str, str], settings: Mapping[str, Any], schema: type[BaseModel]) -> None:

@@ -407,6 +407,10 @@ class DiscriminatorAugmentation(Section):
             raise ValueError("discriminator_augmentation.mode fixed does nothing at strength 0; give a strength")
         return self
 
+    def idle(self) -> dict[str, str]:
+        """The settings that have no effect in this mode, and what would give them one."""
+        return dict.fromkeys(("target", "rise"), "set mode to adaptive") if self.mode == "fixed" else {}
+
 
 class InferenceConfig(Section):
     """What layers that are random or see a batch do at inference; the weight file carries it.

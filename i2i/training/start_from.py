@@ -8,8 +8,8 @@ that other code trained, starts a CycleGAN. Optimisers, histories and averages s
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Set
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +39,7 @@ class Source:
     """
 
     config: ModelConfig
-    weights: dict[str, dict[str, Tensor]] = field(default_factory=dict)
+    weights: dict[str, dict[str, Tensor]]
 
 
 def take_weights(engine: Engine) -> None:
@@ -74,7 +74,10 @@ def start_from(engine: Engine, source: Path, *, averaged: bool) -> None:
     if engine.average is not None:
         engine.average.restart()
     say(f"from {source}: {', '.join(taken)}" + (f"; starting afresh: {', '.join(afresh)}" if afresh else ""))
-    others = list(_other_settings(engine.config.model, known.config, taken))
+    judges = engine.method.judges()
+    parts = {part for part in known.config.networks for name in taken if name.startswith(part)}
+    parts |= {"discriminator"} if any(name in judges for name in taken) else set()  # whatever a method calls it
+    others = list(_other_settings(engine.config.model, known.config, parts))
     if others:
         warn(f"{source} was trained with other settings, so that its weights have to adapt: {', '.join(others)}")
 
@@ -116,11 +119,10 @@ def roles(method: Method) -> dict[str, str]:
     }
 
 
-def _other_settings(ours: ModelConfig, theirs: ModelConfig, taken: Sequence[str]) -> Iterator[str]:
-    """The settings that say what weights of the same shapes compute, where they differ."""
-    for part in ours.networks.keys() & theirs.networks.keys():
-        if any(name.startswith(part) for name in taken):
-            yield from _differences(f"networks.{part}", ours.networks[part], theirs.networks[part])
+def _other_settings(ours: ModelConfig, theirs: ModelConfig, parts: Set[str]) -> Iterator[str]:
+    """The settings of these ``parts`` that say what weights of the same shapes compute, where they differ."""
+    for part in sorted(parts & ours.networks.keys() & theirs.networks.keys()):
+        yield from _differences(f"networks.{part}", ours.networks[part], theirs.networks[part])
     mine, others = (model.images.model_dump(include={"depth_a", "depth_b"}) for model in (ours, theirs))
     yield from _differences("data", mine, others)
 
