@@ -8,7 +8,7 @@ from pathlib import Path
 from i2i.config.resolve import resolve_config
 from i2i.data.builtin import openmoji
 from i2i.data.images import Pixels, list_images, read_image, write_image
-from i2i.display import say
+from i2i.display import counted, say
 from i2i.evaluation.evaluate import Request
 from i2i.evaluation.gallery import compare_models
 from i2i.evaluation.page import render
@@ -55,7 +55,7 @@ def run_demo(seconds: float | None, run: Path | None, seed: int) -> Demo:
     output = folder.root / "translated"
     planned = plan(drawings / "testA", output, "png")
     translate_files(load_translator(folder.root), planned, None)
-    say(f"translated {len(planned.jobs)} held-out drawings after {outcome.step:,} steps")
+    say(f"translated {len(planned.jobs)} held-out drawings after {counted(outcome.step, 'step')}")
     names = [path.name for path in list_images(drawings / "testA")]
     chosen = [names[i * len(names) // (ROWS * TRIPLES)] for i in range(ROWS * TRIPLES)]
     columns = (drawings / "testA", output, drawings / "testB")
@@ -82,9 +82,9 @@ def contact_sheet(triples: list[list[Pixels]], gap: int = 8) -> Pixels:
 def _page(run: Path, steps: int) -> str:
     shown = compare_models([run], Request(count=60)).page
     about = (
-        f"A CycleGAN trained for {steps:,} steps on outlines and coloured drawings, without being told which belongs "
-        "to which. Here are drawings that training has not seen: input, ours and truth. All translations are in "
-        "translated/ beside this page, the training's own previews in samples/."
+        f"A CycleGAN trained for {counted(steps, 'step')} on outlines and coloured drawings, without being told which "
+        "belongs to which. Here are drawings that training has not seen: input, ours and truth. All translations are "
+        "in translated/ beside this page, the training's own previews in samples/."
     )
     licence = "Drawings: OpenMoji, the open-source emoji and icon project, CC BY-SA 4.0."
     title = "i2i demo: line drawings, coloured"

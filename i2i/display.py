@@ -179,6 +179,11 @@ def duration(seconds: float) -> str:
     return f"{whole // 3600}:{whole // 60 % 60:02}:{whole % 60:02}"
 
 
+def counted(number: int, thing: str) -> str:
+    """A number of things whose plural ends in s: "1 step", "1,450 steps"."""
+    return f"{number:,} {thing}" if number == 1 else f"{number:,} {thing}s"
+
+
 def _terminal() -> Console | None:
     """The command line's console, if progress can be drawn on it."""
     consoles = (handler.console for handler in LOGGER.handlers if isinstance(handler, Terminal))

@@ -10,6 +10,7 @@ import torch
 
 import i2i
 from i2i.device import accelerators, cpu_computes_in_bf16, cpu_has_bf16
+from i2i.display import counted
 from i2i.storage.runs import weight_file
 from i2i.storage.weights import load_weights
 
@@ -22,7 +23,7 @@ def describe_machine() -> list[str]:
     lines = [f"i2i        {i2i.__version__}", f"Python     {platform.python_version()} on {platform.platform()}"]
     slow = ", but convolutions are not faster in it" if cpu_has_bf16() and not cpu_computes_in_bf16() else ""
     bf16 = f"bf16 in hardware{slow}" if cpu_has_bf16() else "no bf16 in hardware"
-    lines += [f"packages   {versions}", f"device     cpu, {torch.get_num_threads()} threads, {bf16}"]
+    lines += [f"packages   {versions}", f"device     cpu, {counted(torch.get_num_threads(), 'thread')}, {bf16}"]
     return lines + [f"device     {accelerator}" for accelerator in accelerators()]
 
 
@@ -39,7 +40,7 @@ def describe_model(model: str | Path | None) -> list[str]:
         f"{role}: " + ", ".join(f"{key} {value}" for key, value in settings.items())
         for role, settings in config.networks.items()
     )
-    trained = f"{step:,} steps at {config.image_size} px on {config.data}"
+    trained = f"{counted(step, 'step')} at {config.image_size} px on {config.data}"
     return [
         f"model      {path} ({path.stat().st_size / 2**20:.1f} MiB, {count / 1e6:.3f} M parameters)",
         f"recipe     {config.arch}: {config.about}",

@@ -9,6 +9,7 @@ from tempfile import TemporaryDirectory
 from i2i.config.resolve import changed
 from i2i.config.schema import Config
 from i2i.data.points import POINTS
+from i2i.display import counted
 from i2i.errors import DataError
 from i2i.evaluation.evaluate import Request, evaluate
 from i2i.inference.load import load
@@ -40,7 +41,7 @@ def smoke(config: Config) -> list[str]:
         outcome = train(short, Path(folder) / "run")
         if not outcome.is_main:
             return []
-        done = [f"trained {outcome.step} steps", *_used(outcome.run.root, Path(folder), short)]
+        done = [f"trained {counted(outcome.step, 'step')}", *_used(outcome.run.root, Path(folder), short)]
     return [f"smoke test passed in {time.monotonic() - begin:.0f} s: {', '.join(done)}; nothing was kept"]
 
 
@@ -66,5 +67,5 @@ def _used(run: Path, scratch: Path, config: Config) -> list[str]:
         failed = [result.error for result in results if result.error is not None]
         if failed:
             raise DataError(failed[0])
-        done.append(f"translated {len(results)} images {part.direction}")
+        done.append(f"translated {counted(len(results), 'image')} {part.direction}")
     return done

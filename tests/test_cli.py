@@ -343,7 +343,7 @@ def test_info_tells_versions_devices_and_the_run(tmp_path: Path, toy_set: Path, 
     for part in (
         f"torch {metadata.version('torch')}",
         "device     cpu",
-        "1 steps at 16 px on toy",
+        "1 step at 16 px on toy",
         "generator: name resnet",
     ):
         assert part in out

@@ -352,7 +352,7 @@ def test_a_name_with_control_characters_stays_one_name(tmp_path: Path, named_set
     result = i2i("evaluate", "--model", run, "--metrics", "l1")
     assert result.code == 0, result.err
     assert "\x1b" not in result.out
-    assert "red\\x1b[31m\\nrun (1 steps)" in result.out
+    assert "red\\x1b[31m\\nrun (1 step)" in result.out
     assert "/a\\nset (test)" in result.out
 
 

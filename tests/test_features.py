@@ -185,7 +185,7 @@ def test_a_single_readable_image_is_not_enough(sampler: Sampler, tmp_path: Path)
     root = draw_halves(tmp_path)
     for path in sorted((root / "test").rglob("*.png"))[1:]:
         path.write_text("no image")
-    with pytest.raises(DataError, match=r"1 images of a part can be read, but two are needed; first: .*1\.png"):
+    with pytest.raises(DataError, match=r"1 image of a part can be read, but two are needed; first: .*1\.png"):
         measure_features(sampler, str(root), per_label=4)
 
 

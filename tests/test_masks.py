@@ -218,7 +218,7 @@ def test_what_lacks_a_mask_is_named(masked_set: Path, tmp_path: Path, i2i: Run) 
     assert checked.err.count("other proportions") == 1
     assert "shapes" not in checked.out
     Image.new("RGB", (24, 24)).save(masked_set / "trainB" / "image01.png")
-    shapes = "shapes     1 pairs in train of images that differ in their proportions, first image01: data.fit=square"
+    shapes = "shapes     1 pair in train of images that differ in their proportions, first image01: data.fit=square"
     assert shapes in i2i("data", "check", masked_set).out
     assert "masks      1 of test in testMask, which let 100%" in checked.out
     assert "image7.png: a mask of no pair" in checked.err

@@ -220,7 +220,7 @@ def test_the_newest_run_is_the_default(
     train(small_config("cyclegan-fast", toy_set, "training.steps=1"))
     result = i2i("translate", source)
     assert result.code == 0
-    assert "with cyclegan-fast (1 steps)" in result.out
+    assert "with cyclegan-fast (1 step)" in result.out
     assert "cyclegan-fast" in i2i("info").out
 
 

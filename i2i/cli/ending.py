@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import click
 
-from i2i.display import one_line
+from i2i.display import counted, one_line
 
 if TYPE_CHECKING:
     from i2i.inference.sampler import Sampler
@@ -81,4 +81,4 @@ def model_line(model: Translator | Sampler) -> str:
     """The model in words, for the last line of a command."""
     if not model.step:  # imported, not trained by i2i
         return str(model.config.about)
-    return f"{model.config.arch} ({model.step:,} steps)"
+    return f"{model.config.arch} ({counted(model.step, 'step')})"

@@ -20,7 +20,7 @@ from i2i.data.layout import ImageFile, Layout
 from i2i.data.masks import BLACK, Masks, masks_of
 from i2i.data.stored import PLAIN, Held
 from i2i.data.two_domains import layout_of
-from i2i.display import tracked
+from i2i.display import counted, tracked
 from i2i.errors import DataError
 from i2i.kinds import AnyPixels
 from i2i.needs import is_built_in
@@ -229,7 +229,7 @@ def _check_pairs(layout: Layout, facts: Mapping[Path, Facts], report: CheckRepor
         apart = [stem for stem in sorted(a & b) if not _alike(facts[named_a[stem]].size, facts[named_b[stem]].size)]
         if apart:
             report.lines.append(
-                f"shapes     {len(apart):,} pairs in {name} of images that differ in their proportions, first "
+                f"shapes     {counted(len(apart), 'pair')} in {name} of images that differ in their proportions, first "
                 f"{apart[0]}: data.fit=square stretches them to one shape, data.fit=shorter refuses them"
             )
         mostly = len(a & b) >= max(len(a), len(b)) / 2

@@ -29,7 +29,7 @@ from i2i.data.training_set import (
 )
 from i2i.data.transforms import stack
 from i2i.data.unreadable import UnreadableItems
-from i2i.display import tracked
+from i2i.display import counted, tracked
 from i2i.errors import ConfigError, DataError
 
 
@@ -90,7 +90,7 @@ class OneDomain(TrainingData):
 
     def describe(self) -> str:
         labels = f" with {len(self.collection.labels)} labels" if self.collection.labels else ""
-        return f"{len(self.source):,} images{labels}"
+        return f"{counted(len(self.source), 'image')}{labels}"
 
     def notes(self) -> list[str]:
         reduced = any(held.kind == "uint16" for held in self.held)

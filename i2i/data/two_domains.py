@@ -32,6 +32,7 @@ from i2i.data.training_set import (
     pixel_memory,
 )
 from i2i.data.unreadable import Unreadable, UnreadableItems
+from i2i.display import counted
 from i2i.errors import DataError
 from i2i.kinds import AnyPixels
 
@@ -130,7 +131,7 @@ class TwoDomains(TrainingData):
     def describe(self) -> str:
         train = self.layout.train
         pairs = f", of which {self.pairs:,} are pairs" if self.mixed else ""
-        return f"{len(train.a):,} images in A and {len(train.b):,} in B{pairs}"
+        return f"{counted(len(train.a), 'image')} in A and {len(train.b):,} in B{pairs}"
 
     def notes(self) -> list[str]:
         layout, images = self.layout, self.config.images
@@ -147,8 +148,8 @@ class TwoDomains(TrainingData):
         return [
             *depths,
             *self._memory_notes,
-            f"held out (chosen by file name): {len(layout.test.a):,} images of A and {len(layout.test.b):,} of B "
-            f"(data.held_out={layout.held_out:g}; --test-a and --test-b name others)",
+            f"held out (chosen by file name): {counted(len(layout.test.a), 'image')} of A "
+            f"and {len(layout.test.b):,} of B (data.held_out={layout.held_out:g}; --test-a and --test-b name others)",
         ]
 
     @property

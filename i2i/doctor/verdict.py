@@ -10,6 +10,7 @@ from pathlib import Path
 from i2i.config.schema import Config, Device
 from i2i.data.load import load_training_set
 from i2i.data.training_set import TrainingData
+from i2i.display import counted
 from i2i.doctor.examine import images_for, look_at_outputs
 from i2i.doctor.records import read_records
 from i2i.doctor.sign import Finding
@@ -50,7 +51,7 @@ class Verdict:
 
     def lines(self) -> Iterator[str]:
         """A table of all figures, and what to do about the signs that are on."""
-        yield f"{self.run.root}: {self.arch}, {self.step:,} steps"
+        yield f"{self.run.root}: {self.arch}, {counted(self.step, 'step')}"
         width = max((len(finding.tag) for finding in self.findings), default=0)
         for finding in self.findings:
             sign, mark = finding.sign, "SIGN" if finding.on else "ok"

@@ -10,7 +10,7 @@ from i2i.data.identity import relative_names
 from i2i.data.images import list_images
 from i2i.data.layout import ImageFile
 from i2i.data.store import ImageStore, Loading, resized
-from i2i.display import tracked
+from i2i.display import counted, tracked
 from i2i.errors import ConfigError, DataError
 from i2i.evaluation.held_out import HeldOut, Side, Wanted, digest_of_images
 from i2i.evaluation.images import BUDGET, ImageSet, shown_as_8_bit, with_channels
@@ -38,7 +38,7 @@ def read_clip(wanted: Wanted) -> HeldOut:
         )
     more = found.sides["A"].available - wanted.count
     if more > 0:
-        found.notes.append(f"the first {wanted.count:,} frames: --count takes more of them")
+        found.notes.append(f"the first {counted(wanted.count, 'frame')}: --count takes more of them")
     return found
 
 

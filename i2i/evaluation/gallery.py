@@ -10,7 +10,7 @@ from pathlib import Path
 
 from i2i.config.schema import PLACES, DataConfig
 from i2i.data.images import Pixels
-from i2i.display import tracked, warn
+from i2i.display import counted, tracked, warn
 from i2i.errors import ConfigError, DataError
 from i2i.evaluation.compare import compare
 from i2i.evaluation.evaluate import Request, Subject, on_unseen_images, read_subject, wanted_by
@@ -263,7 +263,7 @@ def _columns(subjects: Sequence[Subject]) -> list[Column]:
     columns = []
     for subject in subjects:
         config, step = subject.model.config, subject.model.step
-        trained = f"{step:,} steps at {config.image_size} px on {config.data}" if step else config.about
+        trained = f"{counted(step, 'step')} at {config.image_size} px on {config.data}" if step else config.about
         name = subject.title if titles[subject.title] == 1 else str(subject.file)
         columns.append(Column(name, "model", f"{config.arch}, {trained}"))
     return columns

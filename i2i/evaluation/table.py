@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from rich.console import Console
 from rich.table import Table
 
-from i2i.display import one_line
+from i2i.display import counted, one_line
 from i2i.evaluation.compare import Comparison
 from i2i.evaluation.evaluated import Figure
 from i2i.evaluation.report import Evaluation, Part, Report
@@ -34,7 +34,7 @@ def _part(part: Part, report: Report) -> Iterator[str | Table]:
     held = part.held_out
     n = part.n
     against = f"{n['outputs']:,} outputs against {n['real']:,} real images"
-    shown = f"{n['outputs']:,} frames" if held.frames else f"({held.split}), {against}"
+    shown = counted(n["outputs"], "frame") if held.frames else f"({held.split}), {against}"
     yield f"{part.direction}: {held.title} {shown} at {part.image_size} px"
     yield from held.notes
     yield _figures(part)
@@ -65,7 +65,7 @@ def _figures(part: Part) -> Table:
     table.add_column("")
     for model in part.models:
         title = _title(model)
-        table.add_column(f"{title} ({model.step:,} steps)" if model.step else title, justify="right")
+        table.add_column(f"{title} ({counted(model.step, 'step')})" if model.step else title, justify="right")
     table.add_column("real", justify="right")
     if part.copy:
         table.add_column("copy", justify="right")

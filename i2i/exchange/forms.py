@@ -14,7 +14,7 @@ import torch
 from i2i.config.schema import Precision
 from i2i.data.ranges import Values
 from i2i.device import machine
-from i2i.display import warn
+from i2i.display import counted, warn
 from i2i.errors import ConfigError
 from i2i.exchange.export import (
     FEWEST,
@@ -97,7 +97,7 @@ def compare_forms(model: Path | None, images: Sequence[AnyPixels], direction: st
         found += _exported(translator, direction, weights, images, Path(folder))
         times = milliseconds({form.name: form.translate for form in found}, translator.channels(direction)[0])
     rows = [Row(form.name, form.bytes, times[form.name], form.apart) for form in found]
-    return Forms(f"{direction} of {translator.config.arch}, compared on {len(images)} images", rows)
+    return Forms(f"{direction} of {translator.config.arch}, compared on {counted(len(images), 'image')}", rows)
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from i2i.data.points import RING_MODES, RING_STD, ring_centres, sample_points
+from i2i.display import counted
 from i2i.lab.drawing import DATA, GENERATED, new_figure
 from i2i.lab.findings import Findings
 from i2i.lab.play import Floats, samples, train_with_snapshots
@@ -118,7 +119,7 @@ def modes(seed: int, *, shorter: int = 1) -> Findings:
     strips = {variant.name: _train(variant, seed, shorter) for variant in VARIANTS}
     found = {name: [moment.summary() for moment in strip] for name, strip in strips.items()}
     lines = [
-        f"{name}: {moments[-1]['modes_covered']} of {RING_MODES} modes after {moments[-1]['step']:,} steps, "
+        f"{name}: {moments[-1]['modes_covered']} of {RING_MODES} modes after {counted(moments[-1]['step'], 'step')}, "
         f"{moments[-1]['share_of_good_points']:.0%} of the points within 3 standard deviations of a centre"
         for name, moments in found.items()
     ]

@@ -23,6 +23,7 @@ from torch.optim import Adam
 
 from i2i.batch import DataSpec
 from i2i.data.points import LINE_MEAN, LINE_STD, sample_points
+from i2i.display import counted
 from i2i.lab.critic import train_critic
 from i2i.lab.drawing import CRITIC, DATA, GENERATED, THEORY, new_figure
 from i2i.lab.findings import Findings
@@ -120,7 +121,7 @@ def nash(seed: int, *, steps: int = 3000, critic_steps: int = 2000) -> Findings:
         "fixed_generator": {"largest_difference": largest, "mean_difference": mean},
     }
     lines = [
-        f"the minimax game, {steps:,} steps: V(G, D) = {end['value']:.4f} (theorem 1: -log 4 = {OPTIMUM:.4f})",
+        f"the minimax game, {counted(steps, 'step')}: V(G, D) = {end['value']:.4f} (theorem 1: -log 4 = {OPTIMUM:.4f})",
         f"mean D {end['discriminator_on_data']:.3f} on data and {end['discriminator_on_generated']:.3f} on generated "
         "points (theorem 1: 0.5)",
         f"generated mean {end['generated_mean']:.3f} and std {end['generated_std']:.3f} "

@@ -26,6 +26,7 @@ from torch.nn.functional import adaptive_max_pool2d
 
 from i2i.bounds import MAX_PIXELS
 from i2i.data.collection import Collection, Part
+from i2i.display import counted
 from i2i.errors import ConfigError, DataError
 from i2i.inference.sampler import Sampler
 from i2i.needs import require_packages
@@ -99,7 +100,7 @@ class FeatureReport:
         layers = f"{self.stages[0]} to {self.stages[-1]}" if self.stages else "trunk"
         used = ", with labels" if self.trained_with_labels else ""
         return [
-            f"trained on  {self.trained_on}: {self.arch} ({self.step:,} steps){used}",
+            f"trained on  {self.trained_on}: {self.arch} ({counted(self.step, 'step')}){used}",
             f"evaluated   on {self.data}: {self.labels} labels, a linear SVM of {self.training:,} training images "
             f"({drawn}), tested on {self.held_out:,} held-out images",
             f"features    {self.features.accuracy:.2%} correct, from {self.features.inputs:,} numbers of the "

@@ -27,6 +27,7 @@ from torch.overrides import TorchFunctionMode
 from i2i.bounds import MAX_PIXELS
 from i2i.data.batches import to_pixels
 from i2i.data.images import SUFFIXES, Pixels, from_pil, is_image, to_pil, write_image
+from i2i.display import counted
 from i2i.errors import ConfigError, DataError
 from i2i.networks.base import Network
 from i2i.networks.stages import stage_outputs
@@ -109,7 +110,7 @@ class Filters:
     def sheet(self, *, images: bool = False) -> Pixels:
         """The sheets of the untrained discriminator (left) and the trained one (right), each under its title."""
         left = _titled(f"untrained, seed {self.seed}", self.untrained.sheet(images=images))
-        right = _titled(f"trained, {self.step:,} steps", self.trained.sheet(images=images))
+        right = _titled(f"trained, {counted(self.step, 'step')}", self.trained.sheet(images=images))
         return tile([left, right], 2)
 
     def line(self, path: Path) -> str:
@@ -120,7 +121,8 @@ class Filters:
         return (
             f"guided gradients of {self.discriminator}'s {self.stage}, units {units}, at the {columns} of "
             f"{self.searched:,} {kind} {judged} that activate each most: {path}\n"
-            f"left: untrained (seed {self.seed}); right: {self.arch} trained on {self.trained_on} ({self.step:,} steps)"
+            f"left: untrained (seed {self.seed}); "
+            f"right: {self.arch} trained on {self.trained_on} ({counted(self.step, 'step')})"
         )
 
     def write(self, path: Path) -> None:

@@ -17,7 +17,7 @@ from i2i.data.collection import Collection, find_collection
 from i2i.data.store import ImageLike, ImageStore
 from i2i.data.training_set import centre
 from i2i.data.transforms import stack
-from i2i.display import tracked
+from i2i.display import counted, tracked
 from i2i.errors import ConfigError, DataError
 from i2i.probes.discriminators import Probed
 
@@ -114,7 +114,7 @@ class Images:
         self._places = [dict(zip(store.numbers, range(len(store)), strict=True)) for store in self._stores]
         if len(self) < 2:
             first = f"; first: {self.skipped[0]}" if self.skipped else ""
-            raise DataError(f"{root}: {len(self)} images of a part can be read, but two are needed{first}")
+            raise DataError(f"{root}: {counted(len(self), 'image')} of a part can be read, but two are needed{first}")
 
     def __len__(self) -> int:
         return len(self.numbers)

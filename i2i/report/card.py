@@ -13,7 +13,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from i2i.bounds import read_regular
-from i2i.display import one_line
+from i2i.display import counted, one_line
 from i2i.needs import LICENCES, is_built_in
 from i2i.report.facts import Facts
 from i2i.report.measured import measured_of
@@ -65,7 +65,7 @@ def card(facts: Facts) -> Iterator[str]:
         "license:  # to fill in",
         "---",
     )
-    yield from ("", f"# {_text(config.arch)}, {facts.step:,} steps on {_text(config.data.name)}", "")
+    yield from ("", f"# {_text(config.arch)}, {counted(facts.step, 'step')} on {_text(config.data.name)}", "")
     yield f"{_text(config.about)}. {_text(config.paper)}. Trained with i2i, which uses it without any other setting."
     yield from ("", "## Training", "", "| | |", "|---|---|")
     for name, text in _training(facts):

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from i2i.config.schema import Config
-from i2i.display import duration, one_line
+from i2i.display import counted, duration, one_line
 from i2i.doctor.records import read_records
 from i2i.doctor.sign import Finding
 from i2i.doctor.signs import FEW_STEPS, NOT_FINITE
@@ -104,8 +104,8 @@ class Facts:
     def length(self) -> str:
         """How long it was to become."""
         training = self.config.training
-        steps = "" if self.total_steps is None else f"{self.total_steps:,} steps"
-        epochs = f"{training.epochs or 1:,} epochs" + (f" ({steps})" if steps else "")
+        steps = "" if self.total_steps is None else counted(self.total_steps, "step")
+        epochs = f"{counted(training.epochs or 1, 'epoch')}" + (f" ({steps})" if steps else "")
         asked = [steps if training.steps is not None else epochs]
         asked += [] if training.max_time is None else [duration(training.max_time)]
         return " or ".join(asked) + (", whichever ends first" if len(asked) > 1 else "")
@@ -115,7 +115,9 @@ class Facts:
         """How long it has become."""
         images = self._images_of_an_epoch
         epochs = f", {self.images_seen / images:.1f} epochs," if images and self.images_seen else ""
-        return f"{self.step:,} steps{epochs}" + ("" if self.seconds is None else f" in {duration(self.seconds)}")
+        return f"{counted(self.step, 'step')}{epochs}" + (
+            "" if self.seconds is None else f" in {duration(self.seconds)}"
+        )
 
     @property
     def findings(self) -> list[Finding]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from i2i.bounds import read_regular
-from i2i.display import one_line
+from i2i.display import counted, one_line
 from i2i.evaluation.report import FORMAT
 from i2i.storage.runs import RunFolder
 
@@ -55,7 +55,7 @@ def measured_of(run: RunFolder, problems: list[str]) -> list[Measured]:
 
 def _table(part: Any, file: str) -> Measured:
     models = part["models"][:MOST_MODELS]
-    columns = [(f"{model['title']} ({model['step']:,} steps)", model["figures"]) for model in models]
+    columns = [(f"{model['title']} ({counted(model['step'], 'step')})", model["figures"]) for model in models]
     columns += [("real images", part["real"])]
     columns += [("the input, copied", part["copy"])] if part["copy"] else []
     names = list(dict.fromkeys(name for model in models for name in model["figures"]))[:MOST_FIGURES]

@@ -6,7 +6,7 @@ import json
 
 from i2i.config.schema import to_yaml
 from i2i.config.telling import apart_from_recipe
-from i2i.display import one_line
+from i2i.display import counted, one_line
 from i2i.pages.one_file import rendered, text_of
 from i2i.report.charts import HEALTH, HEIGHT, LEFT, RIGHT, WIDTH, drawing, sections_of
 from i2i.report.facts import Facts
@@ -56,7 +56,10 @@ def _shown(facts: Facts) -> list[tuple[str, str]]:
         ("State", facts.state),
         ("Trained", facts.trained),
         ("Asked for", facts.length),
-        ("Best weights", "" if facts.best_step is None else f"after {facts.best_step:,} steps (best.safetensors)"),
+        (
+            "Best weights",
+            "" if facts.best_step is None else f"after {counted(facts.best_step, 'step')} (best.safetensors)",
+        ),
         ("Data", facts.config.data.title),
         ("Training images", facts.images),
         ("Image size", f"{facts.config.image_size} px"),

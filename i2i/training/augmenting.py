@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from i2i.config.schema import Config, DiscriminatorAugmentation
+from i2i.display import counted
 from i2i.errors import ConfigError
 from i2i.losses.adversarial import boundary, compares
 from i2i.methods.augmentation import augmented
@@ -121,6 +122,6 @@ def describe_augmentation(config: DiscriminatorAugmentation, images: int) -> str
     if config.mode == "fixed":
         how = f"with probability {config.strength:g}"
     return (
-        f"discriminators see their images augmented {how}, for sets as small as {images:,} images; "
+        f"discriminators see their images augmented {how}, for sets as small as {counted(images, 'image')}; "
         "discriminator_augmentation.mode=none switches it off"
     )

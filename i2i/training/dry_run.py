@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from i2i.config.schema import Config, TrainingConfig, to_yaml
 from i2i.device import peak_memory
-from i2i.display import duration
+from i2i.display import counted, duration
 from i2i.storage.weights import parameter_count
 from i2i.training.schedule import describe
 from i2i.training.start_from import take_weights
@@ -37,5 +37,7 @@ def describe_run(config: Config) -> tuple[TrainingConfig, list[str]]:
     left = trainer.total_steps * seconds
     limit = f", stopped after {duration(training.max_time)}" if training.max_time and training.max_time < left else ""
     lines.append(f"{'memory':<18} {peak_memory(trainer.device):.1f} GiB at peak in {PROBE_STEPS} steps")
-    lines.append(f"{'time':<18} {seconds:.2f} s a step, {duration(left)} for {trainer.total_steps:,} steps{limit}")
+    lines.append(
+        f"{'time':<18} {seconds:.2f} s a step, {duration(left)} for {counted(trainer.total_steps, 'step')}{limit}"
+    )
     return training, lines

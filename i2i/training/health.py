@@ -13,7 +13,7 @@ import torch
 
 from i2i.batch import Batch
 from i2i.device import capabilities
-from i2i.display import duration, say, warn
+from i2i.display import counted, duration, say, warn
 from i2i.doctor.curves import Curves
 from i2i.doctor.examine import images_for, look_at_judges, look_at_outputs
 from i2i.doctor.records import read_records
@@ -141,11 +141,13 @@ class Estimate:
         if step == total:
             return
         if limit is None:
-            say(f"a step takes {seconds:.2g} s: {total:,} steps will take about {duration((total - step) * seconds)}")
+            left = duration((total - step) * seconds)
+            say(f"a step takes {seconds:.2g} s: {counted(total, 'step')} will take about {left}")
             return
         expected = min(total, step + int(max(0.0, limit - now) / seconds))
         epochs = expected / trainer.steps_per_epoch
-        say(f"a step takes {seconds:.2g} s: {duration(limit)} will give about {expected:,} steps, {epochs:.1f} epochs")
+        given = f"{counted(expected, 'step')}, {epochs:.1f} epochs"
+        say(f"a step takes {seconds:.2g} s: {duration(limit)} will give about {given}")
         if expected < FEW_STEPS.threshold:
             warn(Finding(FEW_STEPS, "", expected, on=True).line())
 

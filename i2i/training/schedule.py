@@ -13,6 +13,7 @@ import torch
 from torch.optim import Adam, Optimizer, RMSprop
 
 from i2i.config.schema import OptimizerConfig, ScheduleConfig
+from i2i.display import counted
 
 WARMUP_START = 0.05
 """What the rate rises from, as in 20 epochs that begin with a twentieth (EnCo's released code)."""
@@ -44,7 +45,7 @@ def rate_factor(progress: float, schedule: ScheduleConfig) -> float:
 
 def describe(schedule: ScheduleConfig, steps: int, max_time: float | None) -> str:
     """The schedule in words, for the start of a run."""
-    length = f"{steps:,} steps"
+    length = counted(steps, "step")
     if schedule.over == "budget" and max_time is not None:
         length += f" or {max_time / 60:g} min, whichever is nearer"
     if schedule.constant == 1:

@@ -18,7 +18,7 @@ from i2i.config.resolve import changed
 from i2i.config.schema import Config
 from i2i.data.identity import ImageList
 from i2i.device import environment, is_out_of_memory, raise_if_out_of_memory
-from i2i.display import say, warn
+from i2i.display import counted, say, warn
 from i2i.errors import ConfigError, DataError, TrainingStopped, UserError, WeightsError
 from i2i.launched import launch, launched, restarted
 from i2i.report.write import leave_report
@@ -148,7 +148,7 @@ def resume(
     del checkpoint  # the run has its own copy
     wanted, done = given.get("training.steps"), trainer.engine.step_count
     if wanted is not None and wanted < done:
-        raise ConfigError(f"--steps {wanted}: {root} has done {done} steps already; give a larger number")
+        raise ConfigError(f"--steps {wanted}: {root} has done {counted(done, 'step')} already; give a larger number")
     if trainer.is_main:
         run.write_config(trainer.config)
         write_atomically(run.images, trainer.data.images.to_json())

@@ -20,7 +20,7 @@ from i2i.cli.options import (
     require_model,
     run_max_pixels_option,
 )
-from i2i.display import warn
+from i2i.display import counted, warn
 from i2i.needs import require_data
 from i2i.storage.files import require_free, require_writable, write_atomically
 
@@ -80,5 +80,5 @@ def compare(
     for line in gallery.skipped:
         warn(f"left out: {line}")
     compared = "1 model" if len(models) < 2 else f"{len(models)} models"
-    tell(f"{compared}, {len(gallery.page.items)} images ({len(content) / 1e6:.1f} MB): {output}")
+    tell(f"{compared}, {counted(len(gallery.page.items), 'image')} ({len(content) / 1e6:.1f} MB): {output}")
     sys.exit(SKIPPED if gallery.skipped else DONE)

@@ -10,6 +10,7 @@ from click.core import ParameterSource
 
 from i2i.cli.ending import stoppable, tell
 from i2i.cli.options import FileName, Run, example, overwrite_option, require_model
+from i2i.display import counted
 
 if TYPE_CHECKING:
     from i2i.exchange.export import Exported
@@ -82,8 +83,8 @@ def export(
     about = done.about
     tell(
         f"exported {about.direction} of {about.arch}: {done.path}",
-        f"largest difference to the model on {about.compared} images: {about.largest_difference:.1e} of the range from "
-        f"-1 to 1; {done.apart}",
+        f"largest difference to the model on {counted(about.compared, 'image')}: "
+        f"{about.largest_difference:.1e} of the range from -1 to 1; {done.apart}",
         *_price(done),
     )
     if form == "onnx":

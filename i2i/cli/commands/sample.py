@@ -12,6 +12,7 @@ import click
 
 from i2i.cli.ending import DONE, model_line, tell
 from i2i.cli.options import SEED, FileName, device_option, example, model_option, overwrite_option, require_model
+from i2i.display import counted
 from i2i.errors import DataError
 from i2i.launched import launched
 from i2i.storage.files import require_free
@@ -141,7 +142,7 @@ def _draw(request: Request, truncation: float | None) -> str:
             views.write_images(request.output, request.sampler.sample_numbers(numbers, **given), numbers)
             if not processes.wait():
                 raise DataError(f"another process ended before its part of {request.output} was done")
-    return f"generated {request.count} images with {model_line(request.sampler)}: {request.output}"
+    return f"generated {counted(request.count, 'image')} with {model_line(request.sampler)}: {request.output}"
 
 
 def _walk(request: Request, stops: int) -> str:
@@ -150,7 +151,7 @@ def _walk(request: Request, stops: int) -> str:
     _require_memory(request.sampler, f"--walk {stops}", stops * views.WALK_STEPS, 4)
     images = views.walk(request.sampler, stops, label=request.label, seed=request.seed)
     strip = views.write_walk(request.output, images)
-    return f"walked between {stops} images of {model_line(request.sampler)}: {request.output} and {strip}"
+    return f"walked between {counted(stops, 'image')} of {model_line(request.sampler)}: {request.output} and {strip}"
 
 
 def _arithmetic(request: Request, expression: str) -> str:

@@ -27,7 +27,7 @@ from i2i.cli.options import (
     pass_settings,
     setting,
 )
-from i2i.display import say
+from i2i.display import counted, say
 from i2i.needs import is_built_in, require_data
 
 if TYPE_CHECKING:
@@ -223,7 +223,7 @@ def _finish(outcome: Outcome) -> NoReturn:
         lines = [f"stopped at step {outcome.step:,} and saved; continue with: {i2i} train --resume {root}"]
     else:
         use = "translate INPUT" if outcome.translates else "sample"
-        lines = [f"trained {outcome.step:,} steps: {outcome.run.model}", f"use it: {i2i} {use} --model {root}"]
+        lines = [f"trained {counted(outcome.step, 'step')}: {outcome.run.model}", f"use it: {i2i} {use} --model {root}"]
         lines += [f"report: {outcome.run.report}"] if outcome.run.report.is_file() else []
     if outcome.is_main:
         tell(*lines)

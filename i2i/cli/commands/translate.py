@@ -20,7 +20,7 @@ from i2i.cli.options import (
     precision_option,
     require_model,
 )
-from i2i.display import warn
+from i2i.display import counted, warn
 from i2i.needs import is_video, require_path
 from i2i.tiling.settings import Tile, Tiles, TileStatistics
 
@@ -200,4 +200,4 @@ def _translate_video(
     translator = load_translator(model, device=device)
     done = translate_video(translator, source, target, direction, **options)
     sounds = f" and {done.sounds} of sound as it was" if done.sounds else ""
-    tell(f"translated {done.frames:,} frames{sounds} with {model_line(translator)} to {done.path}")
+    tell(f"translated {counted(done.frames, 'frame')}{sounds} with {model_line(translator)} to {done.path}")
