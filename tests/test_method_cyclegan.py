@@ -11,7 +11,7 @@ from torch import Tensor
 from i2i.batch import Batch, DataSpec
 from i2i.errors import ConfigError
 from i2i.losses.adversarial import Objective
-from i2i.methods.cyclegan import CycleGAN
+from i2i.methods.cyclegan import CycleGAN, CycleGradient
 from i2i.methods.history import ImageHistory
 from i2i.networks.patchgan import PatchGAN
 from i2i.networks.resnet import ResNetGenerator
@@ -22,6 +22,7 @@ def make(
     history: int = 0,
     channels: tuple[int, int] = (3, 3),
     objective: Objective = "lsgan",
+    cycle_gradient: CycleGradient = "both",
 ) -> CycleGAN:
     torch.manual_seed(0)
     return CycleGAN(
@@ -30,6 +31,7 @@ def make(
         discriminator=partial(PatchGAN, width=4, layers=1),
         objective=objective,
         cycle_weight=10.0,
+        cycle_gradient=cycle_gradient,
         identity_weight=identity_weight,
         history=history,
     )
@@ -66,6 +68,24 @@ def test_losses_are_the_papers(identity_weight: float) -> None:
         torch.testing.assert_close(discriminator.scores[f"real_{domain}"], network(real).mean().detach())
         torch.testing.assert_close(discriminator.scores[f"fake_{domain}"], network(fake).mean().detach())
     assert (generator.player, discriminator.player) == ("generator", "discriminator")
+
+
+@pytest.mark.parametrize("cycle_gradient", ["both", "last"])
+def test_a_reconstruction_moves_the_generators_that_are_asked_for(cycle_gradient: CycleGradient) -> None:
+    method = make(cycle_gradient=cycle_gradient)
+    a, b = torch.rand(2, 3, 16, 16) * 2 - 1, torch.rand(2, 3, 16, 16) * 2 - 1
+    losses = next(method.updates(iter([Batch(a, b)]))).losses
+    g, f = method.generator_AtoB, method.generator_BtoA
+    for name, first, last, real in (("cycle_A", g, f, a), ("cycle_B", f, g, b)):
+        expected = torch.autograd.grad(10 * l1(last(first(real).detach()), real), list(last.parameters()))
+        networks = [last, first] if cycle_gradient == "both" else [last]
+        found = torch.autograd.grad(
+            losses[name], [w for each in networks for w in each.parameters()], retain_graph=True
+        )
+        torch.testing.assert_close(found[: len(expected)], expected)
+        if cycle_gradient == "last":
+            moved = torch.autograd.grad(losses[name], list(first.parameters()), allow_unused=True, retain_graph=True)
+            assert all(gradient is None for gradient in moved)
 
 
 def test_the_discriminators_losses_are_halved_whatever_the_objective() -> None:

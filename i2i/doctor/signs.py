@@ -88,7 +88,7 @@ HIDDEN_SIGNAL = Sign(
     "the reconstruction needs detail that nobody sees: the generators hide the input in the output",
     "above",
     1.5,
-    "lower method.cycle_weight, add noise by data.augment, or take a one-sided recipe (cut)",
+    "set method.cycle_gradient=last (cyclegan), lower method.cycle_weight, or take a one-sided recipe (cut)",
 )
 EXPLODING = Sign(
     "exploding",

@@ -5,6 +5,11 @@ history of 50 generated images.
 Differs in how it computes, not in what: each generator is called once on its concatenated inputs and each
 discriminator once on real and fake, which is the same under instance norm (not under batch norm).
 
+``cycle_gradient="last"`` is beyond the paper: a reconstruction F(G(x)) moves F alone, and takes G(x) as given. In the
+paper's cycle, G gains by hiding in its output what F needs (Chu et al. 2017, arXiv:1712.02950), and F by reading what
+is hidden instead of learning from what is seen. It is the back-translation by which languages are translated without
+pairs (Lample et al. 2018, arXiv:1711.00043).
+
 ``paired_weight`` is beyond the paper: where some images have a partner, L1 to it is one loss more, as in pix2pix.
 Pairs are judged as all images are. Tripathy, Kannala and Rahtu 2018 (arXiv:1805.03189) also learn from both kinds of
 images at once; this is not their model.
@@ -14,7 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from functools import partial
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import torch
 from pydantic import Field
@@ -31,6 +36,7 @@ from i2i.methods.translation import TwoWayTranslation
 from i2i.methods.zero_centred import ZeroCentred, idle_penalties
 from i2i.networks.base import PatchDiscriminator, Translator
 
+CycleGradient = Literal["both", "last"]
 Capacity = Annotated[int, Field(ge=0, le=100_000, strict=True)]
 
 
@@ -43,6 +49,7 @@ class CycleGAN(TwoWayTranslation, name="cyclegan"):
         discriminator: builds both discriminators.
         objective: the adversarial part.
         cycle_weight: weight of the cycle consistency.
+        cycle_gradient: which generators the cycle consistency moves: "both", or the "last", which reconstructs.
         identity_weight: relative to ``cycle_weight``, as in the paper; it needs equal channels in A and B.
         paired_weight: weight of L1 between a translation and its true partner, for those images that have one; above 0,
             files of equal names in A and B are pairs.
@@ -63,6 +70,7 @@ class CycleGAN(TwoWayTranslation, name="cyclegan"):
         discriminator: Callable[..., PatchDiscriminator],
         objective: Objective = "lsgan",
         cycle_weight: Weight = 10.0,
+        cycle_gradient: CycleGradient = "both",
         identity_weight: Weight = 0.5,
         paired_weight: Weight = 0.0,
         history: Capacity = 50,
@@ -81,6 +89,7 @@ class CycleGAN(TwoWayTranslation, name="cyclegan"):
         self.history_A = ImageHistory(history, data.channels_a, data.image_size)
         self.history_B = ImageHistory(history, data.channels_b, data.image_size)
         self.objective: Objective = objective
+        self.cycle_gradient: CycleGradient = cycle_gradient
         self.cycle_weight, self.identity_weight, self.paired_weight = cycle_weight, identity_weight, paired_weight
 
     @classmethod
@@ -115,8 +124,8 @@ class CycleGAN(TwoWayTranslation, name="cyclegan"):
         losses = {
             "gan_A": fooling_loss(partial(self.judge, self.discriminator_A), fake_a, real_a, self.objective),
             "gan_B": fooling_loss(partial(self.judge, self.discriminator_B), fake_b, real_b, self.objective),
-            "cycle_A": weight * cycle_consistency(self.generator_BtoA(fake_b), real_a),
-            "cycle_B": weight * cycle_consistency(self.generator_AtoB(fake_a), real_b),
+            "cycle_A": weight * cycle_consistency(self.generator_BtoA(self._given(fake_b)), real_a),
+            "cycle_B": weight * cycle_consistency(self.generator_AtoB(self._given(fake_a)), real_b),
         }
         if same_a is not None and same_b is not None:
             losses["identity_A"] = weight * self.identity_weight * identity(same_a, real_a)
@@ -139,6 +148,10 @@ class CycleGAN(TwoWayTranslation, name="cyclegan"):
             losses |= self.penalties.losses(critic, real, fake, self.progress.step, f"_{domain}")
             scores |= self.mean_scores(score_real, score_fake, self.objective, f"_{domain}")
         yield Update("discriminator", losses, scores)
+
+    def _given(self, fake: Tensor) -> Tensor:
+        """A translation as the generator that reconstructs gets it."""
+        return fake if self.cycle_gradient == "both" else fake.detach()
 
     def _translate_and_keep(self, generator: nn.Module, source: Tensor, target: Tensor) -> tuple[Tensor, Tensor | None]:
         """G(source), and G(target) if there is an identity loss; one call."""
