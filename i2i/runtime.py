@@ -41,7 +41,7 @@ from i2i.data.images import (
     write_image,
 )
 from i2i.data.ranges import Values, clipped, fractions, from_unit_array
-from i2i.data.stored import MAX_CHANNELS, usual_suffix
+from i2i.data.stored import MAX_CHANNELS, usual_suffix, values_of
 from i2i.errors import ConfigError, DataError, UserError, WeightsError
 from i2i.kinds import NUMPY_TYPES, AnyPixels, Kind
 from i2i.seeding import derive_seed
@@ -218,13 +218,14 @@ class OnnxTranslator:
         digest: the SHA-256 of the file.
     """
 
-    def __init__(self, path: Path, *, threads: int = 0) -> None:
+    def __init__(self, path: Path | str, *, threads: int = 0) -> None:
         """Reads the file; ``threads`` compute, or as many as onnxruntime takes.
 
         Raises:
             WeightsError: it is missing, damaged, or was not exported by i2i.
             DataError: onnxruntime is not installed.
         """
+        path = Path(path)
         self._path, self._threads = path, threads
         content = _content(path)
         try:
@@ -283,7 +284,7 @@ class OnnxTranslator:
         tile: int | None = None,
         tile_statistics: TileStatistics = "exact",
     ) -> AnyPixels:
-        """Translates an image (H, W, C): uint8, or the values that the model has learnt from.
+        """Translates an image (H, W, C), or a grey one (H, W): uint8, or the values that the model has learnt from.
 
         Args:
             pixels: the image.
@@ -292,9 +293,11 @@ class OnnxTranslator:
             tile_statistics: of norms over the whole image; those of a thumbnail are an approximation.
 
         Raises:
-            DataError: there is too little memory, or no room on the disk, or the graph is not what the file says.
+            DataError: the array has another type or shape; or there is too little memory, or no room on the disk, or
+                the graph is not what the file says.
             ConfigError: tiles are asked for, and the file takes whole images only.
         """
+        pixels = values_of(pixels, self.about.given.kind, self.about.channels[0])
         if tile is None or max(pixels.shape[:2]) <= tile:
             return to_pixels(self.translate(to_unit(pixels, self.about.given), seed=seed), self.about.made)
         image = _InMemory(pixels, self.about)
@@ -525,12 +528,14 @@ def jobs_for(source: Path, output: Path | None, suffix: str = ".png", *, overwri
     """Input and output of every file; ``suffix`` of those that have no name yet.
 
     Raises:
-        DataError: there is no image, two would get one name, or an output exists already.
+        DataError: there is no input or no image, two would get one name, or an output exists already.
     """
     if source.is_dir():
         folder = output or source.parent / f"{source.resolve().name}-translated"
         jobs = {path: (folder / path.relative_to(source)).with_suffix(suffix) for path in list_images(source)}
     else:
+        if not source.exists():
+            raise DataError(f"{source}: no such file or folder")
         jobs = {source: output or source.with_name(f"{source.stem}-translated{suffix}")}
     if not jobs:
         raise DataError(f"{source} contains no images")

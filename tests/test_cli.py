@@ -64,6 +64,15 @@ def test_a_translation_does_not_wait_for_the_compiler(toy_set: Path, tmp_path: P
     assert result.stdout.splitlines()[-1] == "[]"
 
 
+def test_a_reader_that_has_gone_is_no_fault() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w") as closed:
+        command = [sys.executable, "-m", "i2i", "archs"]
+        result = subprocess.run(command, stdout=closed, stderr=subprocess.PIPE, text=True)
+    assert (result.returncode, result.stderr) == (0, "")
+
+
 def test_the_list_of_commands_cuts_no_line_and_every_command_has_an_example(i2i: Run) -> None:
     assert "..." not in i2i("--help").out.partition("Commands:")[2]
     names = (

@@ -373,6 +373,9 @@ def test_files_that_are_no_exports_are_named(
         assert said.startswith(f"error: {tmp_path / name}: {reason}"), said
         assert said.count("\n") == 1
     assert runtime.main([str(tmp_path / "nowhere.onnx"), str(tmp_path / "image.png")]) == 2
+    capsys.readouterr()
+    assert runtime.main([str(onnx["cyclegan"]), str(tmp_path / "nowhere"), "-o", str(tmp_path)]) == 2
+    assert capsys.readouterr().err == f"error: {tmp_path / 'nowhere'}: no such file or folder\n"
     assert runtime.main([str(onnx["cyclegan"]), str(tmp_path)]) == 0
     old = tmp_path / "old.onnx"  # of a version without tiles
     old.write_bytes(content)

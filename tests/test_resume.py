@@ -17,6 +17,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from i2i.config.resolve import changed, read_recipe
 from i2i.data.batches import draw as order_of
 from i2i.errors import ConfigError, DataError, TrainingStopped, WeightsError
+from i2i.report.facts import read_facts
 from i2i.storage.runs import RunFolder
 from i2i.storage.weights import load_tree, save_tree
 from i2i.training.start import resume, train
@@ -123,6 +124,11 @@ def test_steps_extend_a_finished_run(toy_set: Path, tmp_path: Path, i2i: Run) ->
     again = i2i("train", "--resume", tmp_path / "run")
     assert again.code == 0
     assert "trained 9 steps" in again.out
+    assert "nothing is left to train; a larger --steps or --max-time trains on" in again.err
+    assert "nothing is left" not in extended.err
+    assert ("train on", f"i2i train --resume {tmp_path / 'run'} --steps 18") in read_facts(
+        RunFolder(tmp_path / "run")
+    ).commands
     fewer = i2i("train", "--resume", tmp_path / "run", "--steps", 5)
     assert fewer.code == 2
     assert "has done 9 steps already" in fewer.err

@@ -86,6 +86,14 @@ def test_unreadable_files_are_named_and_the_rest_is_done(tmp_path: Path, run: Pa
     assert [entry["output"] is None for entry in report["files"]] == [True, False, True]
 
 
+def test_no_distance_is_said_where_nothing_was_compared(tmp_path: Path, run: Path, i2i: Run) -> None:
+    draw(tmp_path / "in/large.png", 0, (20, 12))
+    result = i2i("translate", tmp_path / "in", "-o", tmp_path / "out", "--model", run, "--max-pixels", 100)
+    assert result.code == 1
+    assert "differs from fp32" not in result.err
+    assert "translated 0 of 1" in result.out
+
+
 def test_images_that_are_no_translations_are_not_written_over(tmp_path: Path, run: Path, i2i: Run) -> None:
     draw(tmp_path / "in/a.png", 0)
     truth = draw(tmp_path / "truth/a.png", 1)

@@ -48,6 +48,20 @@ def test_new_files_do_not_move_others_between_the_parts(tmp_path: Path) -> None:
     assert stems(found(a, b, held_out=0.9999).train.a)  # something is left to train on
 
 
+def test_a_folder_without_a_held_out_image_is_said_and_named(tmp_path: Path, i2i: Run) -> None:
+    a, b = named_folders(tmp_path)
+    held = {*stems(found(a, b).test.a)}
+    for path in [path for path in a.iterdir() if path.stem in held]:
+        path.unlink()
+    run = tmp_path / "run"
+    trained = i2i(*arguments(tmp_path, "cyclegan", "--a", a, "--b", b), "--set", "data.held_out=0.3")
+    assert trained.code == 0, trained.err
+    assert "of one folder no image is held out" in trained.err
+    measured = i2i("evaluate", "--model", run, "--metrics", "swd")
+    assert measured.code == 2
+    assert "no held-out images of A (give more images, another data.held_out, or --data" in measured.err
+
+
 def test_pairs_stay_together(tmp_path: Path) -> None:
     a, b = named_folders(tmp_path)
     (b / "image07.png").rename(b / "alone.png")

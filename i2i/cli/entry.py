@@ -39,7 +39,7 @@ def main() -> NoReturn:
         with on_terminal(), warnings.catch_warnings():
             # Of what is odd in the metadata of an image, which is read or refused all the same.
             warnings.filterwarnings("ignore", module=r"PIL\.")
-            result = cli.main(standalone_mode=False)
+            result = _called()
     except click.exceptions.Abort:
         fail("interrupted", INTERRUPTED)
     except KeyboardInterrupt:
@@ -51,13 +51,21 @@ def main() -> NoReturn:
         fail(" ".join(error.format_message().split()), WRONG_INPUT)
     except UserError as error:
         fail(str(error), error.exit_code)
-    except BrokenPipeError:  # the reader of our output has closed it
-        sys.stdout = None
-        sys.exit(DONE)
     except OSError as error:
         sys.stdout = None  # or Python would try at exit to write the same output again
-        fail(f"{error.filename or 'input or output'}: {error.strerror or error}", WRONG_INPUT)
+        fail(f"{error.filename or 'standard output'}: {error.strerror or error}", WRONG_INPUT)
     sys.exit(result if isinstance(result, int) else DONE)
+
+
+def _called() -> object:
+    """What the command gives; it has done its work where the reader of its output has gone."""
+    output = sys.stdout
+    try:
+        return cli.main(standalone_mode=False)
+    except SystemExit:
+        if sys.stdout is output:
+            raise
+        return DONE  # click has put another stream in the place of the closed one, and would exit with 1
 
 
 def _found() -> Iterator[click.Command]:

@@ -24,7 +24,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 
 from i2i.bounds import open_regular
 from i2i.errors import DataError
-from i2i.kinds import AnyPixels, Kind
+from i2i.kinds import NUMPY_TYPES, AnyPixels, Kind
 
 NPY, NPY_SUFFIX = b"\x93NUMPY", ".npy"
 TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
@@ -58,6 +58,21 @@ class Held(NamedTuple):
 
 
 PLAIN = Held("8-bit", None)
+
+
+def values_of(image: AnyPixels, kind: Kind, channels: int) -> AnyPixels:
+    """An array (H, W, C) or (H, W) as an image (H, W, C) of this depth.
+
+    Raises:
+        DataError: it has another type or shape, or values that are no numbers.
+    """
+    values = image[..., None] if image.ndim == 2 else image
+    if image.dtype != NUMPY_TYPES[kind] or values.ndim != 3 or not values.size or values.shape[2] != channels:
+        held = Held("uint8" if kind == "8-bit" else kind, channels)
+        raise DataError(f"{held} are needed, as an array (H, W, C), and not {image.dtype} {image.shape}")
+    if not np.isfinite(values).all():
+        raise DataError("the array holds values that are no numbers (NaN or infinity)")
+    return values
 
 
 @dataclass

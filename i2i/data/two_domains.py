@@ -36,6 +36,9 @@ from i2i.display import counted
 from i2i.errors import DataError
 from i2i.kinds import AnyPixels
 
+NOTHING_HELD_OUT = (
+    "of one folder no image is held out, so that nothing can be measured: give more images or --test-a and --test-b"
+)
 PAIRS_COMPARED = 16
 """How many pairs are compared in shape when a run starts."""
 
@@ -150,6 +153,7 @@ class TwoDomains(TrainingData):
             *self._memory_notes,
             f"held out (chosen by file name): {counted(len(layout.test.a), 'image')} of A "
             f"and {len(layout.test.b):,} of B (data.held_out={layout.held_out:g}; --test-a and --test-b name others)",
+            *([NOTHING_HELD_OUT] if layout.held_out and not (layout.test.a and layout.test.b) else []),
         ]
 
     @property

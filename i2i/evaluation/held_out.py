@@ -189,9 +189,12 @@ def _two_domains(wanted: Wanted) -> HeldOut:
     split, roots = _part(layout, wanted, skipped)
     split = _half_of(split, roots, wanted.half)
     if not (split.a and split.b):
-        what = f"{wanted.split}A/ and {wanted.split}B/, or a folder"
+        lacking = " and ".join(name for name, files in (("A", split.a), ("B", split.b)) if not files)
+        what = f"{wanted.split}A/ and {wanted.split}B/, or --data FOLDER"
+        if layout.kind == "folders A and B":
+            what = "give more images, another data.held_out, or --data FOLDER with testA/ and testB/"
         half = "" if wanted.half == "all" else f" for {wanted.half}, which is done on half of them"
-        raise DataError(f"{wanted.data.title}: no held-out images ({what}){half}")
+        raise DataError(f"{wanted.data.title}: no held-out images of {lacking}{half} ({what})")
     strict = wanted.needs == "paired"
     pairs, notes = _pairs(split, roots, strict=strict) if wanted.pairs or strict else ([], [])
     train_roots = layout.folders["train"]

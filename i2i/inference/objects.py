@@ -10,10 +10,12 @@ from torch import Tensor
 
 from i2i.config.schema import Depth
 from i2i.data.images import Pixels, alpha_of, from_pil, to_pil
-from i2i.data.stored import Held
+from i2i.data.stored import values_of
 from i2i.errors import DataError
-from i2i.kinds import NUMPY_TYPES, AnyPixels
+from i2i.kinds import AnyPixels
 
+FARTHEST = 1.5
+"""From 0, of the values of a tensor: those of [-1, 1] get no farther where an image has been resized by splines."""
 AnyImage = TypeVar("AnyImage", Image.Image, AnyPixels, Tensor)
 Shown = TypeVar("Shown", Image.Image, AnyPixels)
 
@@ -22,18 +24,21 @@ def batch_of(image: Tensor, channels: int) -> Tensor:
     """A tensor (C, H, W) or (N, C, H, W) as (N, C, H, W), float32.
 
     Raises:
-        DataError: another shape, no floats, or nothing in it.
+        DataError: another shape, no floats, nothing in it, or values that are far from [-1, 1] or no numbers.
     """
     if image.ndim not in (3, 4) or image.shape[-3] != channels or not image.is_floating_point():
         raise DataError(f"a float tensor ({channels}, H, W) in [-1, 1] is needed, not {tuple(image.shape)}")
     if 0 in image.shape:
         raise DataError(f"an image of {tuple(image.shape)} is empty")
+    largest = float(image.abs().max())
+    if not largest <= FARTHEST:  # nor is NaN
+        raise DataError(f"a float tensor in [-1, 1] is needed, and this one has values as far from 0 as {largest:g}")
     return (image if image.ndim == 4 else image[None]).float()
 
 
 def tensor_like(given: Tensor, batch: Tensor) -> Tensor:
-    """A batch (N, C, H, W) in the form of the tensor ``given``, and where it is."""
-    return (batch if given.ndim == 4 else batch[0]).to(given.device)
+    """A batch (N, C, H, W) in the form and the precision of the tensor ``given``, and where it is."""
+    return (batch if given.ndim == 4 else batch[0]).to(given)
 
 
 def pixels_of(
@@ -62,10 +67,15 @@ def pixels_of(
             raise DataError(f"an image of {image.size} is empty")
         if not is_plain:
             raise DataError("this model has a depth that PIL images do not have in general: give an array")
-    elif not isinstance(image, np.ndarray) or (is_plain and not (image.dtype == np.uint8 and _is_image(image))):
-        raise DataError(f"cannot translate {type(image).__name__}: give a PIL image, a uint8 array or a float tensor")
+    elif not isinstance(image, np.ndarray):
+        raise DataError(f"cannot translate {type(image).__name__}: give a PIL image, an array or a float tensor")
     elif not is_plain:
-        return _values(image, channels, depths[0]), None
+        return values_of(image, depths[0].kind, channels), None
+    elif not (image.dtype == np.uint8 and _is_image(image)):
+        raise DataError(
+            "an array (H, W) or (H, W, C) of uint8, with 1, 3 or 4 channels, is needed, "
+            f"and not {image.dtype} {image.shape}"
+        )
     shown = image if isinstance(image, Image.Image) else to_pil(image)
     return from_pil(shown, channels, background), alpha_of(shown) if alpha else None
 
@@ -80,15 +90,3 @@ def image_like(given: Shown, made: AnyPixels, alpha: Pixels | None) -> Shown:
 
 def _is_image(array: Pixels) -> bool:
     return bool(array.size) and (array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (1, 3, 4)))
-
-
-def _values(image: AnyPixels, channels: int, depth: Depth) -> AnyPixels:
-    """An array (H, W, C) or (H, W) as an image (H, W, C)."""
-    values = image[..., None] if image.ndim == 2 else image
-    if image.dtype != NUMPY_TYPES[depth.kind] or values.ndim != 3 or not values.size or values.shape[2] != channels:
-        raise DataError(
-            f"{Held(depth.kind, channels)} are needed, as an array (H, W, C), and not {image.dtype} {image.shape}"
-        )
-    if not np.isfinite(values).all():
-        raise DataError("the array holds values that are no numbers (NaN or infinity)")
-    return values

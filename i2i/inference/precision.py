@@ -80,7 +80,7 @@ class Choice:
         return cls(precision, None if distance is None else Distance(**distance), layers)
 
     def __str__(self) -> str:
-        return f"precision {self.precision}" + (f": {self.distance}" if self.distance else "")
+        return f"precision {self.precision}" + (f": {self.distance}" if self.distance and self.distance.images else "")
 
 
 def choose(

@@ -7,7 +7,6 @@ that somebody has edited stays as it is.
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
@@ -114,8 +113,7 @@ def _figures(facts: Facts) -> Iterator[str]:
         yield from (f"| {_text(name)} | " + " | ".join(map(_text, cells)) + " |" for name, cells in table.rows)
         yield ""
     if not tables:
-        command = f"i2i evaluate --model {shlex.quote(facts.name)} --json {shlex.quote(facts.name)}/evaluation.json"
-        yield f"Not measured yet: `{_code(command)}`, then `{_code(f'i2i report {shlex.quote(facts.name)}')}`."
+        yield "Not measured yet: in this folder `i2i evaluate --model . --json evaluation.json`, then `i2i report .`."
 
 
 def _limits(facts: Facts) -> Iterator[str]:

@@ -129,6 +129,15 @@ class Facts:
         return sorted(found, key=lambda finding: (not finding.on, finding.tag))
 
     @property
+    def _longer(self) -> str:
+        """The options that let it train for twice its length, where it has its length."""
+        if not self.is_complete:
+            return ""
+        limit = self.config.training.max_time
+        longer = f" --steps {2 * self.step}" if self.step >= (self.total_steps or 0) else ""
+        return longer if limit is None else f"{longer} --max-time {2 * round(limit)}s"
+
+    @property
     def commands(self) -> list[tuple[str, str]]:
         """What to do with it, and the command for that."""
         root = shlex.quote(one_line(str(self.run.root)))
@@ -138,7 +147,7 @@ class Facts:
         return [
             use,
             ("measure it on held-out images", f"i2i evaluate --model {root} --json {root}/evaluation.json"),
-            ("train on", f"i2i train --resume {root}"),
+            ("train on", f"i2i train --resume {root}{self._longer}"),
             ("start another from it", f"i2i train --from {root}"),
             ("check its health", f"i2i doctor {root}"),
             ("watch all curves", f"tensorboard --logdir {root}"),

@@ -26,7 +26,7 @@ class Tiles:
         statistics: of norms over the whole image.
 
     Raises:
-        ConfigError: tiles without a side.
+        ConfigError: tiles without a side in pixels.
     """
 
     tile: Tile = "auto"
@@ -34,8 +34,8 @@ class Tiles:
     statistics: TileStatistics = "exact"
 
     def __post_init__(self) -> None:
-        if self.tile != "auto" and self.tile < 1:
-            raise ConfigError(f"tiles of {self.tile} pixels: give a side from 1 up, or auto")
+        if self.tile != "auto" and (not isinstance(self.tile, int) or self.tile < 1):
+            raise ConfigError(f"tiles of {self.tile!r} pixels: give a whole number from 1 up, or auto")
 
     @property
     def side(self) -> int:

@@ -217,6 +217,8 @@ def _fit(trainer: Trainer, run: RunFolder, callbacks: Sequence[Callback]) -> Out
         say(describe_augmentation(augmentation, data.smallest()))
     if trainer.engine.step_count:
         say(f"continuing at step {trainer.engine.step_count:,}")
+        if trainer.has_its_length:
+            say(f"{run.root} has its full length: nothing is left to train; a larger --steps or --max-time trains on")
     try:
         outcome = _fit_and_report(trainer, run, callbacks)
         for problem in outcome.problems:

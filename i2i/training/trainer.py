@@ -211,6 +211,12 @@ class Trainer:
         if self._curves is not None and values:
             self._curves.scalars(self.engine.step_count, values)
 
+    @property
+    def has_its_length(self) -> bool:
+        """Whether nothing is left to train of a run that goes on, by its steps or by its time."""
+        limit = self.config.training.max_time
+        return self.engine.step_count >= self.total_steps or (limit is not None and self._seconds_before >= limit)
+
     def end(self) -> None:
         """Makes this step the run's last, as if it were complete: what is due at the end of a run is due now."""
         self._ended = True
