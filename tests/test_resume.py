@@ -124,7 +124,7 @@ def test_steps_extend_a_finished_run(toy_set: Path, tmp_path: Path, i2i: Run) ->
     again = i2i("train", "--resume", tmp_path / "run")
     assert again.code == 0
     assert "trained 9 steps" in again.out
-    assert "nothing is left to train; a larger --steps or --max-time trains on" in again.err
+    assert "nothing is left to train; a larger --steps, --epochs or --max-time trains on" in again.err
     assert "nothing is left" not in extended.err
     assert ("train on", f"i2i train --resume {tmp_path / 'run'} --steps 18") in read_facts(
         RunFolder(tmp_path / "run")

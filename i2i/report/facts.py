@@ -133,9 +133,14 @@ class Facts:
         """The options that let it train for twice its length, where it has its length."""
         if not self.is_complete:
             return ""
-        limit = self.config.training.max_time
-        longer = f" --steps {2 * self.step}" if self.step >= (self.total_steps or 0) else ""
-        return longer if limit is None else f"{longer} --max-time {2 * round(limit)}s"
+        training, total = self.config.training, self.total_steps
+        longer = []
+        if total is not None and self.step >= total:
+            steps, epochs = training.steps, training.epochs or 1
+            longer.append(f" --epochs {2 * epochs}" if steps is None else f" --steps {2 * steps}")
+        if training.max_time is not None:
+            longer.append(f" --max-time {2 * round(training.max_time)}s")
+        return "".join(longer)
 
     @property
     def commands(self) -> list[tuple[str, str]]:

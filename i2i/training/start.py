@@ -218,7 +218,8 @@ def _fit(trainer: Trainer, run: RunFolder, callbacks: Sequence[Callback]) -> Out
     if trainer.engine.step_count:
         say(f"continuing at step {trainer.engine.step_count:,}")
         if trainer.has_its_length:
-            say(f"{run.root} has its full length: nothing is left to train; a larger --steps or --max-time trains on")
+            longer = "a larger --steps, --epochs or --max-time"
+            say(f"{run.root} has its full length: nothing is left to train; {longer} trains on")
     try:
         outcome = _fit_and_report(trainer, run, callbacks)
         for problem in outcome.problems:
