@@ -30,6 +30,7 @@ def test_the_recipe_is_the_paper() -> None:
         "name": "cyclegan",
         "objective": "lsgan",
         "cycle_weight": 10.0,
+        "cycle_gradient": "both",
         "identity_weight": 0.5,
         "history": 50,
         "r1": 0.0,
