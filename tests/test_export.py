@@ -22,7 +22,7 @@ from PIL import Image
 
 from i2i import runtime
 from i2i.data.images import list_images, read_image
-from i2i.errors import ConfigError
+from i2i.errors import ConfigError, DataError
 from i2i.exchange import export as export_module
 from i2i.exchange.export import Apart, Exported, export_model, write_int8
 from i2i.exchange.graphs import Format, read
@@ -90,6 +90,17 @@ def test_an_exported_file_translates_like_the_model_at_any_size(
 
 def draw_pixels(seed: int, height: int, width: int) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
     return np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
+
+
+def test_a_file_refuses_the_arrays_that_it_would_misread(runs: dict[str, Path], onnx: dict[str, Path]) -> None:
+    exported, pixels = runtime.OnnxTranslator(str(onnx["cyclegan"])), draw_pixels(0, 20, 24)
+    made, expected = exported(pixels), load_translator(runs["cyclegan"])(pixels)
+    np.testing.assert_allclose(made.astype(int), expected.astype(int), atol=1)
+    for array in (pixels / 255, pixels.astype(np.uint16) * 257, pixels.astype(int), pixels[..., 0], pixels[..., :1]):
+        with pytest.raises(
+            DataError, match=r"^uint8 values in 3 channels are needed, as an array \(H, W, C\), and not "
+        ):
+            exported(array)
 
 
 def test_a_large_map_that_is_nearly_flat_is_normalised_exactly(runs: dict[str, Path], onnx: dict[str, Path]) -> None:

@@ -1,4 +1,4 @@
-"""Images as Python objects: what a translator takes, gives back and refuses, from weights and from an ONNX file."""
+"""Images as Python objects: what a translator takes, gives back, and refuses."""
 
 from __future__ import annotations
 
@@ -9,10 +9,8 @@ import pytest
 import torch
 
 from i2i.errors import ConfigError, DataError
-from i2i.exchange.export import export_model
 from i2i.inference.load import load_translator
 from i2i.inference.translator import Translator
-from i2i.runtime import OnnxTranslator
 from i2i.training.start import train
 
 from .conftest import small_config
@@ -55,13 +53,3 @@ def test_an_array_of_another_shape_or_type_is_named(translator: Translator, arra
 def test_a_side_of_tiles_is_a_number(translator: Translator) -> None:
     with pytest.raises(ConfigError, match=r"tiles of '16' pixels: give a whole number"):
         translator(PIXELS, tile="16")  # type: ignore[arg-type]
-
-
-def test_an_exported_file_refuses_the_arrays_that_it_would_misread(run: Path, tmp_path: Path) -> None:
-    exported = OnnxTranslator(str(export_model(run, [PIXELS] * 4, output=tmp_path / "model.onnx").path))
-    np.testing.assert_allclose(exported(PIXELS).astype(int), load_translator(run)(PIXELS).astype(int), atol=1)
-    for array in (PIXELS / 255, PIXELS.astype(np.uint16) * 257, PIXELS.astype(int), PIXELS[..., 0], PIXELS[..., :1]):
-        with pytest.raises(
-            DataError, match=r"^uint8 values in 3 channels are needed, as an array \(H, W, C\), and not "
-        ):
-            exported(array)
