@@ -73,6 +73,17 @@ def test_a_reader_that_has_gone_is_no_fault() -> None:
     assert (result.returncode, result.stderr) == (0, "")
 
 
+def test_another_broken_pipe_is_a_fault() -> None:
+    code = (
+        "import sys, i2i.cli.entry as entry\n"
+        "@entry.cli.command()\n"
+        "def write(): raise BrokenPipeError(32, 'Broken pipe')\n"
+        "sys.argv = ['i2i', 'write']\n"
+        "entry.main()"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 1
+
+
 def test_the_list_of_commands_cuts_no_line_and_every_command_has_an_example(i2i: Run) -> None:
     assert "..." not in i2i("--help").out.partition("Commands:")[2]
     names = (

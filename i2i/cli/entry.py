@@ -6,10 +6,11 @@ import importlib
 import logging
 import os
 import pkgutil
+import select
 import sys
 import warnings
 from collections.abc import Iterator
-from typing import NoReturn
+from typing import NoReturn, TextIO
 
 import click
 
@@ -53,7 +54,7 @@ def main() -> NoReturn:
         fail(str(error), error.exit_code)
     except OSError as error:
         sys.stdout = None  # or Python would try at exit to write the same output again
-        fail(f"{error.filename or 'standard output'}: {error.strerror or error}", WRONG_INPUT)
+        fail(f"{error.filename or 'input or output'}: {error.strerror or error}", WRONG_INPUT)
     sys.exit(result if isinstance(result, int) else DONE)
 
 
@@ -63,9 +64,18 @@ def _called() -> object:
     try:
         return cli.main(standalone_mode=False)
     except SystemExit:
-        if sys.stdout is output:
+        # Of click, where any pipe is broken; it has then put other streams in the place of stdout and stderr.
+        if sys.stdout is output or not _has_no_reader(output):
             raise
-        return DONE  # click has put another stream in the place of the closed one, and would exit with 1
+        return DONE
+
+
+def _has_no_reader(output: TextIO) -> bool:
+    if not hasattr(select, "poll"):  # on Windows
+        return False
+    poll = select.poll()
+    poll.register(output, 0)
+    return any(event & select.POLLERR for _, event in poll.poll(0))
 
 
 def _found() -> Iterator[click.Command]:

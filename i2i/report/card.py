@@ -132,8 +132,3 @@ def _limits(facts: Facts) -> Iterator[str]:
 def _text(text: str) -> str:
     """The text, of which Markdown makes no markup and no second cell."""
     return re.sub(r"([\\`*_{}\[\]<>#|&!~])", r"\\\1", one_line(text))
-
-
-def _code(text: str) -> str:
-    """The text between backticks, of which none can be in it."""
-    return one_line(text).replace("`", "'")

@@ -105,7 +105,7 @@ class Facts:
         """How long it was to become."""
         training = self.config.training
         steps = "" if self.total_steps is None else counted(self.total_steps, "step")
-        epochs = f"{counted(training.epochs or 1, 'epoch')}" + (f" ({steps})" if steps else "")
+        epochs = counted(training.epochs or 1, "epoch") + (f" ({steps})" if steps else "")
         asked = [steps if training.steps is not None else epochs]
         asked += [] if training.max_time is None else [duration(training.max_time)]
         return " or ".join(asked) + (", whichever ends first" if len(asked) > 1 else "")
@@ -115,9 +115,8 @@ class Facts:
         """How long it has become."""
         images = self._images_of_an_epoch
         epochs = f", {self.images_seen / images:.1f} epochs," if images and self.images_seen else ""
-        return f"{counted(self.step, 'step')}{epochs}" + (
-            "" if self.seconds is None else f" in {duration(self.seconds)}"
-        )
+        time = "" if self.seconds is None else f" in {duration(self.seconds)}"
+        return f"{counted(self.step, 'step')}{epochs}{time}"
 
     @property
     def findings(self) -> list[Finding]:

@@ -34,7 +34,7 @@ class Tiles:
     statistics: TileStatistics = "exact"
 
     def __post_init__(self) -> None:
-        if self.tile != "auto" and (not isinstance(self.tile, int) or self.tile < 1):
+        if self.tile != "auto" and (isinstance(self.tile, str) or self.tile < 1):
             raise ConfigError(f"tiles of {self.tile!r} pixels: give a whole number from 1 up, or auto")
 
     @property

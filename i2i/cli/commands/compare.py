@@ -79,6 +79,6 @@ def compare(
     write_atomically(output, content)
     for line in gallery.skipped:
         warn(f"left out: {line}")
-    compared = "1 model" if len(models) < 2 else f"{len(models)} models"
+    compared = counted(max(1, len(models)), "model")
     tell(f"{compared}, {counted(len(gallery.page.items), 'image')} ({len(content) / 1e6:.1f} MB): {output}")
     sys.exit(SKIPPED if gallery.skipped else DONE)
