@@ -91,24 +91,32 @@ def recompute_activations(method: Method) -> None:
 @contextmanager
 def without_memory() -> Iterator[None]:
     """Within the context, tensors that are made have a shape, and neither memory nor values."""
-    with torch.device("meta"), _NoDraws():
+    with torch.device("meta"), _NoValues():
         yield
 
 
-class _NoDraws(TorchFunctionMode):
-    """Leaves out normal draws where there is nothing to fill: for them alone torch would import its compiler.
+class _NoValues(TorchFunctionMode):
+    """Leaves out normal draws and spectral norm's power iterations: without values torch would import its compiler.
 
-    Spectral norm and CUT's pass for the shapes of features compute more than draws, and still make torch import it.
+    CUT's pass for the shapes of features computes more, and still makes torch import it.
     """
 
     def __torch_function__(
         self, function: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         named = kwargs or {}
-        if function in (Tensor.normal_, nn.init.normal_):
-            filled: Tensor = args[0] if args else named["tensor"]
-            if filled.is_meta:
-                return filled
+        first = args[0] if args else named.get("tensor")
+        if isinstance(first, Tensor) and first.is_meta:
+            if function in (Tensor.normal_, nn.init.normal_):
+                return first
+            if function is nn.functional.normalize:
+                return named["out"] if named.get("out") is not None else first
+            if function is torch.mv:
+                return first.new_empty(len(first))
+            if function is torch.vdot:
+                return first.new_empty(())
+            if function is Tensor.div and isinstance(args[1], Tensor) and args[1].ndim == 0:
+                return first.new_empty(first.shape)
         return function(*args, **named)
 
 

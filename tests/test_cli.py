@@ -50,13 +50,16 @@ def test_help_and_import_wait_for_no_heavy_package() -> None:
     assert result.stdout.splitlines()[-1] == "[]"
 
 
-def test_a_translation_does_not_wait_for_the_compiler(toy_set: Path, tmp_path: Path) -> None:
+def test_neither_a_translation_nor_a_model_without_values_waits_for_the_compiler(toy_set: Path, tmp_path: Path) -> None:
     run = train(small_config("cyclegan", toy_set, "training.steps=1"), tmp_path / "run").run.root
     code = (
         "import sys, i2i.cli\n"
         f"sys.argv = ['i2i', 'translate', {str(toy_set / 'testA')!r}, '--model', {str(run)!r}, '-o', 'out']\n"
         "try: i2i.cli.main()\n"
         "except SystemExit as stop: assert stop.code == 0\n"
+        "from i2i.build import check_buildable\n"
+        "from i2i.config.resolve import resolve_config\n"
+        "check_buildable(resolve_config('biggan'))\n"  # with spectral norm
         "print([name for name in ('torch._dynamo', 'sympy', 'triton', 'i2i.planning.stage') if name in sys.modules])"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)

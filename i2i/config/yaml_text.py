@@ -7,6 +7,7 @@ number, no seconds, no boolean and no date. Tags are refused, keys are text, and
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Any
 
 import yaml
@@ -41,8 +42,7 @@ def parse(text: str) -> Any:
         NotSettings: it is not YAML, or more or other than settings need.
     """
     try:
-        loader = _Loader(text)
-        node = loader.get_single_node()
+        node = _composed(text)
         return None if node is None else _value(node)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
@@ -50,6 +50,11 @@ def parse(text: str) -> Any:
         raise NotSettings(f"{problem}" if mark is None else f"line {mark.line + 1}: {problem}"[:200]) from None
     except (yaml.YAMLError, ValueError) as error:  # ValueError: a number of thousands of digits
         raise NotSettings(" ".join(str(error).split())[:200]) from None
+
+
+@lru_cache(32)  # a command reads its recipe several times
+def _composed(text: str) -> Node | None:
+    return _Loader(text).get_single_node()
 
 
 def dump(tree: Any) -> str:

@@ -16,12 +16,12 @@ from i2i.device import environment
 from i2i.evaluation.compare import Comparison
 from i2i.evaluation.cost import Cost
 from i2i.evaluation.evaluated import Figure
+from i2i.evaluation.format import FORMAT
 from i2i.evaluation.held_out import HeldOut
 from i2i.launched import launched
 from i2i.needs import version
 from i2i.storage.files import write_atomically
 
-FORMAT = "i2i evaluation 1"
 PACKAGES = ("torch", "numpy", "pillow", "scikit-image", "torchmetrics", "torch-fidelity", "efficientnet-lite-pytorch")
 Figures = dict[str, Figure]
 """Figures by their names."""

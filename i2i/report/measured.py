@@ -8,7 +8,7 @@ from typing import Any
 
 from i2i.bounds import read_regular
 from i2i.display import counted, one_line
-from i2i.evaluation.report import FORMAT
+from i2i.evaluation.format import FORMAT
 from i2i.storage.runs import RunFolder
 
 LARGEST = 2**25
