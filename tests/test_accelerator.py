@@ -80,7 +80,7 @@ def batches_on_the_device(stream: Iterator[Batch]) -> Iterator[Batch]:
 
 def steps_of(arch: str, data: Path, count: int, *settings: str) -> list[Log]:
     """What ``count`` steps do on the device."""
-    engine, batches = engine_on_the_device(arch, data, augmented(arch), *settings)
+    engine, batches = engine_on_the_device(arch, data, *settings)
     logs = []
     for step in range(count):
         with device().recorded(host=True) as log:
@@ -95,7 +95,7 @@ SETTINGS: dict[str, tuple[int, list[str]]] = {
     "bf16": (1, []),
     "fp16": (3, ["training.clip_norm=1", "training.ema.half_life=10", "training.ema.start=0"]),
 }
-"""For each precision how many steps, and what is tried with it; whole runs are in float32."""
+"""For each precision how many steps, and what is tried with it, in fp16 augmentation too; whole runs are in float32."""
 Steps = Callable[[str, str], list[Log]]
 
 
@@ -112,7 +112,7 @@ def steps(known: dict[tuple[str, str], list[Log]], data_for: DataFor, on_the_dev
     def find(arch: str, precision: str) -> list[Log]:
         if (arch, precision) not in known:
             count, settings = SETTINGS[precision]
-            named = [f"training.precision={precision}", *settings]
+            named = [f"training.precision={precision}", *settings, *([augmented(arch)] if precision == "fp16" else [])]
             known[arch, precision] = on_the_device(steps_of, arch, data_for(arch), count, *named)
         return known[arch, precision]
 
@@ -165,7 +165,7 @@ def test_steps_are_alike(arch: str, steps: Steps) -> None:
 def test_steps_that_draw_what_they_do_are_of_few_kinds(
     data_for: DataFor, on_the_device: Callable[..., list[Log]]
 ) -> None:
-    logs = on_the_device(steps_of, "fastcut", data_for("fastcut"), 7, "training.batch_size=1")
+    logs = on_the_device(steps_of, "fastcut", data_for("fastcut"), 7, "training.batch_size=1", augmented("fastcut"))
     assert len({tuple(log.operators) for log in logs[1:]}) == 2  # mirrored or not
 
 

@@ -125,7 +125,7 @@ def test_accumulation_needs_the_memory_of_one_micro_batch(arch: str, wide_set: P
         return memory.peak, sum(4 * each.numel() for player in engine.parameters.values() for each in player)
 
     config = small_config(arch, wide_set)
-    wide = {"width": 32, "blocks": 2, "depth": 3}
+    wide = {"width": 16, "blocks": 2, "depth": 3}
     settings = [
         f"networks.{role}.{k}={v}" for role, has in config.networks.items() for k, v in wide.items() if k in has
     ]

@@ -229,6 +229,10 @@ def raw(content: bytes, sparse: int = 0) -> Make:
     return make
 
 
+def many_tensors(folder: Path) -> list[object]:
+    return raw(bytes_of(entries(**{f"{i}": entry(0, 0, [0]) for i in range(110_000)})))(folder)
+
+
 def first_spoilt(value: float) -> Callable[[dict[str, Tensor]], Mapping[str, Tensor]]:
     def change(weights: dict[str, Tensor]) -> Mapping[str, Tensor]:
         name = next(iter(weights))
@@ -270,7 +274,7 @@ WEIGHTS = [
     Case("unknown type", raw(bytes_of(entries(a=entry(0, 4, dtype="F99")), bytes(4))), 2, DAMAGED),
     Case("float shape", raw(bytes_of(entries(a=entry(0, 4) | {"shape": [1.0]}), bytes(4))), 2, DAMAGED),
     Case("sparse", raw(bytes_of(entries(a=entry(0, 2**42, [2**40]))), 2**42), 2, "more than the memory of this"),
-    Case("many tensors", raw(bytes_of(entries(**{f"{i}": entry(0, 0, [0]) for i in range(110_000)}))), 2, DAMAGED),
+    Case("many tensors", many_tensors, 2, DAMAGED),
     Case("no file of i2i", raw(save({"a": torch.zeros(1)})), 2, "is not a file of i2i weights"),
     Case("name twice", raw(bytes_of(b'{"a":1,"a":2}')), 2, DAMAGED),
     Case("step infinite", forged("step", math.inf), 2, "step inf is no number of steps"),
