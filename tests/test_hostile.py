@@ -229,7 +229,7 @@ def raw(content: bytes, sparse: int = 0) -> Make:
     return make
 
 
-def many_tensors(folder: Path) -> list[object]:
+def many_tensors(folder: Path) -> Sequence[object]:
     return raw(bytes_of(entries(**{f"{i}": entry(0, 0, [0]) for i in range(110_000)})))(folder)
 
 
