@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -59,7 +60,20 @@ def require_packages(what: str, *modules: str, extra: str = "demo") -> None:
     """
     missing = missing_packages(*modules)
     if missing:
-        raise DataError(f"{what} needs {' and '.join(missing)}: pip install 'i2i[{extra}]'")
+        raise DataError(f"{what} needs {' and '.join(missing)}: {installing(extra)}")
+
+
+def installing(extra: str) -> str:
+    """The command that installs the packages of ``extra`` beside i2i.
+
+    It names this Python where the shell's pip belongs to another one: that would take i2i from PyPI, where the name is
+    another project's.
+    """
+    pip, python = shutil.which("pip"), Path(sys.executable)
+    if pip is not None and Path(pip).parent == python.parent:
+        return f"pip install 'i2i[{extra}]'"
+    shown = python.relative_to(Path.cwd()) if python.is_relative_to(Path.cwd()) else python
+    return f"{shown} -m pip install 'i2i[{extra}]'"
 
 
 def require_compiler() -> None:

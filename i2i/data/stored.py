@@ -25,6 +25,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 from i2i.bounds import open_regular
 from i2i.errors import DataError
 from i2i.kinds import NUMPY_TYPES, AnyPixels, Kind
+from i2i.needs import installing
 
 NPY, NPY_SUFFIX = b"\x93NUMPY", ".npy"
 TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
@@ -159,7 +160,7 @@ def tiff_file(content: BufferedReader) -> ArrayFile | None:
     try:
         import tifffile
     except ImportError:
-        raise DataError("a TIFF that Pillow does not read; with tifffile it may be: pip install 'i2i[tiff]'") from None
+        raise DataError(f"a TIFF that Pillow does not read; with tifffile it may be: {installing('tiff')}") from None
     content.seek(0)
     page = tifffile.TiffFile(content, name="image.tiff").pages[0]
     dtype = page.dtype
@@ -304,7 +305,7 @@ def encoded(suffix: str, values: AnyPixels, options: Mapping[str, Any]) -> bytes
     try:
         import tifffile
     except ImportError:
-        raise DataError("TIFF of several channels needs tifffile: pip install 'i2i[tiff]', or take npy") from None
+        raise DataError(f"TIFF of several channels needs tifffile: {installing('tiff')}, or take npy") from None
     photometric = "rgb" if channels in (3, 4) and values.dtype != np.float32 else "minisblack"
     tifffile.imwrite(content, values, photometric=photometric, planarconfig="contig", metadata=None)
     return content.getvalue()

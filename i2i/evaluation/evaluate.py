@@ -32,6 +32,7 @@ from i2i.inference.sampler import Sampler
 from i2i.inference.together import Together
 from i2i.inference.translator import Translator
 from i2i.methods.base import Method
+from i2i.needs import installing
 from i2i.storage.runs import RunFolder, weight_file
 
 NOT_THE_RECIPE = ("training.seed", *FOLDERS, *MACHINE, *CADENCES)
@@ -299,7 +300,7 @@ def _network(metrics: Sequence[Metric], request: Request) -> FeatureNetwork | No
     device = resolve_device(request.device)
     network = default_network(device) if request.features is None else find_network(request.features, device)
     if network is None:
-        warn("no feature network: KID, precision and recall need one; pip install 'i2i[eval]'")
+        warn(f"no feature network: KID, precision and recall need one; {installing('eval')}")
     return network
 
 

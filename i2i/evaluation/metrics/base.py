@@ -11,7 +11,7 @@ from typing import ClassVar, Literal
 
 from i2i.config.components import Component
 from i2i.evaluation.evaluated import Evaluated, Figure, Need
-from i2i.needs import missing_packages
+from i2i.needs import installing, missing_packages
 
 REASONS: dict[Need, str] = {
     "sources": "samples have no inputs",
@@ -63,7 +63,7 @@ class Metric(Component, family="metric"):
             if not images.has(need):
                 return REASONS[need]
         missing = missing_packages(*self.packages)
-        return f"it needs {' and '.join(missing)}: pip install 'i2i[eval]'" if missing else None
+        return f"it needs {' and '.join(missing)}: {installing('eval')}" if missing else None
 
     def caution(self, images: Evaluated) -> str | None:
         """What has to be said beside the figure, which is then measured only where it was named; None for nothing."""
