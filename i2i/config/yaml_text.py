@@ -17,6 +17,8 @@ LARGEST = 100_000
 """How much a tree may hold: each value counts one, and one more for each ``TEXT`` characters of it."""
 TEXT = 16
 DEEPEST = 32
+SHORT = 10_000
+"""Characters of a text that is composed once: a command reads its recipe several times."""
 
 _TAG = "tag:yaml.org,2002:"
 _KINDS = {
@@ -42,7 +44,7 @@ def parse(text: str) -> Any:
         NotSettings: it is not YAML, or more or other than settings need.
     """
     try:
-        node = _composed(text)
+        node = _kept(text) if len(text) <= SHORT else _composed(text)
         return None if node is None else _value(node)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
@@ -52,9 +54,11 @@ def parse(text: str) -> Any:
         raise NotSettings(" ".join(str(error).split())[:200]) from None
 
 
-@lru_cache(32)  # a command reads its recipe several times
 def _composed(text: str) -> Node | None:
     return _Loader(text).get_single_node()
+
+
+_kept = lru_cache(32)(_composed)
 
 
 def dump(tree: Any) -> str:
