@@ -28,7 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from i2i.bounds import MAX_PIXELS, open_regular
-from i2i.data.carried import require_alpha
+from i2i.data.carried import Carried, carried_by, require_alpha
 from i2i.data.images import (
     MODES,
     Pixels,
@@ -37,11 +37,12 @@ from i2i.data.images import (
     image_in,
     list_images,
     opened,
-    read_values,
+    values_in,
     write_image,
 )
 from i2i.data.ranges import Values, clipped, fractions, from_unit_array
 from i2i.data.stored import MAX_CHANNELS, usual_suffix, values_of
+from i2i.data.targets import require_apart, target_of
 from i2i.errors import ConfigError, DataError, UserError, WeightsError
 from i2i.kinds import NUMPY_TYPES, AnyPixels, Kind
 from i2i.seeding import derive_seed
@@ -492,8 +493,10 @@ def run(
     failed = []
     for number, (source, target) in enumerate(jobs.items(), 1):
         try:
-            pixels, kept = read(source, about, max_pixels, alpha=alpha)
-            write_image(target, translated(pixels), kept, flush=False)
+            pixels, kept, carried = read(source, about, max_pixels, alpha=alpha)
+            made = translated(pixels)
+            options = carried.options(target.suffix.lower(), made.shape[-1])
+            write_image(target, made, kept, options=options, flush=False)
         except DataError as error:
             reason = str(error)
             failed.append(reason if str(source) in reason or str(target) in reason else f"{source}: {reason}")
@@ -502,20 +505,25 @@ def run(
     return failed
 
 
-def read(source: Path, about: About, max_pixels: int, *, alpha: bool) -> tuple[AnyPixels, Pixels | None]:
-    """An input (H, W, C), and its ``alpha`` (H, W) where that is kept; a line says which of its values are clipped.
+def read(source: Path, about: About, max_pixels: int, *, alpha: bool) -> tuple[AnyPixels, Pixels | None, Carried]:
+    """An input (H, W, C), its ``alpha`` (H, W) where that is kept, and what its output takes over besides.
+
+    A line says which of its values are clipped.
 
     Raises:
         DataError: it cannot be read, or holds others.
     """
-    if about.given.is_plain:
-        with opened(source, max_pixels) as file:
+    kept = None
+    with opened(source, max_pixels) as file:
+        if about.given.is_plain:
             kept = alpha_in(file) if alpha else None
-            return image_in(file, about.channels[0], about.background), kept
-    values = read_values(source, about.given.kind, about.channels[0], max_pixels)
+            values: AnyPixels = image_in(file, about.channels[0], about.background)
+        else:
+            values = values_in(file, source, about.given.kind, about.channels[0])
+        carried = carried_by(file)
     if said := clipped(values, about.given):
         print(f"warning: {source}: {said}", file=sys.stderr)
-    return values, None
+    return values, kept, carried
 
 
 def suffix_for(about: About) -> str:
@@ -528,15 +536,18 @@ def jobs_for(source: Path, output: Path | None, suffix: str = ".png", *, overwri
     """Input and output of every file; ``suffix`` of those that have no name yet.
 
     Raises:
-        DataError: there is no input or no image, two would get one name, or an output exists already.
+        DataError: there is no input or no image, two would get one name, or an output exists already or would be
+            inside or replace the input.
     """
     if source.is_dir():
         folder = output or source.parent / f"{source.resolve().name}-translated"
         jobs = {path: (folder / path.relative_to(source)).with_suffix(suffix) for path in list_images(source)}
+        require_apart(source, jobs.keys(), [folder, *jobs.values()])
     else:
         if not source.exists():
             raise DataError(f"{source}: no such file or folder")
-        jobs = {source: output or source.with_name(f"{source.stem}-translated{suffix}")}
+        jobs = {source: target_of(source, output, suffix)}
+        require_apart(source, jobs.keys(), jobs.values())
     if not jobs:
         raise DataError(f"{source} contains no images")
     names = Counter(jobs.values())
@@ -571,6 +582,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         translator = OnnxTranslator(given.model)
         if given.tile is not None:
             translator.require_tiles()
+        elif given.tile_statistics != "exact":
+            parser.error("--tile-statistics is of translation by tiles: give --tile N too")
         about = translator.about
         jobs = jobs_for(given.source, given.output, suffix_for(about), overwrite=given.overwrite)
         if given.alpha:

@@ -9,6 +9,7 @@ import shutil
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -16,6 +17,7 @@ from i2i.config.resolve import changed
 from i2i.config.schema import Config
 from i2i.errors import DataError, UserError
 from i2i.storage.runs import RunFolder
+from i2i.training.agreement import Agreement, Told
 from i2i.training.start import resume, train
 from i2i.training.trainer import Outcome
 
@@ -137,3 +139,16 @@ def test_a_rank_that_torchrun_adds_later_goes_on_with_the_others(
     monkeypatch.setenv("TORCHELASTIC_RUN_ID", "another")
     with pytest.raises(DataError, match="not empty"), Cluster(2).rank(0):
         train(config, run)
+
+
+def test_the_ranks_of_a_resumed_run_hear_at_once_of_what_one_is_asked(
+    pairs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seconds, quiet = iter(range(100)), Told(0.0, False, False)
+    monkeypatch.setattr("i2i.training.agreement.time", SimpleNamespace(perf_counter=lambda: float(next(seconds))))
+    with Cluster(2).rank(0):
+        agreement = Agreement(config_of("cyclegan", pairs, 2))
+        heard = [
+            agreement.after(step, quiet._replace(stop=step >= 2002), last=False).stop for step in range(2000, 2004)
+        ]
+    assert heard == [False, False, True, True]

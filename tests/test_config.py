@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from i2i.config import yaml_text
+from i2i.config.changes import changes, continued
 from i2i.config.explain import differing_keys
 from i2i.config.resolve import changed, parse_config, read_recipe, recipe_names, resolve_config
 from i2i.config.schema import to_yaml
@@ -250,3 +251,18 @@ def test_numbers_are_read_as_yaml_1_2_reads_them() -> None:
 def test_aliases_that_hold_little_are_read() -> None:
     tree = yaml_text.parse("a: &a {name: Rotate, limit: 5}\nb: [*a, *a]")
     assert tree["b"] == [{"name": "Rotate", "limit": 5}] * 2
+
+
+def test_a_limit_may_be_lifted_where_a_run_goes_on() -> None:
+    limited = resolve_config("cyclegan", options={"training.max_time": 600, "training.steps": 9})
+    assert continued(limited, {"training.max_time": None}).training.max_time is None
+    assert changes({"training.seed": None}, ["evaluation.patience=null"]) == {"evaluation.patience": None}
+
+
+def test_other_data_over_a_run_replace_all_of_its_folders() -> None:
+    places = {"data.a": "a", "data.b": "b", "data.test_a": "test_a", "data.test_b": "test_b", "data.mask": "mask"}
+    run = resolve_config("pix2pix", options=places)
+    moved = resolve_config(None, run=run, options={"data.a": "new_a", "data.b": "new_b"}).data
+    assert (moved.a, moved.b, moved.test_a, moved.mask, moved.path) == ("new_a", "new_b", None, None, "")
+    assert resolve_config(None, run=run, options={"data.path": "new"}).data.title == "new"
+    assert resolve_config(None, run=run, options={"data.test_b": "other"}).data.test_a == "test_a"

@@ -215,6 +215,12 @@ def test_curves_that_fall_or_hover_are_healthy() -> None:
     assert rung(*[falling] * 3) == rung(*[hovering] * 3) == set()
 
 
+def test_a_loss_that_is_rarely_logged_has_no_curve() -> None:
+    common = {"loss/generator/gan": 1.0, "health/gradient_norm_generator": 1.0}
+    records = [common | ({"loss/generator/r1": 0.5} if i == 39 else {}) for i in range(40)]
+    assert Curves(records).figures(["generator"], ["generator"])["oscillating_generator"] == 0
+
+
 def test_a_sign_needs_patience_and_is_told_once() -> None:
     watch, low, high = Watch(), {"health/diversity_AtoB": 0.1}, {"health/diversity_AtoB": 0.9}
     told = [len(watch.add(values)) for values in (low, low, high, low, low, low, low, low)]

@@ -32,6 +32,17 @@ class Weighted(TwoWeights, name="weighted"):
         yield Update("generator", {"slope": 5 * self.generator.weight.sum()})
 
 
+class Growing(TwoWeights, name="growing"):
+    """A critic that steps on 1 w in the first micro-batch, on 2 w in the second, and so on."""
+
+    calls = 0
+
+    def updates(self, batches: Iterator[Batch]) -> Iterator[Update]:
+        self.calls += 1
+        slope = self.calls * self.critic.weight.sum()
+        yield Update("critic", {"slope": slope}, {"factor": torch.tensor(float(self.calls))})
+
+
 class Undecided(Weighted, name="undecided"):
     """Its second micro-batch starts with the other player."""
 
@@ -69,6 +80,13 @@ def test_logged_values_are_means_over_updates_and_micro_batches(accumulate: int)
         "health/gradient_norm_generator": 5.0,
     }
     assert {tag: value.item() for tag, value in values.items()} == pytest.approx(expected)
+
+
+def test_logged_values_are_means_over_micro_batches_that_differ() -> None:
+    values = Engine(toy_config("growing", accumulate=3), CPU).step(iter(()), 0.0)
+    assert {tag: value.item() for tag, value in values.items()} == pytest.approx(
+        {"loss/critic/slope": 2.0, "score/factor": 2.0, "health/gradient_norm_critic": 2.0}
+    )
 
 
 def test_a_critic_that_steps_five_times_logs_what_one_step_would(labelled_set: Path) -> None:

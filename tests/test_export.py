@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from onnx import load as load_onnx
 from onnx.external_data_helper import convert_model_to_external_data
 from onnx.helper import make_node
-from PIL import Image
+from PIL import ExifTags, Image
 
 from i2i import runtime
 from i2i.data.images import list_images, read_image
@@ -237,6 +237,43 @@ def test_i2i_translates_with_an_onnx_file_as_with_the_run(
     assert isinstance(from_file, Translator)
     assert isinstance(from_run, Translator)
     assert np.abs(from_file(pixels).astype(int) - from_run(pixels)).max() <= 1
+
+
+def test_the_runtime_names_outputs_as_i2i_translate_does_and_takes_over_what_images_say(
+    onnx: dict[str, Path], tmp_path: Path, i2i: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source, file = tmp_path / "in", str(onnx["cyclegan"])
+    with Image.open(draw(source / "a.png", 1)) as image:
+        image.save(source / "a.png", dpi=(300, 300), exif=exif_of("Ada"))
+    before = (source / "a.png").read_bytes()
+
+    def refused(*arguments: object, why: str) -> None:
+        capsys.readouterr()
+        assert runtime.main([file, *map(str, arguments)]) == 2
+        said = capsys.readouterr().err
+        assert why in said
+        assert said.count("\n") == 1
+
+    for output in (source, source / "out"):
+        refused(source, "-o", output, "--overwrite", why="would be inside the input or replace it")
+    refused(source / "a.png", "-o", source / "a.png", "--overwrite", why="is the input itself")
+    refused(source / "a.png", "-o", tmp_path / "a.gif", why="cannot write .gif")
+    assert (source / "a.png").read_bytes() == before
+    assert runtime.main([file, str(source / "a.png"), "-o", str(tmp_path / "painted")]) == 0
+    assert i2i("translate", source / "a.png", "-o", tmp_path / "own", "--model", file).code == 0
+    with Image.open(tmp_path / "painted/a.png") as ours, Image.open(tmp_path / "own/a.png") as theirs:
+        assert ours.getexif()[ExifTags.Base.Artist] == "Ada"
+        assert ours.info["dpi"] == theirs.info["dpi"]
+        assert ours.getexif() == theirs.getexif()
+    with pytest.raises(SystemExit):
+        runtime.main([file, str(source), "--tile-statistics", "thumbnail"])
+    assert "give --tile N too" in capsys.readouterr().err
+
+
+def exif_of(artist: str) -> Image.Exif:
+    exif = Image.Exif()
+    exif[ExifTags.Base.Artist] = artist
+    return exif
 
 
 def test_onnx_files_keep_transparency_as_i2i_translate_does(

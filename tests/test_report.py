@@ -205,7 +205,10 @@ def test_figures_that_were_measured_into_the_folder_are_shown(i2i: Run, run: Pat
     assert rows["swd ↓"][:2] == [f"{each['swd']['value']:.4g}" for each in (own, real)]
     spread = own["alignment"]["spread"]
     assert rows["alignment ↑"][0] == f"{own['alignment']['value']:.4g} ± {spread:.2g}"
-    assert f"| swd ↓ | {' | '.join(rows['swd ↓'])} |" in (run / "MODEL_CARD.md").read_text()
+    card = (run / "MODEL_CARD.md").read_text()
+    assert f"| swd ↓ | {' | '.join(rows['swd ↓'])} |" in card
+    assert "outputs, toy (test)" in card.replace("\\", "")
+    assert str(run.parent) not in card  # which may be made public
 
 
 def test_no_name_becomes_markup(i2i: Run, trained: dict[str, Path], tmp_path: Path) -> None:

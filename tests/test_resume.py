@@ -263,6 +263,18 @@ def test_a_run_does_not_go_into_its_data(toy_set: Path) -> None:
         train(small_config("cyclegan", toy_set), toy_set / "trainA/run")
 
 
+def test_a_run_without_a_name_does_not_go_into_its_data_either(
+    toy_set: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images = Path(shutil.copytree(toy_set / "trainA", tmp_path / "images"))
+    monkeypatch.chdir(images)
+    with pytest.raises(DataError, match=r"the run runs would lie in the data \., .*: give another place with --run"):
+        train(small_config("dcgan", Path(".")))
+    assert not Path("runs").exists()
+    monkeypatch.chdir(shutil.copytree(toy_set, tmp_path / "set"))
+    assert train(small_config("cyclegan", Path("."), "training.steps=1")).run.root.parent.name == "runs"
+
+
 def test_networks_that_do_not_fit_in_memory_name_the_settings(toy_set: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"lower networks\.generator\.width"):
         train(small_config("cyclegan", toy_set, "networks.generator.width=60000"), tmp_path / "run")

@@ -31,13 +31,17 @@ def changes(options: Mapping[str, Any], assignments: Sequence[str]) -> dict[str,
     """
     given = {path: value for path, value in options.items() if value is not None}
     given |= dict(assigned(assignment) for assignment in assignments)
+    _require_may_change(given)
+    return given
+
+
+def _require_may_change(given: Mapping[str, Any]) -> None:
     refused = [path for path in given if path not in MAY_CHANGE]
     if refused:
         raise ConfigError(
             f"--resume continues a run with its own settings; leave out {', '.join(refused)} "
             "(only its length, logging, device, threads and data location may change)"
         )
-    return given
 
 
 def continued(config: Config, given: Mapping[str, Any]) -> Config:
@@ -46,9 +50,9 @@ def continued(config: Config, given: Mapping[str, Any]) -> Config:
     Raises:
         ConfigError: a change that is refused, or a value that is not allowed.
     """
-    given = changes(given, ())
+    _require_may_change(given)
     if given.get("training.steps") is not None or given.get("training.epochs") is not None:
-        given = dict.fromkeys(LENGTH) | given  # a new length replaces the old one
+        given = {**dict.fromkeys(LENGTH), **given}  # a new length replaces the old one
     folders, moved = config.data.a is not None, given.keys() & set(FOLDERS)
     if moved and folders == ("data.path" in moved):
         raise ConfigError(

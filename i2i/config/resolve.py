@@ -17,7 +17,15 @@ from i2i.bounds import read_regular
 from i2i.config import yaml_text
 from i2i.config.components import Component, without
 from i2i.config.explain import explain, shown
-from i2i.config.schema import Config, DataConfig, DiscriminatorAugmentation, ModelConfig, OptimizerConfig, Section
+from i2i.config.schema import (
+    PLACES,
+    Config,
+    DataConfig,
+    DiscriminatorAugmentation,
+    ModelConfig,
+    OptimizerConfig,
+    Section,
+)
 from i2i.errors import ConfigError, did_you_mean
 from i2i.shipped import shipped
 
@@ -112,7 +120,7 @@ def _overridden(
     """``recipe`` with other settings, and with what follows from these."""
     recipe = dict(recipe)
     _drop_length(recipe, overrides)
-    _drop_path(recipe, overrides)
+    _drop_places(recipe, overrides)
     follows = _settings_that_follow(recipe, _merge(recipe, overrides))
     if not networks_follow:
         follows.pop("networks", None)
@@ -269,11 +277,11 @@ def _drop_length(recipe: dict[str, Any], overrides: Mapping[str, Any]) -> None:
         recipe["training"] = without(recipe["training"], "steps", "epochs")
 
 
-def _drop_path(recipe: dict[str, Any], overrides: Mapping[str, Any]) -> None:
-    """Two folders given over a recipe replace the recipe's built-in set."""
+def _drop_places(recipe: dict[str, Any], overrides: Mapping[str, Any]) -> None:
+    """Other data given over a recipe, or over a run, replace all of its folders: held-out images and masks too."""
     given = overrides.get("data") or {}
-    if isinstance(given, dict) and any(given.get(key) is not None for key in ("a", "b")):
-        recipe["data"] = {**recipe["data"], "path": ""}
+    if isinstance(given, dict) and any(given.get(key) is not None for key in ("path", "a", "b")):
+        recipe["data"] = {**without(recipe["data"], *PLACES), "path": ""}
 
 
 def _method_of(tree: Mapping[str, Any]) -> type[Component]:

@@ -368,15 +368,22 @@ def to_pil(pixels: Pixels) -> Image.Image:
     return Image.fromarray(pixels[..., 0] if pixels.ndim == 3 and pixels.shape[2] == 1 else pixels)
 
 
-def write_image(path: Path, pixels: AnyPixels, alpha: Pixels | None = None, *, flush: bool = True) -> None:
+def write_image(
+    path: Path,
+    pixels: AnyPixels,
+    alpha: Pixels | None = None,
+    *,
+    options: Mapping[str, Any] = EMPTY,
+    flush: bool = True,
+) -> None:
     """Writes (H, W, C) in the format of the suffix; folders are made, and the file appears whole.
 
-    ``alpha``: as of ``encode_image``.
+    ``alpha`` and ``options``: as of ``encode_image``.
 
     Raises:
         DataError: the file cannot be written.
     """
-    write_atomically(path, encode_image(path, pixels, alpha=alpha), flush=flush)
+    write_atomically(path, encode_image(path, pixels, options, alpha), flush=flush)
 
 
 def encode_image(
@@ -391,6 +398,10 @@ def encode_image(
         DataError: the format of its suffix cannot hold these pixels.
     """
     suffix, content = path.suffix.lower(), BytesIO()
+    if suffix not in SUFFIXES:
+        raise DataError(
+            f"{path}: cannot write {suffix or 'a name without a suffix'}; supported: {', '.join(sorted(SUFFIXES))}"
+        )
     try:
         if suffix == NPY_SUFFIX or pixels.dtype != np.uint8 or pixels.shape[-1] not in MODES:
             values = pixels if alpha is None else np.dstack((pixels, alpha))

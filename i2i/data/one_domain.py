@@ -85,6 +85,10 @@ class OneDomain(TrainingData):
         return (self.collection.root,) if self.collection.root.is_dir() else ()
 
     @property
+    def listed(self) -> tuple[Path, ...]:
+        return tuple(root / "train" if (root / "train").is_dir() else root for root in self.roots)
+
+    @property
     def size(self) -> int:
         return len(self.source)
 

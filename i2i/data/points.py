@@ -90,6 +90,10 @@ class Points(TrainingData):
         return ()
 
     @property
+    def listed(self) -> tuple[Path, ...]:
+        return ()
+
+    @property
     def size(self) -> int:
         return EPOCH
 

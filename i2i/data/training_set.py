@@ -54,6 +54,11 @@ class TrainingData(ABC):
     def roots(self) -> tuple[Path, ...]:
         """The folders that it lies in; none for data that is drawn and not read."""
 
+    @property
+    @abstractmethod
+    def listed(self) -> tuple[Path, ...]:
+        """The folders among them, or within, of which every image belongs to it."""
+
     def notes(self) -> list[str]:
         """What a person should know of how the data was split."""
         return []

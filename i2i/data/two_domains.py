@@ -124,6 +124,10 @@ class TwoDomains(TrainingData):
         return self.layout.roots
 
     @property
+    def listed(self) -> tuple[Path, ...]:
+        return tuple(folder for pair in self.layout.folders.values() for folder in pair)
+
+    @property
     def size(self) -> int:
         train = self.layout.train
         return max(len(train.a), len(train.b))

@@ -76,7 +76,7 @@ class Curves:
     def _swing(self, tag: str) -> Iterator[float]:
         """The mean change from one record to the next over the mean size; about zero, noise has any."""
         values = self._values(tag)
-        if min(values) > 0 or max(values) < 0:
+        if len(values) > 1 and (min(values) > 0 or max(values) < 0):
             yield fmean(abs(b - a) for a, b in pairwise(values)) / fmean(map(abs, values))
 
 

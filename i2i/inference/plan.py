@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from i2i.data.images import NAMES, SUFFIXES, is_image, list_images
+from i2i.data.images import NAMES, list_images
 from i2i.data.stored import Held, can_hold, usual_suffix
+from i2i.data.targets import real, require_apart, target_of
 from i2i.errors import ConfigError, DataError
 from i2i.inference.outputs import Job, Outputs
 from i2i.inference.translator import Translator
@@ -58,12 +59,14 @@ def plan(
     """
     require_path(source)
     if source.is_file():
-        jobs = _numbered([_plan_file(source, output, image_format)], samples)
+        target = target_of(source, output, f".{image_format}")
+        require_apart(source, [source], [target])
+        jobs = _numbered([Job(source, target)], samples)
         require_free(*(job.target for job in jobs), overwrite=overwrite)
         return Plan(jobs, None, samples=samples)
     if not source.is_dir():
         raise DataError(f"{source} is neither a regular file nor a folder")
-    whole = _real(source)
+    whole = real(source)
     if output is None and not whole.name:
         raise DataError(f"{source}: give an output with -o")
     folder = output or whole.with_name(f"{whole.name}-translated")
@@ -75,20 +78,11 @@ def plan(
         without = f", without {denied[0]}" if denied else ""
         raise DataError(f"{source}: no images ({NAMES}) in it{without}")
     jobs = _numbered(_name_outputs(source, files, folder, image_format), samples)
-    inputs = {_real(job.source) for job in jobs}
-    for path in (folder, *(job.target for job in jobs)):
-        place = _real(path)
-        if place in inputs or whole in (place, *place.parents):
-            raise DataError(f"the output {path} would be inside the input or replace it: choose one outside {source}")
+    require_apart(source, [job.source for job in jobs], [folder, *(job.target for job in jobs)])
     # Listed before the report is read, so that every output listed here is in the report.
     existing = [job.target for job in jobs if os.path.lexists(job.target)]
     Outputs(folder, overwrite=overwrite).require_ours(existing)
     return Plan(jobs, folder, denied, samples)
-
-
-def _real(path: Path) -> Path:
-    """The place that a path leads to; of links that lead in a circle, one of them, where ``resolve`` would raise."""
-    return Path(os.path.realpath(path))
 
 
 def _numbered(jobs: list[Job], samples: int | None) -> list[Job]:
@@ -100,18 +94,6 @@ def _numbered(jobs: list[Job], samples: int | None) -> list[Job]:
         for job in jobs
         for number in range(1, samples + 1)
     ]
-
-
-def _plan_file(source: Path, output: Path | None, image_format: Format) -> Job:
-    target = output or source.with_name(f"{source.stem}-translated.{image_format}")
-    if target.is_dir() or not target.suffix:
-        target = target / f"{source.stem}.{image_format}"
-    elif not is_image(target):
-        known = ", ".join(sorted(SUFFIXES))
-        raise DataError(f"{target}: cannot write {target.suffix}; supported: {known}")
-    if _real(target) == _real(source):
-        raise DataError(f"{target} is the input itself: choose another output")
-    return Job(source, target)
 
 
 def _name_outputs(source: Path, files: list[Path], output: Path, image_format: Format) -> list[Job]:

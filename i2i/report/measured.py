@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from i2i.bounds import read_regular
@@ -62,9 +63,15 @@ def _table(part: Any, file: str) -> Measured:
     better = {name: "" if name in part["unranked"] else " ↑" for name in names}
     better |= dict.fromkeys(set(part["lower_is_better"]) & set(names), " ↓")
     n, data = part["n"], part["data"]
-    title = f"{part['direction']}: {n['outputs']:,} outputs, {data['title']} ({data['split']}), from {file}"
+    held_out = f"{_without_places(data['title'])} ({data['split']})"
+    title = f"{part['direction']}: {n['outputs']:,} outputs, {held_out}, from {file}"
     rows = [(one_line(f"{name}{better[name]}"), [_cell(own.get(name)) for _, own in columns]) for name in names]
     return Measured(one_line(title), [one_line(column) for column, _ in columns], rows)
+
+
+def _without_places(title: str) -> str:
+    """The names of folders alone: a card may be made public."""
+    return " and ".join(Path(name).name if Path(name).is_absolute() else name for name in title.split(" and "))
 
 
 def _cell(figure: Any) -> str:

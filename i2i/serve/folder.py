@@ -22,7 +22,8 @@ def private_folder() -> Iterator[Path]:
 
 
 def put(folder: Path, name: str, content: bytes) -> Path:
-    """Writes a file ``name`` into a new folder within ``folder``, whose name nobody guesses."""
+    """Writes a file ``name`` into a new folder within ``folder``, whose name nobody guesses; old ones go."""
+    tidy(folder)
     place = folder / secrets.token_hex(16)
     place.mkdir()
     (place / name).write_bytes(content)

@@ -80,7 +80,8 @@ class Agreement:
     """The ranks' common word in a run of ``config``; made on all ranks at once."""
 
     def __init__(self, config: Config) -> None:
-        self._next, self._at, self._step = 0, time.perf_counter(), 0
+        self._next = 0
+        self._last: tuple[int, float] | None = None  # the step of the last agreement, and when it was
         self._alone = world().size == 1
         self._group: Any = None if self._alone else distributed.new_group(backend="gloo", timeout=patience(config))
         self._held = Told(0.0, False, False)
@@ -92,12 +93,14 @@ class Agreement:
         if step < self._next and not last:
             return self._held._replace(news=False)
         here, now = world(), time.perf_counter()
-        steps_per_second = (step - self._step) / max(now - self._at, 1e-9)
-        wait = min(max(round(SECONDS * steps_per_second), 1), LONGEST)
+        wait = 1
+        if self._last is not None:  # a resumed run does not begin with step 0, so that its first tells no speed
+            before, then = self._last
+            wait = min(max(round(SECONDS * (step - before) / max(now - then, 1e-9)), 1), LONGEST)
         first = [own.spent, float(wait)] if here.rank == 0 else [0.0, 0.0]
         told = torch.tensor([*first, float(own.stop), float(own.news)], dtype=torch.float64)
         distributed.all_reduce(told, group=self._group)
-        spent, wait, stop, news = told.tolist()
-        self._next, self._at, self._step = step + int(wait), now, step
+        spent, waited, stop, news = told.tolist()
+        self._next, self._last = step + int(waited), (step, now)
         self._held = Told(spent, stop > 0, news > 0)
         return self._held

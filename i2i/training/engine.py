@@ -209,7 +209,7 @@ class Engine:
     def _compute(self, streams: list[Iterator[Update]]) -> Computed | None:
         """The next update of every micro-batch, all of the same player; None at the end."""
         players: list[str | None] = []
-        values: list[tuple[str, Tensor]] = []
+        values: dict[str, list[Tensor]] = {}
         for stream in streams:
             with self.autocast():
                 update = next(stream, None)
@@ -222,18 +222,20 @@ class Engine:
                 self.optimizers[update.player].zero_grad(set_to_none=True)
             loss = torch.stack(list(update.losses.values())).sum() / len(streams)
             torch.autograd.backward(self.scaler.scale(loss), inputs=self.parameters[update.player])
-            values += [(f"loss/{update.player}/{name}", value) for name, value in update.losses.items()]
-            values += [(f"score/{name}", value) for name, value in update.scores.items()]
+            for name, value in update.losses.items():
+                values.setdefault(f"loss/{update.player}/{name}", []).append(value.detach().float())
+            for name, value in update.scores.items():
+                values.setdefault(f"score/{name}", []).append(value.detach().float())
         player = players[0]
         if player is None:
             return None
         gradients = [parameter.grad for parameter in self.parameters[player]]
         there = [gradient for gradient in gradients if gradient is not None]
-        numbers = torch.stack([value.detach().float() for _, value in values])
+        numbers = torch.stack([own[0] if len(own) == 1 else torch.stack(own).mean() for own in values.values()])
         average_over_ranks([*there, numbers])
         self.scaler.unscale_(self.optimizers[player])
         norm = get_total_norm(there).detach()
-        tags = [*(tag for tag, _ in values), f"{GRADIENT_NORM}{player}"]
+        tags = [*values, f"{GRADIENT_NORM}{player}"]
         return Computed(player, gradients, tags, torch.cat([numbers, norm[None]]))
 
     def _apply(self, update: Computed) -> dict[str, Tensor]:

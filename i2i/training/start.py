@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
 from collections.abc import Callable, Mapping, Sequence
@@ -17,12 +16,14 @@ from i2i.config.changes import continued
 from i2i.config.resolve import changed
 from i2i.config.schema import Config
 from i2i.data.identity import ImageList
+from i2i.data.targets import real
 from i2i.device import environment, is_out_of_memory, raise_if_out_of_memory
 from i2i.display import counted, say, warn
 from i2i.errors import ConfigError, DataError, TrainingStopped, UserError, WeightsError
 from i2i.launched import launch, launched, restarted
 from i2i.report.write import leave_report
 from i2i.storage.files import write_atomically
+from i2i.storage.hub import is_hub_name
 from i2i.storage.runs import RUNS, RunFolder, new_run
 from i2i.storage.weights import load_newest
 from i2i.training.augmenting import describe_augmentation
@@ -61,14 +62,17 @@ def train(
     if wanted is not None and decided_by_first(lambda: _is_this_launchs(wanted)):
         return resume(wanted, callbacks=callbacks)
     if config.training.start_from is not None:
-        config = changed(config, {"training.start_from": str(Path(config.training.start_from).absolute())})
+        config = changed(config, {"training.start_from": _lasting(config.training.start_from)})
     trainer = Trainer(config)
     take_weights(trainer.engine)
     if not trainer.is_main:  # the first process makes the folder and is the only one that writes
         return _fit(trainer, RunFolder(wanted or RUNS), callbacks)
-    for root in trainer.data.roots:
-        if wanted is not None and Path(os.path.realpath(root)) in Path(os.path.realpath(wanted)).parents:
-            raise DataError(f"the run {wanted} would lie in the data {root}, and its previews among the images")
+    for root in trainer.data.listed if wanted is None else trainer.data.roots:
+        if real(root) in real(wanted or RUNS / config.arch).parents:
+            raise DataError(
+                f"the run {wanted or RUNS} would lie in the data {root}, and its previews among the images: "
+                "give another place with --run"
+            )
     folder = new_run(name or config.arch, wanted)
     try:
         with folder.held():
@@ -183,6 +187,11 @@ def leave_processes() -> None:
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         torch.distributed.barrier()
         torch.distributed.destroy_process_group()
+
+
+def _lasting(source: str) -> str:
+    """A name of weights that means the same from every working directory."""
+    return source if is_hub_name(source) else str(Path(source).absolute())
 
 
 def _fit_and_report(trainer: Trainer, run: RunFolder, callbacks: Sequence[Callback]) -> Outcome:
