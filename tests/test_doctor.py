@@ -27,6 +27,7 @@ from i2i.config.schema import Config
 from i2i.device import capabilities
 from i2i.doctor import judgements, outputs, signs
 from i2i.doctor.curves import Curves
+from i2i.doctor.examine import look_at_judges
 from i2i.doctor.watch import Watch
 from i2i.errors import TrainingStopped
 from i2i.losses.adversarial import Objective, boundary, discriminator_loss, generator_loss, saturated
@@ -40,7 +41,7 @@ from i2i.training.start import resume, train
 from i2i.training.trainer import Trainer
 
 from .conftest import Run, draw, make_set, small_arguments, small_config
-from .toys import CPU, TRANSLATORS, TwoWeights, assert_same
+from .toys import CPU, TRANSLATORS, TwoWeights, assert_same, prepare, stream_of
 
 
 def discs(count: int, seed: int = 0, size: int = 32) -> Tensor:
@@ -213,6 +214,14 @@ def test_curves_that_fall_or_hover_are_healthy() -> None:
     falling = curves(loss=lambda i: 5 * 0.9**i + 0.1 * (i % 2), norm=lambda i: 3 - 0.05 * i)
     hovering = curves(loss=lambda i: (-1) ** i * 0.1 + 0.02 * (i % 3), norm=lambda i: 1 + (i % 5))  # wasserstein's
     assert rung(*[falling] * 3) == rung(*[hovering] * 3) == set()
+
+
+def test_each_of_several_discriminators_of_one_domain_is_looked_at(toy_set: Path) -> None:
+    config, data = prepare("bicyclegan", toy_set)
+    method, batch = Engine(config, CPU).method, next(stream_of(config, data))
+    found = look_at_judges(method, batch, batch, batch_size=2)
+    kinds = {tag.removeprefix("health/right_answers") for tag in found if "right_answers" in tag}
+    assert kinds == {f"_{kind}{size}" for kind in ("random", "encoded") for size in ("", "_halved")}
 
 
 def test_a_loss_that_is_rarely_logged_has_no_curve() -> None:

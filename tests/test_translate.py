@@ -139,6 +139,9 @@ def test_one_file_goes_beside_itself_or_where_asked(tmp_path: Path, run: Path, i
     assert i2i("translate", source, "--model", run, "-o", tmp_path / "x/named.webp").code == 0
     assert (tmp_path / "x/named.webp").is_file()
     assert i2i("translate", source, "--model", run, "-o", tmp_path / "folder", "--format", "jpg").code == 0
+    two = i2i("translate", source, "--model", run, "-o", tmp_path / "two.png", "--format", "jpg")
+    assert_refused(two, "--format jpg and two.png name two formats")
+    assert i2i("translate", source, "--model", run, "-o", tmp_path / "one.JPEG", "--format", "jpg").code == 0
     assert (tmp_path / "folder/a.jpg").is_file()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import pairwise
@@ -13,7 +14,7 @@ from i2i.batch import Batch
 from i2i.doctor import judgements, outputs
 from i2i.inference.sampler import Sampler
 from i2i.inference.translator import Translator
-from i2i.methods.base import Judge, Method
+from i2i.methods.base import Judge, Method, ending
 from i2i.methods.generative import GenerativeMethod
 from i2i.methods.translation import TranslationMethod
 from i2i.seeding import derive_seed
@@ -103,13 +104,15 @@ def look_at_judges(
     judges, found = method.judges(), dict[str, float]()
     if learnt is None or len(learnt.a) < min(2, batch_size):  # batch norm sees two images at least
         return found
-    ending = {judge.domains for judge in judges.values()}
-    for judge in judges.values():
+    of_domains = Counter(judge.domains for judge in judges.values())
+    for discriminator, judge in judges.items():
         fakes = _generated(method, judge, learnt, batch_size)
         if fakes is None:
             continue
         figures = _judged(method, judge, learnt, held_out, fakes, batch_size)
-        where = f"_{judge.domains[-1]}" if len(ending) > 1 else ""
+        where = f"_{judge.domains[-1]}" if len(of_domains) > 1 else ""
+        if of_domains[judge.domains] > 1:  # as of BicycleGAN's four
+            where = ending(discriminator)
         found |= {f"health/{name}{where}": value for name, value in figures.items()}
     return found
 

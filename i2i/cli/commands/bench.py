@@ -24,7 +24,7 @@ from i2i.cli.options import (
     pass_settings,
     setting,
 )
-from i2i.storage.files import require_free, write_atomically
+from i2i.storage.files import require_free, require_writable, write_atomically
 
 
 @click.command(
@@ -65,6 +65,8 @@ def bench(
     if run is not None and (recipe or assignments):
         raise click.UsageError("RUN has its own settings: --image-size, --batch-size and --set go with --arch")
     require_free(*([report_file] if report_file else []), overwrite=overwrite)
+    if report_file is not None:
+        require_writable(report_file)
     with stoppable("nothing was kept"), warnings.catch_warnings():
         if compiled:
             from i2i.needs import require_compiler
@@ -84,7 +86,7 @@ def bench(
 
             config = with_known_data(lambda size: resolve_config(arch, options=settings, assignments=assignments))(0)
             report = bench_recipe(config, limit, compiled=compiled)
+    tell(*report.lines())
     if report_file is not None:
         write_atomically(report_file, (json.dumps(report.content(), indent=1) + "\n").encode())
-    tell(*report.lines())
     sys.exit(DONE if report.complete else SKIPPED)

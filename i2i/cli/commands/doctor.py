@@ -10,7 +10,7 @@ import click
 
 from i2i.cli.ending import DONE, SKIPPED, tell
 from i2i.cli.options import FileName, Run, device_option, example, overwrite_option
-from i2i.storage.files import require_free
+from i2i.storage.files import require_free, require_writable
 
 if TYPE_CHECKING:
     from i2i.config.schema import Device
@@ -28,13 +28,15 @@ def doctor(run: Path, report_file: Path | None, overwrite: bool, device: Device)
     1 if there is a problem.
     """
     require_free(*([report_file] if report_file else []), overwrite=overwrite)
+    if report_file is not None:
+        require_writable(report_file)
     from i2i.storage.runs import RunFolder
 
     RunFolder(run).require()
     from i2i.doctor.verdict import examine_run
 
     verdict = examine_run(run, device=device)
+    tell(*verdict.lines())
     if report_file is not None:
         verdict.write(report_file)
-    tell(*verdict.lines())
     sys.exit(SKIPPED if verdict.on else DONE)

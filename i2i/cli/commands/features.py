@@ -22,7 +22,7 @@ from i2i.cli.options import (
 )
 from i2i.display import warn
 from i2i.needs import require_data, require_packages
-from i2i.storage.files import require_free
+from i2i.storage.files import require_free, require_writable
 
 if TYPE_CHECKING:
     from i2i.config.schema import Device
@@ -59,6 +59,8 @@ def features(
     """
     require_data(path)
     require_free(*([report_file] if report_file else []), overwrite=overwrite)
+    if report_file is not None:
+        require_writable(report_file)
     require_packages("i2i features", "sklearn")
     require_model(model)
     from i2i.inference.load import load_sampler
@@ -66,9 +68,9 @@ def features(
 
     sampler = load_sampler(model, device=device)
     report = measure_features(sampler, path, per_label=per_label, seed=seed, max_pixels=max_pixels)
-    if report_file is not None:
-        report.write(report_file)
     for problem in report.skipped:
         warn(f"left out: {problem}")
     tell(*report.lines())
+    if report_file is not None:
+        report.write(report_file)
     sys.exit(SKIPPED if report.skipped else DONE)

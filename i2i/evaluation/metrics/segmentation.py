@@ -67,8 +67,12 @@ def palette_of(images: Evaluated) -> Palette:
 
 def find_palette(images: Sequence[Pixels]) -> Palette:
     """The most frequent colours that differ by more than ``NEAR``, in some channel."""
-    pixels = np.concatenate([as_rgb(image).reshape(-1, 3) for image in images]).astype(np.int64)
-    cells, counts = np.unique(pixels // 8, axis=0, return_counts=True)
+    histogram = np.zeros(32**3, np.int64)  # over all images, whose pixels together may not fit into memory
+    for image in images:
+        red, green, blue = np.moveaxis(as_rgb(image).astype(np.int64) // 8, -1, 0)
+        histogram += np.bincount((red * 32**2 + green * 32 + blue).ravel(), minlength=len(histogram))
+    there = np.flatnonzero(histogram)
+    cells, counts = np.stack([there // 32**2, there // 32 % 32, there % 32], axis=1), histogram[there]
     colours, left = cells * 8 + 4, np.ones(len(cells), bool)
     chosen: list[NDArray[np.int64]] = []
     for index in np.argsort(-counts, kind="stable"):
