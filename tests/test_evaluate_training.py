@@ -122,6 +122,17 @@ def test_a_run_ends_where_nothing_becomes_better(pairs: Path, tmp_path: Path, i2
     assert load_weights(run.model).step == steps[-1] + 1
 
 
+def test_a_run_that_a_callback_ends_has_what_is_due_at_the_end(pairs: Path, tmp_path: Path) -> None:
+    ending = package.Callback(lambda position: position.step == 3, lambda trainer: trainer.end())
+    config = small_config("cyclegan", pairs, *WATCHING, "training.log_every=4", "training.sample_every=4")
+    outcome = package.train(config, tmp_path / "run", callbacks=[ending])
+    assert (outcome.step, outcome.interrupted) == (3, False)
+    records = [json.loads(line) for line in outcome.run.metrics.read_text().splitlines()]
+    assert [record["step"] for record in records if "metric/l1_AtoB" in record] == [2, 3]
+    assert [record["step"] for record in records if "loss/generator/gan_A" in record] == [3]
+    assert (outcome.run.samples / "step-00000003-AtoB.png").is_file()
+
+
 def test_samples_are_evaluated_too(labelled_set: Path, tmp_path: Path) -> None:
     data = tmp_path / "data"
     make_set(data, train=4, test=8)

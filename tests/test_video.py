@@ -123,3 +123,31 @@ def test_what_is_no_video_is_refused_in_one_line(run: Path, tmp_path: Path, i2i:
     assert_refused(i2i("translate", source, "--model", run, "--max-pixels", 100), "--max-pixels allows more")
     draw(tmp_path / "in.png", 0)
     assert_refused(i2i("translate", source, "--model", run, "--format", "png"), "videos take no --format")
+
+
+@pytest.mark.parametrize(
+    ("codec", "form", "colours", "kept"),
+    [("libx264", "yuv420p", (9, 9, 18), (9, 9, 18)), ("libx264rgb", "rgb24", (0, 1, 13), (5, 1, 13))],
+)
+def test_a_video_keeps_what_its_values_mean(
+    run: Path, tmp_path: Path, i2i: Run, codec: str, form: str, colours: tuple[int, ...], kept: tuple[int, ...]
+) -> None:
+    # Matrix, primaries and transfer: HLG of a telephone, and a recorded screen, whose frames are red, green and blue.
+    def meaning(context: Any) -> tuple[int, ...]:
+        return int(context.colorspace), int(context.color_primaries), int(context.color_trc)
+
+    source, target = tmp_path / "in.mp4", tmp_path / "out.mp4"
+    with av.open(str(source), "w") as made:
+        stream: Any = made.add_stream(codec, rate=15)
+        stream.width, stream.height, stream.pix_fmt = 32, 24, form
+        context = stream.codec_context
+        context.colorspace, context.color_primaries, context.color_trc = colours
+        for time in range(2):
+            frame = av.VideoFrame.from_ndarray(np.full((24, 32, 3), 90, np.uint8), format="rgb24")
+            frame.pts, frame.time_base = time, Fraction(1, 15)
+            made.mux(stream.encode(frame))
+        made.mux(stream.encode(None))
+    assert i2i("translate", source, "-o", target, "--model", run).code == 0
+    for path, wanted in ((source, colours), (target, kept)):
+        with av.open(str(path)) as given:
+            assert meaning(given.streams.video[0].codec_context) == wanted

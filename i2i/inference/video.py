@@ -38,6 +38,8 @@ FORMATS |= {".webm": ("webm", "libvpx-vp9")}
 QUALITY = {"crf": "17", "b": "0"}
 """Constant, and so high that the encoder takes little away from the translation."""
 BT709, BT601, UNKNOWN = 1, 5, 2
+MATRICES = (1, 4, 5, 6, 7, 9)
+"""Those of frames of brightness and colour differences that can be converted; 0 is of frames of red, green and blue."""
 """How videos turn colours into brightness and colour differences; where one does not say it, its height does."""
 HIGH = 720
 """Pixels of height from which BT709 is meant."""
@@ -190,7 +192,7 @@ class Reader:
     def matrix(self) -> int:
         """How this video turns colours into brightness and colour differences."""
         said = int(self.stream.codec_context.colorspace)
-        return said if said != UNKNOWN else BT709 if self.stream.height >= HIGH else BT601
+        return said if said in MATRICES else BT709 if self.stream.height >= HIGH else BT601
 
     def _pixels(self, frame: VideoFrame) -> Pixels:
         if (frame.width, frame.height) != (self.stream.width, self.stream.height):
@@ -213,6 +215,10 @@ class Writer:
         base = reader.stream.time_base or 1 / rate
         self._stream.time_base = self._stream.codec_context.time_base = base
         self._stream.codec_context.colorspace = reader.matrix()
+        # The values are translated as they are: what they mean, such as HLG of a telephone's clip, stays the same.
+        of_given = reader.stream.codec_context
+        self._stream.codec_context.color_primaries = of_given.color_primaries
+        self._stream.codec_context.color_trc = of_given.color_trc
         self._stream.height, self._stream.width = shape
         # Colours at half the resolution, as players want them, need even sides.
         self._stream.pix_fmt = "yuv444p" if any(side % 2 for side in shape) else "yuv420p"

@@ -319,11 +319,23 @@ class Trainer:
         while not (self.position.over and self.engine.step_count):
             self._meters.add(self._step())
             self.position = self._position(request)
-            for callback in callbacks:
-                if callback.due(self.position):
-                    callback.act(self)
+            self._call(callbacks)
             if self.position.last:
                 break
+
+    def _call(self, callbacks: Sequence[Callback]) -> None:
+        """What is due after this step; where one ends the run, at once also what the end makes due of those before."""
+        passed: list[Callback] = []
+        for callback in callbacks:
+            was_over = self.position.over
+            if callback.due(self.position):
+                callback.act(self)
+            else:
+                passed.append(callback)
+            if self.position.over and not was_over:
+                for earlier in passed:
+                    if earlier is not callback and earlier.due(self.position):
+                        earlier.act(self)
 
     def _step(self) -> dict[str, torch.Tensor]:
         """A step of the run; compiled networks come into being in the first ones."""
