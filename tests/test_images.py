@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import struct
+import zlib
 from pathlib import Path
 from typing import Literal
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
@@ -39,6 +42,19 @@ def test_sixteen_bits_are_scaled_and_not_clipped(tmp_path: Path) -> None:
     values = np.array([[0, 257, 32896, 65535]], np.uint16)
     Image.fromarray(values).save(tmp_path / "a.png")
     assert read_image(tmp_path / "a.png", channels=1)[..., 0].tolist() == [[0, 1, 128, 255]]
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_the_transparent_colour_of_sixteen_bits_is_found(tmp_path: Path, channels: int) -> None:
+    values = np.full((4, 6, channels), 40_000, np.uint16)
+    values[:, 3:] = key = [1000, 2000, 3000][:channels]
+    content = cv2.imencode(".png", values[..., ::-1])[1].tobytes()
+    chunk = b"tRNS" + struct.pack(f">{channels}H", *key)
+    place = content.index(b"IDAT") - 4
+    before = struct.pack(">I", 2 * channels) + chunk + struct.pack(">I", zlib.crc32(chunk))
+    (tmp_path / "a.png").write_bytes(content[:place] + before + content[place:])
+    assert read_image(tmp_path / "a.png")[0, :, 0].tolist() == [155 + (channels == 3)] * 3 + [255] * 3
+    assert read_image(tmp_path / "a.png", 4)[0, :, 3].tolist() == [255] * 3 + [0] * 3
 
 
 def test_images_without_a_known_range_are_refused(tmp_path: Path) -> None:

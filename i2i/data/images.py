@@ -351,8 +351,14 @@ def from_pil(image: Image.Image, channels: int = 3, background: tuple[int, int, 
 
 def converted(image: Image.Image, channels: int, background: tuple[int, int, int]) -> Pixels:
     """Decoded rows of an upright image, as ``from_pil``."""
+    key = image.info.get("transparency")
     if image.mode.startswith("I;16"):
-        image = Image.fromarray((np.asarray(image) // 257).astype(np.uint8))
+        values = np.asarray(image)
+        image = Image.fromarray((values // 257).astype(np.uint8))
+        if isinstance(key, int):  # the one grey value that is transparent
+            image.putalpha(Image.fromarray(np.where(values == key, 0, 255).astype(np.uint8)))
+    elif image.mode == "RGB" and isinstance(key, tuple) and max(key) > 255:  # of 16 bits; pixels have the upper 8
+        image.info["transparency"] = tuple(value >> 8 for value in key)
     if image.has_transparency_data:
         image = image.convert("RGBA")
         if channels != 4:
