@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -18,7 +19,7 @@ import pytest
 from PIL import ExifTags, Image
 
 from i2i.data.images import Pixels, encode_image, read_image
-from i2i.inference.outputs import LOCK
+from i2i.inference.outputs import LOCK, read_with_digest
 from i2i.storage.lock import locked
 from i2i.training.start import train
 
@@ -432,3 +433,16 @@ def test_a_process_whose_partner_has_been_killed_says_so(tmp_path: Path, run: Pa
     assert said.splitlines()[-1] == "error: another process of this command has ended: repeat the command to continue"
     assert "Traceback" not in said
     assert i2i(*command).code == 0
+
+
+def test_a_digest_is_of_what_was_read(tmp_path: Path) -> None:
+    file = tmp_path / "model.safetensors"
+    file.write_bytes(b"0")
+    contents = iter([b"1", b"2", b"2"])  # what a training writes while it is read
+
+    def read() -> bytes:
+        content = file.read_bytes()
+        file.write_bytes(next(contents))
+        return content
+
+    assert read_with_digest(file, read) == (b"2", hashlib.sha256(b"2").hexdigest())

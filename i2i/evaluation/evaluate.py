@@ -28,6 +28,7 @@ from i2i.evaluation.metrics.base import Metric
 from i2i.evaluation.outputs import directions_of, held_against, outputs_of
 from i2i.evaluation.report import Evaluation, Figures, Part, Range, Report
 from i2i.inference.load import load
+from i2i.inference.outputs import read_with_digest
 from i2i.inference.sampler import Sampler
 from i2i.inference.together import Together
 from i2i.inference.translator import Translator
@@ -78,6 +79,7 @@ class Subject:
     """
 
     file: Path
+    sha256: str
     model: Translator | Sampler
     run: Config | None
     which: Literal["", "best", "last"] = ""
@@ -216,7 +218,7 @@ class Bench:
             Evaluation(
                 title=subject.title,
                 file=str(subject.file),
-                sha256=hashlib.sha256(subject.file.read_bytes()).hexdigest(),
+                sha256=subject.sha256,
                 arch=model.config.arch,
                 step=model.step,
                 seed=None if run is None else run.training.seed,
@@ -272,11 +274,11 @@ class Bench:
 def read_subject(model: str | Path | None, device: Device) -> Subject:
     """Loads a model that is evaluated; errors as ``evaluate``."""
     file = weight_file(model)
-    loaded = load(file, device=device, fastest=False)
+    loaded, sha256 = read_with_digest(file, lambda: load(file, device=device, fastest=False))
     if loaded.config.image_size == 1:
         raise ConfigError(f"{file}: {loaded.config.arch} was trained on points, and images are evaluated")
     run = RunFolder(file.parent)
-    return Subject(file, loaded, run.read_config() if run.config.is_file() else None)
+    return Subject(file, sha256, loaded, run.read_config() if run.config.is_file() else None)
 
 
 def on_unseen_images(request: Request, subjects: Sequence[Subject]) -> Request:

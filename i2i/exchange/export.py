@@ -21,7 +21,7 @@ from i2i.errors import ConfigError
 from i2i.exchange.graphs import Format, Graph, read, traced
 from i2i.exchange.int8 import describe_file, quantize
 from i2i.inference.load import load_translator
-from i2i.inference.outputs import digest_of_file
+from i2i.inference.outputs import read_with_digest
 from i2i.inference.translator import Translator
 from i2i.kinds import AnyPixels
 from i2i.needs import require_packages
@@ -109,12 +109,12 @@ def export_model(
             f"8-bit integers are calibrated on real images, {FEWEST} at least, and here are {len(images)}"
         )
     weights = weight_file(model)
-    translator = load_translator(model, device="cpu", fastest=False)
+    translator, digest = read_with_digest(weights, lambda: load_translator(model, device="cpu", fastest=False))
     direction = translator.check_direction(direction)
     output = output or weights.with_name(f"{direction}{'-int8' if int8 else ''}{SUFFIXES[form]}")
     require_free(output, overwrite=overwrite)
     with TemporaryDirectory(prefix="i2i-export-") as folder:
-        plain = write_graph(translator, direction, form, digest_of_file(weights)[1], images, Path(folder) / "plain")
+        plain = write_graph(translator, direction, form, digest, images, Path(folder) / "plain")
         done = write_int8(translator, direction, plain, images, Path(folder) / "int8") if int8 else plain
         write_atomically(output, done.path.read_bytes(), overwrite=overwrite)
     return replace(done, path=output)

@@ -12,19 +12,20 @@ import json
 import os
 import threading
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from io import BufferedIOBase
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from i2i.bounds import open_regular
 from i2i.errors import DataError
 from i2i.storage.files import append_line, write_atomically
 
 REPORT = "report.json"
+Read = TypeVar("Read")
 FORMAT = "i2i translations 1"
 """Marks a report as ours, as opposed to a user's file of that name."""
 LOCK = ".i2i-lock"
@@ -229,6 +230,19 @@ class Report:
         }
         write_atomically(self._outputs.folder / REPORT, json.dumps(content, indent=1).encode())
         return files
+
+
+def read_with_digest(path: Path, read: Callable[[], Read]) -> tuple[Read, str]:
+    """What ``read`` makes of the file ``path``, and the SHA-256 of the content that it read.
+
+    A training may replace the file meanwhile; it is then read again.
+    """
+    before = digest_of_file(path)[1]
+    while True:
+        made, after = read(), digest_of_file(path)[1]
+        if after == before:
+            return made, after
+        before = after
 
 
 def digest_of_file(path: Path) -> tuple[int, str]:
