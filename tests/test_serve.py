@@ -329,6 +329,9 @@ def test_old_images_go_first(tmp_path: Path) -> None:
     tidy(tmp_path, age=3600, most=250)
     assert [path.exists() for path in files] == [False, False, True, True]
     assert len(list(tmp_path.iterdir())) == 2
+    os.utime(files[2], (0, 0))
+    put(tmp_path, "new.png", b"x")
+    assert [path.exists() for path in files] == [False, False, False, True]
 
 
 def test_mistakes_are_one_line(models: Path, tmp_path: Path, i2i: Run, monkeypatch: pytest.MonkeyPatch) -> None:
