@@ -173,7 +173,7 @@ def _one_domain(wanted: Wanted) -> HeldOut:
     return HeldOut(
         title=str(collection.root),
         split="train" if held_out is trained else wanted.split,
-        sides={"A": _require(side, collection.root, wanted.half)},
+        sides={"A": _require(side, collection.root, wanted.half, list(map(str, store.skipped)))},
         paired=False,
         trains_in_pairs=False,
         labels=labels,
@@ -241,6 +241,7 @@ def _two_domains(wanted: Wanted) -> HeldOut:
             Side(images, listed[domain][0], training, available, None if depth.is_plain else values),
             roots[place],
             wanted.half,
+            skipped,
         )
     if masks is not None:
         own = [masks.files[number] for number in masks.files if number in kept[0]]
@@ -327,11 +328,12 @@ def _pixels(store: ImageStore) -> dict[int, Pixels]:
     return {number: store[place] for place, number in enumerate(store.numbers)}
 
 
-def _require(side: Side, root: Path, half: Half) -> Side:
+def _require(side: Side, root: Path, half: Half, skipped: Sequence[str]) -> Side:
     if len(side.images) < 2:
+        cannot = f"; among those that cannot: {skipped[0]}" if skipped else ""
         raise DataError(
             f"{root}: {len(side.images)} of the held-out images can be taken{PURPOSES[half]}, and at least 2 are "
-            "needed: hold out more images"
+            f"needed: hold out more images{cannot}"
         )
     return side
 
