@@ -217,7 +217,7 @@ def make_workplace(root: Path) -> None:
     """The folders, files and runs that documented commands name."""
     make_set(root / "FOLDER", trainA=6, trainB=6, testA=12, testB=12, valA=2, valB=2)
     make_set(root / "LABELLED", **{f"{part}/{label}": 4 for part in ("train", "test") for label in ("3", "7")})
-    for name in ("SUMMER", "WINTER", "IMAGES", "INPUT", "photos"):
+    for name in ("SUMMER", "WINTER", "IMAGES", "INPUT", "photos", "new-outlines", "new-drawings"):
         make_set(root, **{name: 12})
     make_set(root, outlines=40, drawings=40)
     for path in (root / "WINTER").iterdir():
