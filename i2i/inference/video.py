@@ -37,10 +37,10 @@ FORMATS |= {".webm": ("webm", "libvpx-vp9")}
 """The containers that are read and written, by suffix, and what frames are encoded by in them."""
 QUALITY = {"crf": "17", "b": "0"}
 """Constant, and so high that the encoder takes little away from the translation."""
-BT709, BT601, UNKNOWN = 1, 5, 2
-MATRICES = (1, 4, 5, 6, 7, 9)
-"""Those of frames of brightness and colour differences that can be converted; 0 is of frames of red, green and blue."""
+BT709, BT601 = 1, 5
 """How videos turn colours into brightness and colour differences; where one does not say it, its height does."""
+MATRICES = (1, 4, 5, 6, 7, 9)
+"""Those that can be converted; 2 says nothing, and 0 is of frames of red, green and blue."""
 HIGH = 720
 """Pixels of height from which BT709 is meant."""
 

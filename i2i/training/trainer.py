@@ -327,14 +327,14 @@ class Trainer:
         """What is due after this step; where one ends the run, at once also what the end makes due of those before."""
         passed: list[Callback] = []
         for callback in callbacks:
-            was_over = self.position.over
-            if callback.due(self.position):
-                callback.act(self)
-            else:
+            if not callback.due(self.position):
                 passed.append(callback)
+                continue
+            was_over = self.position.over
+            callback.act(self)
             if self.position.over and not was_over:
                 for earlier in passed:
-                    if earlier is not callback and earlier.due(self.position):
+                    if earlier.due(self.position):
                         earlier.act(self)
 
     def _step(self) -> dict[str, torch.Tensor]:

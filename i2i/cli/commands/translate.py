@@ -31,10 +31,6 @@ if TYPE_CHECKING:
 SMALLEST_TILE = 16
 
 
-SAME = {".jpeg": ".jpg", ".tif": ".tiff"}
-"""Suffixes that name one format."""
-
-
 @click.command(
     epilog=example(
         "i2i translate photos -o painted",
@@ -148,9 +144,10 @@ def translate(
                 overwrite=overwrite,
             )
         sys.exit(DONE)
-    if image_format is not None and output is not None and source.is_file() and not output.is_dir():
-        named = SAME.get(output.suffix.lower(), output.suffix.lower())
-        if named not in ("", f".{image_format}"):
+    if image_format is not None and output is not None and output.suffix and source.is_file() and not output.is_dir():
+        from i2i.data.images import FORMATS
+
+        if FORMATS.get(output.suffix.lower()) is not FORMATS.get(f".{image_format}"):
             raise click.UsageError(f"--format {image_format} and {output.name} name two formats: leave one out")
     with stoppable("repeat the command to continue"):
         from i2i.device import use_kept_threads
