@@ -18,6 +18,7 @@ from i2i.config.schema import Config, ModelConfig
 from i2i.device import raise_if_out_of_memory
 from i2i.errors import ConfigError
 from i2i.methods.base import Method
+from i2i.methods.contract import require_contract
 from i2i.methods.generative import GenerativeMethod
 from i2i.networks.base import Network, Translator
 
@@ -37,6 +38,7 @@ def build_method(config: ModelConfig) -> Method:
     }
     spec = DataSpec(config.image_size, images.channels_a, images.channels_b, len(images.labels))
     method = method_class(spec, **networks, **without(settings, "name"))
+    require_contract(method)
     for name, network in method.named_children():
         if isinstance(network, Network) and (
             config.image_size % network.multiple or config.image_size < network.minimum

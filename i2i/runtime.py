@@ -585,6 +585,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         elif given.tile_statistics != "exact":
             parser.error("--tile-statistics is of translation by tiles: give --tile N too")
         about = translator.about
+        if given.seed is not None and given.seed < 0:
+            parser.error("--seed: give a number from 0 up")
+        if given.seed is not None and not about.draws:
+            print("warning: --seed changes nothing: this model draws no noise", file=sys.stderr)
         jobs = jobs_for(given.source, given.output, suffix_for(about), overwrite=given.overwrite)
         if given.alpha:
             require_alpha(jobs.values(), about.channels[1], plain=about.given.is_plain and about.made.is_plain)

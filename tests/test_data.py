@@ -23,7 +23,7 @@ from i2i.errors import ConfigError, DataError
 
 from .conftest import draw as draw_image
 from .conftest import make_set, small_config
-from .toys import dataset_of, two_domains
+from .toys import dataset_of, prepare, stream_of, two_domains
 
 CPU = torch.device("cpu")
 
@@ -133,8 +133,8 @@ def test_pairs_share_geometry_and_photometry_touches_the_input_only(tmp_path: Pa
     images = sorted((root / "trainA").iterdir())
     pair = store(images, 20)
 
-    def sides(*extra: dict[str, object]) -> tuple[torch.Tensor, torch.Tensor]:
-        augmenter = Augmenter(16, flip=True, extra=extra)
+    def sides(*extra: dict[str, object], input_side: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+        augmenter = Augmenter(16, flip=True, extra=extra, input_side=input_side)
         known = UnreadableItems(5)
         dataset = BatchDataset(pair, pair, paired=True, augmenter=augmenter, batch_size=8, seed=0, unreadable=known)
         drawn = dataset[0]
@@ -145,6 +145,27 @@ def test_pairs_share_geometry_and_photometry_touches_the_input_only(tmp_path: Pa
     assert torch.equal(a, b)
     changed, target = sides({"name": "InvertImg", "p": 1.0})
     assert torch.equal(changed, 255 - target)
+    target, changed = sides({"name": "InvertImg", "p": 1.0}, input_side=1)
+    assert torch.equal(changed, 255 - target)
+
+
+@pytest.mark.parametrize("arch", ["pix2pix", "bicyclegan"])
+def test_what_is_translated_is_recoloured_in_either_direction(arch: str, toy_set: Path) -> None:
+    inverted = "data.augment=[{name: InvertImg, p: 1.0}]"
+    for direction in ("AtoB", "BtoA"):
+        settings = (f"method.direction={direction}", "data.flip=false")
+        one, other = (next(stream_of(*prepare(arch, toy_set, *settings, *more))) for more in ((), (inverted,)))
+        sides = [(one.a, other.a), (one.other(), other.other())]
+        changed, same = sides if direction == "AtoB" else reversed(sides)
+        torch.testing.assert_close(changed[1], -changed[0])
+        assert torch.equal(same[0], same[1])
+
+
+def test_transforms_are_tried_on_crops(toy_set: Path) -> None:
+    sizes = ("data.load_size=20", "data.augment=[{name: RandomResizedCrop, size: [%d, %d], p: 1.0}]")
+    assert dataset_of(*prepare("cyclegan", toy_set, sizes[0], sizes[1] % (16, 16)))[0].a.shape[2:] == (16, 16)
+    with pytest.raises(ConfigError, match="RandomResizedCrop cannot be used"):
+        dataset_of(*prepare("cyclegan", toy_set, sizes[0], sizes[1] % (20, 20)))
 
 
 def test_crops_and_flips_are_drawn_apart() -> None:

@@ -31,7 +31,9 @@ from i2i.doctor.examine import look_at_judges
 from i2i.doctor.watch import Watch
 from i2i.errors import TrainingStopped
 from i2i.losses.adversarial import Objective, boundary, discriminator_loss, generator_loss, saturated
-from i2i.methods.base import Update
+from i2i.methods.base import Judge, Update, ending
+from i2i.methods.bicyclegan import BicycleGAN
+from i2i.networks.patchgan import PatchGAN
 from i2i.storage.runs import RunFolder
 from i2i.storage.weights import load_tree, load_weights
 from i2i.training.callbacks import Callback, every
@@ -222,6 +224,19 @@ def test_each_of_several_discriminators_of_one_domain_is_looked_at(toy_set: Path
     found = look_at_judges(method, batch, batch, batch_size=2)
     kinds = {tag.removeprefix("health/right_answers") for tag in found if "right_answers" in tag}
     assert kinds == {f"_{kind}{size}" for kind in ("random", "encoded") for size in ("", "_halved")}
+
+
+def test_two_discriminators_of_one_domain_and_other_inputs_are_told_apart(toy_set: Path) -> None:
+    config, data = prepare("bicyclegan", toy_set)
+    method, batch = Engine(config, CPU).method, next(stream_of(config, data))
+    assert isinstance(method, BicycleGAN)
+    judges = method.judges()
+    first, second = list(judges)[:2]
+    pair = PatchGAN(6, width=4, layers=1)
+    method.judges = lambda: {first: judges[first], second: Judge(pair, ("A", "B"), "lsgan")}  # type: ignore[method-assign]
+    found = look_at_judges(method, batch, batch, batch_size=2)
+    kinds = {tag.removeprefix("health/right_answers") for tag in found if "right_answers" in tag}
+    assert kinds == {ending(first), ending(second)}
 
 
 def test_a_loss_that_is_rarely_logged_has_no_curve() -> None:

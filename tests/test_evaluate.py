@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
+import struct
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -26,7 +28,7 @@ from i2i.evaluation.compare import compare
 from i2i.evaluation.evaluate import Request, evaluate
 from i2i.evaluation.evaluated import Evaluated, Figure, mean_of
 from i2i.evaluation.features.base import FeatureNetwork
-from i2i.evaluation.held_out import HeldOut, PartName, Wanted, read_held_out
+from i2i.evaluation.held_out import Half, HeldOut, PartName, Wanted, read_held_out
 from i2i.evaluation.images import ImageSet
 from i2i.evaluation.metrics.base import Metric
 
@@ -426,3 +428,18 @@ def test_what_cannot_be_evaluated_is_refused(runs: list[Path], toy_set: Path, tm
     assert_refused(i2i("evaluate", "--model", weights), "alone.safetensors", "--data")
     points = trained("unrolled", Path("ring2d"), tmp_path / "points", "training.steps=1", image_size=1)
     assert_refused(i2i("evaluate", "--model", points), "points")
+
+
+def test_halves_of_numbered_records_are_by_their_numbers(tmp_path: Path) -> None:
+    """Whose names, such as t10k-images-idx3-ubyte.gz#000007, have a dot before the number."""
+    for part, count in (("train", 4), ("t10k", 16)):
+        images = np.arange(count * 16, dtype=np.uint8).reshape(count, 4, 4)
+        content = struct.pack(">HBB3I", 0, 8, 3, *images.shape) + images.tobytes()
+        (tmp_path / f"{part}-images-idx3-ubyte.gz").write_bytes(gzip.compress(content))
+        content = struct.pack(">HBB1I", 0, 8, 1, count) + bytes(count)
+        (tmp_path / f"{part}-labels-idx1-ubyte").write_bytes(content)
+    halves: list[Half] = ["choosing", "reporting"]
+    chosen, reported = (held_out(tmp_path, "one domain", half=half, count=16).sides["A"].names for half in halves)
+    assert len(chosen) + len(reported) == 16
+    assert min(len(chosen), len(reported)) >= 2
+    assert not set(chosen) & set(reported)

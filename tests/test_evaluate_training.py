@@ -20,6 +20,7 @@ from i2i.errors import ConfigError, DataError
 from i2i.evaluation.held_out import in_half
 from i2i.storage.runs import RunFolder
 from i2i.storage.weights import load_weights
+from i2i.training.evaluating import Best
 
 from .conftest import Run, make_set, small_config
 
@@ -196,3 +197,11 @@ def test_a_watched_metric_needs_what_it_needs(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"1 of the held-out images can be taken to choose weights on, for which one"):
         package.train(config, tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_what_is_not_a_number_is_never_the_best() -> None:
+    best = Best(lower_is_better=True)
+    assert [best.add(value, step) for step, value in enumerate([float("nan"), 0.5, float("nan"), 9.0, 0.4])] == [
+        *(False, True, False, False, True)
+    ]
+    assert (best.value, best.step, best.since) == (0.4, 4, 0)

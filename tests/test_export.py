@@ -268,6 +268,8 @@ def test_the_runtime_names_outputs_as_i2i_translate_does_and_takes_over_what_ima
     with pytest.raises(SystemExit):
         runtime.main([file, str(source), "--tile-statistics", "thumbnail"])
     assert "give --tile N too" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        runtime.main([file, str(source), "--seed", "-1"])
 
 
 def exif_of(artist: str) -> Image.Exif:

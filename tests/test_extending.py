@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pytest
 import torch
 from PIL import Image
 from torch import Tensor, nn
@@ -15,7 +19,7 @@ from i2i.batch import Batch, DataSpec
 from i2i.config.resolve import parse_config
 from i2i.config.schema import Config
 from i2i.losses.adversarial import discriminator_loss, generator_loss
-from i2i.methods.base import Update, side_by_side
+from i2i.methods.base import Judge, Update, side_by_side
 from i2i.methods.translation import Direction, TranslationMethod
 from i2i.networks.base import PatchDiscriminator, Translator
 from i2i.training.trainer import Trainer
@@ -123,6 +127,7 @@ def test_a_metric_is_a_callback_that_translates_held_out_images(toy_set: Path, t
 
 
 def test_an_augmentation_of_what_discriminators_see_is_one_function(toy_set: Path, tmp_path: Path) -> None:
+    """A callback sets it, before the first step of a run and of one that goes on."""
     shown: list[torch.Size] = []
 
     def mirror(images: Tensor, discriminator: Callable[..., Tensor]) -> Tensor:
@@ -132,7 +137,126 @@ def test_an_augmentation_of_what_discriminators_see_is_one_function(toy_set: Pat
     def start(trainer: Trainer) -> None:
         trainer.method.augmentation = mirror
 
-    callback = package.Callback(lambda position: False, start, at_start=True)
-    package.train(config(toy_set), tmp_path / "run", callbacks=[callback])
+    augmenting = package.Callback(lambda position: False, start, at_start=True, at_resume=True)
+    whole = package.train(config(toy_set), tmp_path / "whole", callbacks=[augmenting]).run
     generators, discriminators = torch.Size([2, 3, 16, 16]), torch.Size([4, 3, 16, 16])
     assert shown == [generators, generators, discriminators, discriminators] * 4
+
+    stop = package.Callback(lambda position: position.step == 2, lambda trainer: os.kill(os.getpid(), signal.SIGINT))
+    run = package.train(config(toy_set), tmp_path / "run", callbacks=[augmenting, stop]).run
+    assert run.model.read_bytes() != whole.model.read_bytes()
+    assert package.resume(run.root, callbacks=[augmenting]).step == 4
+    assert run.model.read_bytes() == whole.model.read_bytes()
+
+
+def test_the_configuration_of_a_run_is_a_recipe(toy_set: Path, tmp_path: Path, i2i: Run) -> None:
+    run = package.train(config(toy_set), tmp_path / "run").run
+    again = i2i("train", "--config", run.config, "--run", tmp_path / "again", "--set", "method.darkness=0.8")
+    assert again.code == 0, again.err
+    assert (tmp_path / "again/model.safetensors").read_bytes() == run.model.read_bytes()
+    refused = i2i("train", "--config", run.config, "--arch", "pix2pix", "--run", tmp_path / "other")
+    assert (refused.code, "name two recipes" in refused.err) == (2, True), refused.err
+
+
+def updates_of(*made: object) -> Callable[[Moods, Iterator[Batch]], Iterator[Any]]:
+    """What a method yields in place of its own updates, after it has taken its batch."""
+
+    def updates(self: Moods, batches: Iterator[Batch]) -> Iterator[Any]:
+        next(batches)
+        yield from made
+
+    return updates
+
+
+def greedy(self: Moods, batches: Iterator[Batch]) -> Iterator[Update]:
+    next(batches)
+    yield from Moods.updates(self, batches)
+
+
+def lists(self: Moods, batches: Iterator[Batch]) -> list[Update]:
+    return list(Moods.updates(self, batches))
+
+
+def judged(names: dict[str, str]) -> Callable[[Moods], dict[str, Judge]]:
+    return lambda self: {name: Judge(getattr(self, judge), ("B",), "lsgan") for name, judge in names.items()}
+
+
+class Hidden(nn.Module):
+    """A generator that is in nobody's sight."""
+
+    def __init__(self, generator: Translator) -> None:
+        super().__init__()
+        self.generator = generator
+
+
+def hide(self: Moods) -> list[nn.Module]:
+    return [Hidden(self.day).generator, Hidden(self.night)]
+
+
+A_FLOAT: dict[str, Any] = {"gan": 1.0}
+SLOPE = torch.ones((), requires_grad=True)
+BREACHES: dict[str, tuple[dict[str, Any], str]] = {
+    "in no player": ({"players": lambda self: {"generator": [self.day, self.night], "discriminator": [self.judge_day]}},
+                     "judge_night.layer1.0.weight would never be trained"),
+    "in two players": ({"players": lambda self: {"generator": [self.day], "discriminator": [self.day, self.judge_day]}},
+                       "belongs to player generator and to discriminator"),
+    "without parameters": ({"players": lambda self: {"generator": [*self.children()], "discriminator": [nn.Tanh()]}},
+                           "player discriminator has no parameters to train"),
+    "out of sight": ({"kept_for_inference": hide}, "kept_for_inference has a Hidden that is no attribute"),
+    "no judge": ({"judges": judged({"judge": "judge_day"})}, "judges names judge, which is not the attribute"),
+    "no update": ({"updates": updates_of()}, "updates yields no update in a step"),
+    "no iterator": ({"updates": lists}, "updates has to yield its updates"),
+    "no player": ({"updates": updates_of(Update("judge", {"gan": SLOPE}))}, "an update of 'judge', which players does"),
+    "no loss": ({"updates": updates_of(Update("generator", {}))}, "an update of generator has no loss"),
+    "a float": ({"updates": updates_of(Update("generator", A_FLOAT))}, "loss gan of generator has to be a scalar"),
+    "detached": ({"updates": updates_of(Update("generator", {"gan": torch.ones(())}))}, "depends on a weight"),
+    "a tuple": ({"updates": updates_of(("generator", {"gan": SLOPE}))}, "yields a tuple, and not an Update"),
+    "two batches": ({"updates": greedy}, "took 2 batches in a step, and batches_per_step means 1"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("breach", BREACHES)
+def test_a_method_that_breaks_the_contract_is_named(breach: str, toy_set: Path, tmp_path: Path) -> None:
+    changes, words = BREACHES[breach]
+    name, broken = f"moods, {breach}", config(toy_set)
+    broken = broken.model_copy(update={"method": broken.method | {"name": name}})
+    type(name, (Moods,), changes, name=name)
+    try:
+        with pytest.raises(package.ConfigError) as refused:
+            package.train(broken, tmp_path / "run")
+    finally:
+        del Moods.members[name]
+    assert name in str(refused.value)
+    assert words in str(refused.value)
+
+
+def test_a_name_stands_for_one_class() -> None:
+    with pytest.raises(package.ConfigError, match=r"method 'moods' is defined twice.*test_extending.Moods.*Other"):
+        type("Other", (Moods,), {}, name="moods")
+    with pytest.raises(package.ConfigError, match="needs is 'pairs', and has to be one of"):
+        type("Paired", (Moods,), {"needs": "pairs"}, name="moods of pairs")
+    hidden: Any = type("Other", (Moods,), {"__init__": lambda self, data, **settings: None})
+    with pytest.raises(package.ConfigError, match=r"has to name its settings, not \*\*settings"):
+        hidden.schema()
+
+
+def halved(images: Tensor) -> Tensor:
+    return images[..., ::2, ::2]
+
+
+def test_a_generator_keeps_the_size(toy_set: Path) -> None:
+    trainer = Trainer(config(toy_set))
+    assert isinstance(trainer.method, Moods)
+    trainer.method.day.forward = halved
+    with trainer.model() as model:
+        assert isinstance(model, package.Translator)
+        with pytest.raises(package.ConfigError, match="day makes 8x10 from 16x20: outputs have to have the size"):
+            model.translate(torch.zeros(1, 3, 20, 16), "day")
+
+
+def test_what_a_checkpoint_holds_fits_the_order_of_players_modules(toy_set: Path, tmp_path: Path) -> None:
+    trainer = Trainer(config(toy_set))
+    state = trainer.engine.state_dict()
+    state["parameters"] = state["parameters"] | {"generator": state["parameters"]["generator"][::-1]}
+    with pytest.raises(ValueError, match="list them in another order"):
+        trainer.engine.load_state_dict(state)

@@ -142,6 +142,11 @@ def test_seeded_masks_keep_the_mean() -> None:
     masked = layer(torch.ones(1, 50, 20, 20))
     assert set(masked.unique().tolist()) == {0.0, 2.0}
     assert masked.mean().item() == pytest.approx(1.0, abs=0.05)
+    layer = nn.Sequential(twice := nn.Dropout(0.5), nn.Identity(), twice)
+    prepare_for_inference(layer, statistics="running", dropout=True, seed=3)
+    assert (layer(torch.ones(1, 1, 32, 32)) == 0).float().mean() == pytest.approx(0.75, abs=0.05)
+    with pytest.raises(ConfigError, match=r"keeps Dropout on, and \.0 is a Dropout2d"):
+        prepare_for_inference(nn.Sequential(nn.Dropout2d(0.5)), statistics="running", dropout=True, seed=3)
     prepare_for_inference(plain := nn.Sequential(nn.Dropout(0.5)), statistics="running", dropout=False, seed=3)
     assert torch.equal(plain(torch.ones(4)), torch.ones(4))
 

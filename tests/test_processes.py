@@ -35,11 +35,13 @@ def test_two_processes_equal_one(toy_set: Path, tmp_path: Path) -> None:
     settings += [
         f"optimizers.{player}.{key}" for player in ("generator", "discriminator") for key in ("name=sgd", "lr=0.001")
     ]
+    on_cpus = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
     for name, start in (("one", ["-m"]), ("two", [*LAUNCHER, "-m", "--"])):
         arguments = small_arguments("cyclegan", data, tmp_path / name, steps=2)
+        arguments += ["--device", "auto"]  # which has to find that processes share CPUs
         arguments += [part for setting in settings for part in ("--set", setting)]
         command = [sys.executable, *start, "i2i", *map(str, arguments)]
-        result = subprocess.run(command, capture_output=True, text=True)
+        result = subprocess.run(command, capture_output=True, text=True, env=on_cpus)
         assert result.returncode == 1, result.stderr
         assert result.stderr.count(f"replaced: {rank_1}") == 1
         assert result.stdout.count("trained 2 steps") == 1

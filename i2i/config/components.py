@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import pkgutil
+from abc import ABC
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, ClassVar, Self, get_args, get_origin, get_type_hints
 
@@ -26,7 +27,7 @@ Weight = Annotated[float, Field(ge=0, le=1e9)]
 """A number of at least 0."""
 
 
-class Component:
+class Component(ABC):
     """Mixin of a family's base class (``Translator``, ``Method``): keeps the family's members by name."""
 
     family: ClassVar[str]
@@ -39,8 +40,18 @@ class Component:
         if family is not None:
             cls.family, cls.package, cls.members = family, cls.__module__.rpartition(".")[0], {}
         if name is not None:
+            cls._require_free(name)
             cls.name = name
             cls.members[name] = cls
+
+    @classmethod
+    def _require_free(cls, name: str) -> None:
+        other = cls.members.get(name)
+        if other is not None and (other.__module__, other.__qualname__) != (cls.__module__, cls.__qualname__):
+            raise ConfigError(
+                f"{cls.family} {name!r} is defined twice, as {other.__module__}.{other.__qualname__} and as "
+                f"{cls.__module__}.{cls.__qualname__}: give one of them another name"
+            )
 
     @classmethod
     def named(cls, name: str) -> type[Self]:
@@ -51,12 +62,17 @@ class Component:
         """
         members = cls.found()
         if name not in members:
-            raise ConfigError(f"there is no {cls.family} {name!r}; known: {', '.join(sorted(members))}")
+            raise ConfigError(
+                f"there is no {cls.family} {name!r}; known: {', '.join(sorted(members))}; what is not part of i2i "
+                "has to be imported first"
+            )
         return members[name]
 
     @classmethod
     def found(cls) -> dict[str, type[Self]]:
-        """The members of this family by name, of every file in its package."""
+        """The members of this family by name: of every file in its package of i2i, and what else was imported."""
+        if cls.package.partition(".")[0] != __name__.partition(".")[0]:
+            return cls.members
         for module in pkgutil.iter_modules(importlib.import_module(cls.package).__path__):
             importlib.import_module(f"{cls.package}.{module.name}")
         return cls.members
@@ -67,8 +83,8 @@ class Component:
         hints = get_type_hints(cls.__init__, include_extras=True)
         fields: dict[str, Any] = {
             key: (hints[key], ... if parameter.default is parameter.empty else parameter.default)
-            for key, parameter in inspect.signature(cls.__init__).parameters.items()
-            if parameter.kind is parameter.KEYWORD_ONLY and get_origin(hints[key]) is not Callable
+            for key, parameter in cls._keywords().items()
+            if get_origin(hints[key]) is not Callable
         }
         return create_model(f"{cls.__name__}Settings", __config__=ConfigDict(extra="forbid", strict=False), **fields)
 
@@ -86,7 +102,23 @@ class Component:
     def parts(cls) -> dict[str, type[Any]]:
         """The components that this one is built from: parameter name to the family, of ``Callable[..., Family]``."""
         hints = get_type_hints(cls.__init__)
-        return {key: get_args(hint)[1] for key, hint in hints.items() if get_origin(hint) is Callable}
+        return {key: get_args(hints[key])[1] for key in cls._keywords() if get_origin(hints[key]) is Callable}
+
+    @classmethod
+    def _keywords(cls) -> dict[str, inspect.Parameter]:
+        """The keyword-only parameters of the constructor.
+
+        Raises:
+            ConfigError: parameters that cannot be read as settings.
+        """
+        found = inspect.signature(cls.__init__).parameters
+        annotated = get_type_hints(cls.__init__)
+        for key, parameter in found.items():
+            if parameter.kind is parameter.VAR_KEYWORD:
+                raise ConfigError(f"{cls.family} {cls.name}: its constructor has to name its settings, not **{key}")
+            if parameter.kind is parameter.KEYWORD_ONLY and (key not in annotated or key == "name"):
+                raise ConfigError(f"{cls.family} {cls.name}: setting {key} needs an annotation, and a name but 'name'")
+        return {key: parameter for key, parameter in found.items() if parameter.kind is parameter.KEYWORD_ONLY}
 
 
 def without(mapping: Mapping[str, Any], *keys: str) -> dict[str, Any]:

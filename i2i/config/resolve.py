@@ -2,7 +2,8 @@
 
 Precedence, lowest first: the recipe of ``--arch``, settings that follow from the image size, ``--config``, named
 options, ``--set``. A ``--config`` file that states an image size is a recipe of its own: what depends on the image
-size follows once more where an option asks for another.
+size follows once more where an option asks for another. One with another name than those of i2i, and with all that
+a recipe has, stands in the place of ``--arch``.
 """
 
 from __future__ import annotations
@@ -31,6 +32,8 @@ from i2i.shipped import shipped
 
 LARGEST_FILE = 2**20
 """Bytes of a file of settings."""
+SECTIONS = {"image_size", "data", "method", "networks", "optimizers", "training"}
+"""What a recipe cannot do without."""
 
 Parsed = TypeVar("Parsed", bound=Section)
 Described = TypeVar("Described", Config, ModelConfig)
@@ -92,7 +95,10 @@ def resolve_config(
         given = _merge(given, _nested(*assigned(assignment)))
     written = dict(file or {})
     named = given.pop("arch", written.pop("arch", None))
-    recipe = _recipe_of(arch, named) if run is None else _as_recipe(run)
+    if run is None and arch is None and _is_recipe(named, written):
+        recipe, written = parse_config({"arch": named} | written).model_dump(mode="json"), {}
+    else:
+        recipe = _recipe_of(arch, named) if run is None else _as_recipe(run)
     if "image_size" in written:
         recipe = parse_config(_overridden(recipe, written)).model_dump(mode="json")
     else:
@@ -119,12 +125,19 @@ def _overridden(
 ) -> dict[str, Any]:
     """``recipe`` with other settings, and with what follows from these."""
     recipe = dict(recipe)
+    if _names_another(recipe, overrides):
+        recipe = without(recipe, "about", "paper")
     _drop_length(recipe, overrides)
     _drop_places(recipe, overrides)
     follows = _settings_that_follow(recipe, _merge(recipe, overrides))
     if not networks_follow:
         follows.pop("networks", None)
     return _merge(_merge(recipe, follows), overrides)
+
+
+def _is_recipe(named: Any, file: Mapping[str, Any]) -> bool:
+    """Whether a file is a recipe of its own, such as the configuration of a run whose method is not part of i2i."""
+    return isinstance(named, str) and named not in recipe_names() and file.keys() >= SECTIONS
 
 
 def _recipe_of(arch: str | None, named: Any) -> dict[str, Any]:
@@ -268,6 +281,12 @@ def _require_defaults(path: str, idle: Mapping[str, str], settings: Mapping[str,
             raise ConfigError(
                 f"{path}.{key}: {settings[key]} would have no effect; {way_out}, or leave {key} at {default}"
             )
+
+
+def _names_another(recipe: Mapping[str, Any], overrides: Mapping[str, Any]) -> bool:
+    """Whether the method is another one than the recipe's, of which neither its description nor its paper tells."""
+    given = overrides.get("method")
+    return isinstance(given, Mapping) and given.get("name", recipe["method"]["name"]) != recipe["method"]["name"]
 
 
 def _drop_length(recipe: dict[str, Any], overrides: Mapping[str, Any]) -> None:

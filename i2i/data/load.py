@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from i2i.batch import Labels, Needs
+from i2i.batch import Domain, Labels, Needs
 from i2i.config.schema import DataConfig
 from i2i.data.identity import ImageList
 from i2i.data.one_domain import OneDomain
@@ -20,6 +20,7 @@ def load_training_set(
     labels: Labels = "ignored",
     masks: bool = False,
     pairs: bool = False,
+    input_domain: Domain = "A",
     listed: ImageList | None = None,
 ) -> TrainingData:
     """Finds the training data that ``config`` names.
@@ -31,6 +32,7 @@ def load_training_set(
         labels: whether the method uses labels; it can with one domain only.
         masks: whether the method uses masks; it can with pairs only.
         pairs: whether a method that learns from unpaired images uses the pairs that are among them.
+        input_domain: the domain that the method translates, where it learns one direction from pairs.
         listed: the images of a run that goes on: these in this order and no others, also where some are gone.
 
     Raises:
@@ -46,4 +48,6 @@ def load_training_set(
     if config.path in POINTS:
         raise DataError(f"{config.path} holds points, and this recipe translates images: give a folder")
     paired = needs == "paired"
-    return TwoDomains.read(config, image_size, paired=paired, masks=masks, pairs=pairs, listed=listed)
+    return TwoDomains.read(
+        config, image_size, paired=paired, masks=masks, pairs=pairs, input_domain=input_domain, listed=listed
+    )

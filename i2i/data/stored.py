@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import logging
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from io import BufferedReader
@@ -31,6 +32,11 @@ NPY, NPY_SUFFIX = b"\x93NUMPY", ".npy"
 TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 LARGEST_HEADER = 4096
 """Bytes of the header of an NPY file; NumPy writes 128."""
+PLAIN_HEADER = re.compile(
+    rb"\{'descr': '(?P<dtype>[<>|=][a-z]\d+)', 'fortran_order': (?P<in_columns>True|False), "
+    rb"'shape': \((?P<shape>\d+(?:, \d+)*),?\), \} *\n"
+)
+"""As NumPy writes it. Its reader parses Python, which fails now and then where two threads do so (CPython < 3.11.8)."""
 MAX_CHANNELS = 1024
 MAX_BYTES_OF_A_PIXEL = 4 * MAX_CHANNELS
 KINDS: dict[str, Kind] = {"uint8": "uint8", "uint16": "uint16", "float32": "float32"}
@@ -116,11 +122,16 @@ def array_file(content: BufferedReader) -> ArrayFile | None:
     if version not in ((1, 0), (2, 0)):
         raise DataError(f"NPY of version {version}, which holds records: save {WANTED}")
     length = 2 if version == (1, 0) else 4
-    if int.from_bytes(content.read(length), "little") > LARGEST_HEADER:
+    length = int.from_bytes(content.read(length), "little")
+    if length > LARGEST_HEADER:
         raise DataError(f"its header has more than {LARGEST_HEADER:,} bytes")
-    content.seek(len(NPY) + 2)
-    read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
-    shape, in_columns, dtype = read(content, max_header_size=LARGEST_HEADER)
+    if plain := PLAIN_HEADER.fullmatch(content.read(length)):
+        dtype, in_columns = np.dtype(plain["dtype"].decode()), plain["in_columns"] == b"True"
+        shape = tuple(map(int, plain["shape"].split(b", ")))
+    else:
+        content.seek(len(NPY) + 2)
+        read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
+        shape, in_columns, dtype = read(content, max_header_size=LARGEST_HEADER)
     if dtype.hasobject or dtype.names is not None:
         raise DataError(f"holds objects, which are not read: save {WANTED}")
     if dtype.newbyteorder("=").name not in KINDS or dtype.subdtype is not None:

@@ -162,15 +162,17 @@ class TrainingData(ABC):
         """How much memory of the device the images take for the whole run."""
         return self.tables.nbytes if self.config.on_device else 0
 
-    def shown(self, *loadings: Loading) -> tuple[Mapping[str, Images], Augmenter]:
+    def shown(self, *loadings: Loading, input_side: int = 0) -> tuple[Mapping[str, Images], Augmenter]:
         """What a dataset shows, by stream, and how it augments that: images that are decoded so, or their places.
+
+        ``input_side`` is as in ``Augmenter``.
 
         Raises:
             ConfigError: an augmentation that cannot be used.
         """
         if self.config.on_device:
             return self.tables.rows, Places(self.image_size, flip=self.config.flip)
-        return self.sources, self.augmenter(*loadings)
+        return self.sources, self.augmenter(*loadings, input_side=input_side)
 
     @abstractmethod
     def preview(self, count: int) -> Batch:
@@ -187,16 +189,16 @@ class TrainingData(ABC):
         """How many training images there are, in the smaller domain where there are two."""
         return min((len(source) for source in self.sources.values()), default=self.size)
 
-    def augmenter(self, *loadings: Loading) -> Augmenter:
+    def augmenter(self, *loadings: Loading, input_side: int = 0) -> Augmenter:
         """The augmentation of the settings, tried on images that are decoded so.
 
         Raises:
             ConfigError: one that cannot be used.
         """
         extra = [augmentation.model_dump() for augmentation in self.config.augment]
-        augmenter = Augmenter(self.image_size, flip=self.config.flip, extra=extra)
+        augmenter = Augmenter(self.image_size, flip=self.config.flip, extra=extra, input_side=input_side)
         samples = {(loading.channels, loading.depth.is_plain) for loading in loadings}
-        side = self.config.load_size
+        side = self.image_size  # crops are transformed
         augmenter.check(
             np.full((side, side, channels), 128, np.uint8)
             if is_plain

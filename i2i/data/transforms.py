@@ -41,13 +41,16 @@ class Augmenter:
         image_size: the side of the crop, in pixels.
         flip: mirror every second image.
         extra: albumentations transforms, each a mapping of ``name`` and parameters.
+        input_side: which side of a pair is translated: 0 or 1. Its colours change, and those of its partner do not.
 
     Raises:
         ConfigError: a transform or a parameter that albumentations does not have.
     """
 
-    def __init__(self, image_size: int, *, flip: bool, extra: Sequence[Mapping[str, Any]] = ()) -> None:
-        self.size, self._flip = image_size, flip
+    def __init__(
+        self, image_size: int, *, flip: bool, extra: Sequence[Mapping[str, Any]] = (), input_side: int = 0
+    ) -> None:
+        self.size, self._flip, self._input_side = image_size, flip, input_side
         self._geometry: A.Compose | None = None
         self._photometry: A.Compose | None = None
         self._extra = [_named_transform(settings) for settings in extra]
@@ -105,7 +108,9 @@ class Augmenter:
             given = dict(zip(("image", "other", "mask"), map(np.ascontiguousarray, images), strict=False))
             changed = self._at(self._geometry, seed)(**given)
             images = [changed[name] for name in given]
-        return [self._photometric(images[0], seed), *images[1:]]
+        return [
+            self._photometric(image, seed) if side == self._input_side else image for side, image in enumerate(images)
+        ]
 
     def crop_of(self, shape: Sequence[int], seed: int) -> Crop:
         """Draws the crop of an image (H, W, ...), and a flip apart from it; without the cost of a pipeline."""

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from i2i.batch import Batch
+from i2i.batch import Batch, Domain
 from i2i.config.schema import DataConfig
 from i2i.data.batches import BatchDataset, different_shapes, unit_batch
 from i2i.data.builtin import load_layout
@@ -60,6 +60,7 @@ class TwoDomains(TrainingData):
     in_memory: bool
     mixed: bool = False
     masks: Masks | None = None
+    input_domain: Domain = "A"
 
     @classmethod
     def read(
@@ -70,6 +71,7 @@ class TwoDomains(TrainingData):
         paired: bool,
         masks: bool = False,
         pairs: bool = False,
+        input_domain: Domain = "A",
         listed: ImageList | None = None,
     ) -> TwoDomains:
         """Finds the training images that ``config`` names; ``masks`` and those after as in ``load_training_set``.
@@ -116,7 +118,17 @@ class TwoDomains(TrainingData):
             _require_equal_sizes(sources["pair"], sources["partner"], unreadable)
         mixed = pairs and not paired
         return cls(
-            config, image_size, layout, sources, count, unreadable, contents, memory.complete, mixed=mixed, masks=found
+            config,
+            image_size,
+            layout,
+            sources,
+            count,
+            unreadable,
+            contents,
+            memory.complete,
+            mixed=mixed,
+            masks=found,
+            input_domain=input_domain,
         )
 
     @property
@@ -183,7 +195,9 @@ class TwoDomains(TrainingData):
 
     def dataset(self, *, batch_size: int, seed: int, rank: int = 0, world_size: int = 1) -> BatchDataset:
         names = ("pair", "partner") if "pair" in self.by_stream else ("A", "B")
-        known, augmenter = self.shown(*(self.by_stream[name].loading for name in names))
+        known, augmenter = self.shown(
+            *(self.by_stream[name].loading for name in names), input_side="AB".index(self.input_domain)
+        )
         a, b = (known[name] for name in names)
         settings = {"batch_size": batch_size, "seed": seed, "rank": rank, "world_size": world_size}
         if self.mixed:

@@ -104,14 +104,15 @@ def look_at_judges(
     judges, found = method.judges(), dict[str, float]()
     if learnt is None or len(learnt.a) < min(2, batch_size):  # batch norm sees two images at least
         return found
-    of_domains = Counter(judge.domains for judge in judges.values())
+    of_domain = Counter(judge.domains[-1] for judge in judges.values())
     for discriminator, judge in judges.items():
         fakes = _generated(method, judge, learnt, batch_size)
         if fakes is None:
             continue
         figures = _judged(method, judge, learnt, held_out, fakes, batch_size)
-        where = f"_{judge.domains[-1]}" if len(of_domains) > 1 else ""
-        if of_domains[judge.domains] > 1:  # as of BicycleGAN's four
+        domain = judge.domains[-1]
+        where = f"_{domain}" if len(of_domain) > 1 else ""
+        if of_domain[domain] > 1:  # as of BicycleGAN's four
             where = ending(discriminator)
         found |= {f"health/{name}{where}": value for name, value in figures.items()}
     return found

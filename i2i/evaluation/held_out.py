@@ -161,7 +161,10 @@ def _one_domain(wanted: Wanted) -> HeldOut:
         notes.append(f"{collection.root} holds nothing out: the model is held against images that it was trained on")
         held_out = trained
     loading = Loading.of(wanted.images, "A", wanted.image_size)
-    stems = [os.path.splitext(name)[0] for name in relative_names(collection.root, held_out.images)]
+    stems = [
+        os.path.splitext(name)[0] if isinstance(image, ImageFile) else name  # a record's number is behind the dot
+        for image, name in zip(held_out.images, relative_names(collection.root, held_out.images), strict=True)
+    ]
     available = [number for number, stem in enumerate(stems) if in_half(stem, wanted.half)]
     chosen = spread(available, wanted.count)
     part = Part([held_out.images[i] for i in chosen], [held_out.labels[i] for i in chosen] if labels else [])

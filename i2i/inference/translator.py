@@ -152,7 +152,9 @@ class Translator:
         height, width = images.shape[2:]
         padded = pad_to(images.to(self.device), generator.multiple, generator.minimum)
         with drawn_from(self.method, seed), computing(self.layers, self.precision, self.device):
-            return self.method.translate(padded, direction)[..., :height, :width]
+            translated = self.method.translate(padded, direction)
+        _require_size(translated, padded, direction)
+        return translated[..., :height, :width]
 
     def translate_pixels(
         self, images: list[AnyPixels], direction: str | None = None, *, seed: int | None = None
@@ -373,3 +375,17 @@ class Translator:
             lambda: torch.stack([self.translate_by_tiles(one, direction, tiles, seed=seed) for one in batch]),
         )
         return images
+
+
+def _require_size(translated: Tensor, images: Tensor, direction: str) -> None:
+    """Refuses a generator that changes the size.
+
+    Raises:
+        ConfigError: says which sizes.
+    """
+    if translated.shape[2:] != images.shape[2:]:
+        (height, width), (given_height, given_width) = translated.shape[2:], images.shape[2:]
+        raise ConfigError(
+            f"the generator of {direction} makes {width}x{height} from {given_width}x{given_height}: outputs have to "
+            "have the size of their inputs"
+        )

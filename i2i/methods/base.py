@@ -9,13 +9,14 @@ from abc import abstractmethod
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, ClassVar, NamedTuple, TypeVar
+from typing import Any, ClassVar, NamedTuple, TypeVar, get_args
 
 import torch
 from torch import Tensor, nn
 
 from i2i.batch import Batch, Domain, Labels, Needs
 from i2i.config.components import Component
+from i2i.errors import ConfigError
 from i2i.losses.adversarial import Objective, sign_of_real
 from i2i.networks.base import Network
 from i2i.networks.recompute import recomputed
@@ -107,6 +108,11 @@ class Method(Component, nn.Module, family="method"):
     judged_channels: int | None = None
     augmentation: Callable[[Tensor, Callable[..., Tensor]], Tensor] = staticmethod(as_they_are)
 
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if cls.needs not in get_args(Needs):
+            raise ConfigError(f"{cls.__qualname__}.needs is {cls.needs!r}, and has to be one of {get_args(Needs)}")
+
     @classmethod
     def uses_labels(cls, settings: Mapping[str, Any]) -> Labels:
         """Whether a method of these ``settings`` uses the labels of its data."""
@@ -121,6 +127,11 @@ class Method(Component, nn.Module, family="method"):
     def uses_pairs(cls, settings: Mapping[str, Any]) -> bool:
         """Whether a method of these ``settings``, which learns from unpaired images, uses the pairs among them."""
         return False
+
+    @classmethod
+    def input_domain(cls, settings: Mapping[str, Any]) -> Domain:
+        """The domain that a method of these ``settings`` translates, where it learns one direction from pairs."""
+        return "A"
 
     @abstractmethod
     def players(self) -> dict[str, list[nn.Module]]:

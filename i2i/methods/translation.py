@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -93,6 +94,10 @@ class PairedTranslation(TranslationMethod):
         self.channels = channels if direction == A_TO_B else channels[::-1]
         self.conditional = conditional
         self.judged_channels = self.channels[1]
+
+    @classmethod
+    def input_domain(cls, settings: Mapping[str, Any]) -> Domain:
+        return "B" if settings.get("direction") == B_TO_A else "A"
 
     @property
     def domains(self) -> tuple[Domain, Domain]:

@@ -13,7 +13,9 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import instance_norm
+from torch.nn.modules.dropout import _DropoutNd
 
+from i2i.errors import ConfigError
 from i2i.networks.layers import LatentInput, NoiseInput, with_latent
 from i2i.networks.recompute import frozen_statistics
 from i2i.seeding import derive_seed
@@ -168,7 +170,8 @@ def _layers(module: nn.Module) -> list[tuple[nn.Module, str, nn.Module, str]]:
     return [
         (parent, name, layer, f"{path}.{name}")
         for path, parent in module.named_modules()
-        for name, layer in parent.named_children()
+        for name, layer in parent._modules.items()  # with a layer that is used twice, which named_children lists once
+        if layer is not None
     ]
 
 
@@ -177,6 +180,10 @@ def _replacement(layer: nn.Module, statistics: Statistics, dropout: bool, seed: 
         return ImageNorm(layer)
     if isinstance(layer, nn.Dropout) and dropout:
         return SeededDropout(layer.p, seed, path)
+    if isinstance(layer, _DropoutNd) and dropout:
+        raise ConfigError(
+            f"inference.dropout keeps Dropout on, and {path} is a {type(layer).__name__}: set it to false"
+        )
     if isinstance(layer, NoiseInput):
         return SeededNoise(layer.channels, seed, path)
     if isinstance(layer, LatentInput):

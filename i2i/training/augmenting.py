@@ -38,6 +38,9 @@ class AdaptiveAugmentation:
         discriminators: by the endings of their names. Each has a strength of its own, unless it is fixed.
         judged: how many of the last channels are the image that is real or generated; None: all.
         device: where it computes.
+
+    Attributes:
+        asked: whether a discriminator has been shown anything by it.
     """
 
     def __init__(
@@ -52,8 +55,15 @@ class AdaptiveAugmentation:
         self._numbers: dict[Callable[..., Tensor], int] = {each: i for i, each in enumerate(discriminators.values())}
         self._strengths = torch.full((len(self._endings),), config.strength, device=device)
         self._signs = torch.zeros_like(self._strengths)
+        self.asked = False
 
     def __call__(self, images: Tensor, discriminator: Callable[..., Tensor]) -> Tensor:
+        self.asked = True
+        if len(self._endings) > 1 and discriminator not in self._numbers:
+            raise ConfigError(
+                f"a {type(discriminator).__name__} is called through judge, and is none of those that judges names: "
+                "name it there"
+            )
         number = 0 if len(self._endings) == 1 else self._numbers[discriminator]
         return augmented(images, self._strengths[number], self._judged)
 
@@ -73,7 +83,10 @@ class AdaptiveAugmentation:
         if self._config.mode != "adaptive":
             return
         if signs.keys() != set(self._endings):
-            raise ValueError(f"augmentation adapts to the signs of {self._endings}, and the method gives {list(signs)}")
+            raise ConfigError(
+                f"augmentation adapts to the signs of {self._endings}, and the method gives those of {list(signs)}: "
+                "its mean_scores have to be among the scores, each with the ending of its discriminator"
+            )
         now = torch.stack([signs[ending] for ending in self._endings]).to(self._signs)
         self._signs.lerp_(now, min(1.0, images / REMEMBERED))
         # In a short run faster than the paper, but so slowly that the mean sign can follow.

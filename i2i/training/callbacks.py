@@ -11,6 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from i2i.errors import ConfigError
+
 if TYPE_CHECKING:
     from i2i.training.trainer import Trainer
 
@@ -43,15 +45,30 @@ Cadence = Callable[[Position], bool]
 
 @dataclass(frozen=True)
 class Callback:
-    """``act(trainer)`` after each step at which it is ``due``; with ``at_start`` before the first step of a run too."""
+    """``act(trainer)`` after each step at which it is ``due``.
+
+    Attributes:
+        due: when.
+        act: what.
+        at_start: also before the first step of a run.
+        at_resume: also before the first step of a run that goes on: for what a checkpoint does not hold, such as an
+            augmentation of one's own, without which it would go on as another run.
+    """
 
     due: Cadence
     act: Callable[[Trainer], None]
     at_start: bool = False
+    at_resume: bool = False
 
 
 def every(steps: int) -> Cadence:
-    """After every ``steps`` steps, and at the end of the run."""
+    """After every ``steps`` steps, and at the end of the run.
+
+    Raises:
+        ConfigError: ``steps`` below 1.
+    """
+    if steps < 1:
+        raise ConfigError(f"every({steps}): give a number of steps from 1 up")
     return lambda position: position.step % steps == 0 or position.over
 
 

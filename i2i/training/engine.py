@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 from torch.optim import Optimizer
 
@@ -24,6 +24,7 @@ from i2i.device import DTYPES, capabilities, raise_if_out_of_memory
 from i2i.doctor.curves import GRADIENT_NORM
 from i2i.errors import ConfigError, TrainingStopped
 from i2i.methods.base import SIGN_OF_REAL, Method, Progress, Update, ending
+from i2i.methods.contract import require_update, trained_parameters
 from i2i.networks.at_inference import as_at_inference
 from i2i.seeding import derive_seed
 from i2i.training.augmenting import AdaptiveAugmentation
@@ -50,7 +51,11 @@ class Computed(NamedTuple):
 
 
 class Engine:
-    """The method of ``config`` on ``device`` with its optimisers; ``config`` names a resolved precision."""
+    """The method of ``config`` on ``device`` with its optimisers; ``config`` names a resolved precision.
+
+    Attributes:
+        silent: the players that have not been updated yet, by this process.
+    """
 
     def __init__(self, config: Config, device: torch.device) -> None:
         training = config.training
@@ -80,6 +85,7 @@ class Engine:
         images = training.batch_size * training.accumulate
         self.average = None if training.ema is None else WeightAverage(self.method.averaged(), training.ema, images)
         self.step_count = 0
+        self.silent = set(self.parameters)
         self.augmentation = self._augmentation()
         replayed = training.graphs and not self.against_replay()
         self.replay: Replay[Computed] | None = Replay(CudaRecorder()) if replayed else None
@@ -103,8 +109,11 @@ class Engine:
                 group["lr"] = rate
         recorded: defaultdict[str, list[Tensor]] = defaultdict(list)
         for update in self._updates(batches):
+            self.silent.discard(update.player)
             for tag, number in self._apply(update).items():
                 recorded[tag].append(number)
+        if not recorded:
+            raise ConfigError(f"method {self.method.name}: updates yields no update in a step")
         values = {tag: each[0] if len(each) == 1 else torch.stack(each).mean() for tag, each in recorded.items()}
         if self.average is not None:
             self.average.update(self.step_count)
@@ -125,6 +134,7 @@ class Engine:
         return {
             "method": self.method.state_dict(),
             "optimizers": {player: optimizer.state_dict() for player, optimizer in self.optimizers.items()},
+            "parameters": self._names(),
             "scaler": self.scaler.state_dict(),
             "average": self.average.state_dict() if self.average else {},
             "augmentation": self.augmentation.state_dict() if self.augmentation else {},
@@ -133,6 +143,8 @@ class Engine:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Takes over the state of ``state_dict``."""
+        if state.get("parameters", self._names()) != self._names():  # optimisers know parameters by their order
+            raise ValueError(f"the players of {self.method.name} have other parameters, or list them in another order")
         self.method.load_state_dict(state["method"])
         for player, optimizer in self.optimizers.items():
             optimizer.load_state_dict(state["optimizers"][player])
@@ -143,6 +155,11 @@ class Engine:
         if self.augmentation is not None:
             self.augmentation.load_state_dict(state["augmentation"])
         self.step_count = state["step"]
+
+    def _names(self) -> dict[str, list[str]]:
+        """The names of each player's parameters, in the order of its optimiser."""
+        names = {id(parameter): name for name, parameter in self.method.named_parameters()}
+        return {player: [names[id(each)] for each in own] for player, own in self.parameters.items()}
 
     def inference_weights(self) -> dict[str, Tensor]:
         """What ``translate`` needs: the averaged weights where there is an average."""
@@ -203,6 +220,8 @@ class Engine:
     def _computed(self, batches: Iterator[Batch]) -> Iterator[Computed]:
         """All that a step does on the device but for its optimisers."""
         streams = [self.method.updates(batches) for _ in range(self.config.training.accumulate)]
+        if not all(isinstance(stream, Iterator) for stream in streams):
+            raise ConfigError(f"method {self.method.name}: updates has to yield its updates, not to return them")
         while (update := self._compute(streams)) is not None:
             yield update
 
@@ -213,6 +232,8 @@ class Engine:
         for stream in streams:
             with self.autocast():
                 update = next(stream, None)
+            if update is not None:
+                require_update(update, self.method, self.parameters)
             players.append(None if update is None else update.player)
             if players[-1] != players[0]:
                 raise ValueError(f"{self.method.name}: micro-batches of one step update {players[0]} and {players[-1]}")
@@ -272,22 +293,6 @@ class Engine:
         """How many images of the source domain one step takes, over all processes."""
         training = self.config.training
         return training.batch_size * training.accumulate * self.method.batches_per_step
-
-
-def trained_parameters(players: Mapping[str, list[nn.Module]]) -> dict[str, list[nn.Parameter]]:
-    """Each player's parameters.
-
-    Raises:
-        ValueError: a parameter that belongs to two players.
-    """
-    owners: dict[int, str] = {}
-    trained: dict[str, list[nn.Parameter]] = {}
-    for player, modules in players.items():
-        trained[player] = [parameter for module in modules for parameter in module.parameters()]
-        for parameter in trained[player]:
-            if owners.setdefault(id(parameter), player) != player:
-                raise ValueError(f"a parameter belongs to {owners[id(parameter)]} and to {player}")
-    return trained
 
 
 def step_where(optimizer: Optimizer, gradients: list[Tensor], finite: Tensor) -> None:

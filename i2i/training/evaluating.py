@@ -7,6 +7,7 @@ interrupted run chooses and stops as one in a piece would.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from statistics import fmean
 from typing import TYPE_CHECKING
@@ -196,8 +197,8 @@ class Best:
         self.value, self.step, self.since = float("nan"), 0, 0
 
     def add(self, value: float, step: int) -> bool:
-        """Takes the next value; whether it is the best so far."""
-        better = not self._sign * value >= self._sign * self.value  # the first one too
+        """Takes the next value; whether it is the best so far, which what is not a number never is."""
+        better = not math.isnan(value) and not self._sign * value >= self._sign * self.value  # the first one too
         if better:
             self.value, self.step, self.since = value, step, 0
         else:

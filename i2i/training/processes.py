@@ -12,6 +12,8 @@ from accelerate.utils import broadcast_object_list
 from torch import distributed
 
 from i2i.config.schema import Config
+from i2i.device import resolve_device
+from i2i.errors import ConfigError
 from i2i.launched import launched, restarted
 from i2i.world import world
 
@@ -22,9 +24,20 @@ def patience(config: Config) -> timedelta:
 
 
 def join_processes(config: Config) -> PartialState:
-    """Joins those that a launcher started, if it did."""
+    """Joins those that a launcher started, if it did.
+
+    Raises:
+        ConfigError: a device that is not here, or processes that do not find each other.
+    """
     _rejoin(patience(config))
-    return PartialState(cpu=config.training.device == "cpu", timeout=patience(config))
+    device = resolve_device(config.training.device)  # accelerate joins processes on CPUs only where it is told so
+    joined = PartialState(cpu=device.type == "cpu", timeout=patience(config))
+    if joined.num_processes != launched().size:
+        raise ConfigError(
+            f"{launched().size} processes were started, and {joined.num_processes} train together on {device.type}: "
+            "start one, or name another training.device"
+        )
+    return joined
 
 
 def _rejoin(wait: timedelta) -> None:

@@ -80,6 +80,7 @@ def data_of(config: Config, *, listed: ImageList | None = None) -> TrainingData:
         labels=method.uses_labels(config.method),
         masks=method.uses_masks(config.method),
         pairs=method.uses_pairs(config.method),
+        input_domain=method.input_domain(config.method),
         listed=listed,
     )
 

@@ -43,6 +43,9 @@ from i2i.training.processes import join_processes
 from i2i.training.settling import settle
 from i2i.world import world
 
+SILENT_STEPS = 100
+"""A method may leave a player out of a step, but hardly of so many."""
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -120,6 +123,11 @@ class Trainer:
         self.is_main = processes.is_main_process
         with self._deterministic():  # set before the device starts
             self.engine = Engine(config, self.device)
+            if not isinstance(self.method, TranslationMethod | GenerativeMethod):
+                raise ConfigError(
+                    f"method {self.method.name} is no TranslationMethod and no GenerativeMethod, which say what its "
+                    "model is used for: derive it from one"
+                )
             if config.training.graphs and (reason := self.engine.against_replay()):
                 warn(f"training.graphs has no effect, steps are not replayed: {reason}")
             if config.training.compile:
@@ -311,10 +319,9 @@ class Trainer:
     def _loop(self, request: StopRequest, callbacks: Sequence[Callback]) -> None:
         """Steps, and after each of them every callback that is due, until the run ends or is stopped."""
         self.position = self._position(request)
-        if self.engine.step_count == 0:
-            for callback in callbacks:
-                if callback.at_start:
-                    callback.act(self)
+        for callback in callbacks:
+            if callback.at_resume if self.engine.step_count else callback.at_start:
+                callback.act(self)
         # At least one step, however short the time: what a run leaves can always be used.
         while not (self.position.over and self.engine.step_count):
             self._meters.add(self._step())
@@ -338,9 +345,25 @@ class Trainer:
                         earlier.act(self)
 
     def _step(self) -> dict[str, torch.Tensor]:
-        """A step of the run; compiled networks come into being in the first ones."""
+        """A step of the run; compiled networks come into being in the first ones.
+
+        Raises:
+            ConfigError: the method does other things than it says.
+        """
+        method, augmentation, taken = self.method, self.engine.augmentation, self._batches.taken
         with compiler_errors():
-            return self.engine.step(self._batches, self.position.progress)
+            values = self.engine.step(self._batches, self.position.progress)
+        took, said = self._batches.taken - taken, method.batches_per_step * self.config.training.accumulate
+        if took != said:
+            raise ConfigError(f"method {method.name} took {took} batches in a step, and batches_per_step means {said}")
+        if augmentation is not None and not augmentation.asked:
+            raise ConfigError(
+                f"method {method.name} calls no discriminator through judge, so that discriminator_augmentation has no "
+                "effect: set discriminator_augmentation.mode=none"
+            )
+        if self.engine.silent and self.engine.step_count == SILENT_STEPS:
+            warn(f"{', '.join(sorted(self.engine.silent))} of {method.name} has had no update in {SILENT_STEPS} steps")
+        return values
 
     def _own_callbacks(self, log: RunLog | None, display: TrainingDisplay) -> list[Callback]:
         training = self.config.training
