@@ -121,7 +121,7 @@ def shown_commands() -> Iterator[Shown]:
             yield Shown(
                 f"{name}:{text.count(chr(10), 0, inline.start()) + 1}", " ".join(inline[1].split()), whole=False
             )
-    for names, command in _leaves(cli, ()):
+    for names, command in every_command(cli):
         for example in (command.epilog or "").replace("\b\n", "").splitlines()[1:]:
             if example.strip().startswith(("i2i ", "python ", "torchrun ")):
                 yield Shown(f"i2i {' '.join(names)} --help", example.strip())
@@ -139,10 +139,13 @@ def _of_fence(text: str, language: str, place: str) -> Iterator[Shown]:
                 yield Shown(place, " ".join(command.split()))
 
 
-def _leaves(command: click.Command, names: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], click.Command]]:
+def every_command(
+    command: click.Command, names: tuple[str, ...] = ()
+) -> Iterator[tuple[tuple[str, ...], click.Command]]:
+    """The commands below a group, by their words."""
     if isinstance(command, click.Group):
         for name, part in command.commands.items():
-            yield from _leaves(part, (*names, name))
+            yield from every_command(part, (*names, name))
     else:
         yield names, command
 

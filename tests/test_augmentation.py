@@ -23,7 +23,7 @@ from i2i.training.trainer import Trainer
 from i2i.world import as_rank, own_part
 
 from .conftest import Run, make_set, small_arguments, small_config
-from .toys import CPU, assert_same, prepare, stream_of
+from .toys import CPU, assert_same, joined, prepare, stream_of
 
 DataFor = Callable[[str], Path]
 ALWAYS, NEVER = torch.ones(()), torch.zeros(())
@@ -223,10 +223,12 @@ def test_what_cannot_work_is_refused(toy_set: Path) -> None:
 
 
 def test_an_augmented_step_differs_only_where_it_is_on(toy_set: Path) -> None:
-    states = []
-    for setting in ("discriminator_augmentation.mode=none", "discriminator_augmentation.mode=auto"):
-        config, data = prepare("cyclegan-fast", toy_set, setting)
+    states, weights = [], []
+    for setting in ("{mode: none}", "{mode: auto}", "{mode: fixed, strength: 0.5}"):
+        config, data = prepare("cyclegan-fast", toy_set, f"discriminator_augmentation={setting}")
         engine = Engine(config, CPU)
         engine.step(stream_of(config, data), 0.0)
         states.append(engine.state_dict())
-    assert_same(*states)
+        weights.append(joined(engine.inference_weights()))
+    assert_same(*states[:2])
+    assert not torch.equal(weights[0], weights[2])

@@ -413,3 +413,17 @@ def test_outlines_keep_line_groups_at_any_depth() -> None:
     assert 'd="b"' in outline
     assert 'd="a"' not in outline
     assert line_groups(f"{opening}{coloured}</svg>") is None
+
+
+def test_large_photographs_are_drafted_where_the_settings_say_so(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (12, 16, 3), np.uint8)
+    for folder in ("two/trainA", "two/trainB", "one/train"):
+        (tmp_path / folder).mkdir(parents=True)
+        Image.fromarray(pixels).resize((640, 480)).save(tmp_path / folder / "photograph.jpg")
+
+    def first(arch: str, data: str, drafts: bool) -> torch.Tensor:
+        return next(stream_of(*prepare(arch, tmp_path / data, f"data.jpeg_drafts={drafts}", "data.flip=false"))).a
+
+    for arch, data in (("cyclegan", "two"), ("dcgan", "one")):
+        apart = (first(arch, data, True) - first(arch, data, False)).abs()
+        assert 0 < apart.max() < 0.5, arch

@@ -376,8 +376,8 @@ def without_rates(trainer: Trainer) -> None:
 
 def test_a_run_says_what_its_time_will_give(toy_set: Path, tmp_path: Path, i2i: Run) -> None:
     arguments = small_arguments("pix2pix", toy_set, tmp_path / "short", steps=100_000)
-    result = i2i(*arguments, "--max-time", "0.5s", *HEALTH)
-    assert re.search(r"a step takes \S+ s: 0:00:00 will give about \d+ steps, [\d.]+ epochs", result.err), result.err
+    result = i2i(*arguments, "--max-time", "1s", *HEALTH)
+    assert re.search(r"a step takes \S+ s: 0:00:01 will give about \d+ steps, [\d.]+ epochs", result.err), result.err
     assert "so few steps are no training" in result.err
     free = i2i(*small_arguments("pix2pix", toy_set, tmp_path / "free"), *HEALTH)
     assert "6 steps will take about 0:00:0" in free.err

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import gzip
 import json
 import os
@@ -198,6 +199,7 @@ def checked(kind: str) -> Case:
 def model() -> Path:
     """A translator of no merit."""
     root = Path(tempfile.mkdtemp())
+    atexit.register(shutil.rmtree, root, ignore_errors=True)
     data = make_set(root / "data", trainA=1, trainB=1)
     return train(small_config("cyclegan", data, "training.steps=1"), root / "run").run.root
 

@@ -284,7 +284,10 @@ def test_repeatable_reflection_differentiates_twice() -> None:
 
 
 def test_other_devices_than_a_cpu_reflect_repeatably() -> None:
-    assert reflect(torch.empty(1, 3, 8, 6, device="meta"), 2).shape == (1, 3, 12, 10)
+    padded = reflect(torch.empty(1, 3, 8, 6, device="meta", requires_grad=True), 2)
+    assert padded.shape == (1, 3, 12, 10)
+    repeatable = repeatable_reflect(torch.ones(1, 1, 4, 5, requires_grad=True), 2)
+    assert type(padded.grad_fn) is type(repeatable.grad_fn)
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,7 @@ from .browser import Browser
 from .conftest import Run, make_set, small_arguments, small_config
 from .toys import assert_refused
 
-HOSTILE = "</style><img src=x onerror=alert(1)>{{ 7 * 7 }}&\"'`|"
+HOSTILE = "</style><img src=x onerror=alert(1)>{{ 7919 * 7907 }}&\"'`|"
 EVALUATION = {
     "format": "i2i evaluation 1",
     "directions": [
@@ -226,7 +226,7 @@ def test_no_name_becomes_markup(i2i: Run, trained: dict[str, Path], tmp_path: Pa
     assert all(line.count(" | ") == 1 for line in card.splitlines() if line.startswith("| data"))
     assert html.count("</style>") == 1
     assert "<script" not in html
-    assert "49" not in re.sub(r'"data:[^"]*"|points="[^"]*"|<(svg|style|pre).*?</\1>', "", html, flags=re.DOTALL)
+    assert str(7919 * 7907) not in html
     assert not re.search(r"""(src|href)=["'](?!data:)""", html)
 
 

@@ -234,6 +234,7 @@ def test_two_that_name_one_new_folder_do_not_share_it(tmp_path: Path, toy_set: P
 
     train(config, run, callbacks=[Callback(every(1), refuse_second)])
     assert entered.is_set()
+    assert refusals
     assert all("exists and is not empty" in text for text in refusals)
     with pytest.raises(DataError, match="in use by process"):
         resume(run, 4, callbacks=[Callback(every(1), lambda _: _again(run))])

@@ -1,7 +1,7 @@
 """Named components (networks, methods): a class announces its name, and its keyword-only parameters are its settings.
 
-To add a component, add a file: the packages are walked, and there is no list to edit. The annotated signature is the
-only place that defines a setting's type, range and default.
+To add a component, add a file, or an extension (``i2i/extensions.py``): the packages are walked, and there is no list
+to edit. The annotated signature is the only place that defines a setting's type, range and default.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Annotated, Any, ClassVar, Self, get_args, get_origin, get_typ
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from i2i.errors import ConfigError
+from i2i.extensions import load_extensions
 
 Count = Annotated[int, Field(ge=1, le=1_000_000_000, strict=True)]
 """An integer of at least 1; 4.0 and true are not taken for one."""
@@ -70,11 +71,12 @@ class Component(ABC):
 
     @classmethod
     def found(cls) -> dict[str, type[Self]]:
-        """The members of this family by name: of every file in its package of i2i, and what else was imported."""
+        """The members of this family by name: of its package of i2i, of extensions, and what else was imported."""
         if cls.package.partition(".")[0] != __name__.partition(".")[0]:
             return cls.members
         for module in pkgutil.iter_modules(importlib.import_module(cls.package).__path__):
             importlib.import_module(f"{cls.package}.{module.name}")
+        load_extensions()
         return cls.members
 
     @classmethod

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NoReturn
 import click
 
 from i2i.cli.ending import DONE, INTERRUPTED, SKIPPED, as_called, fail, tell
-from i2i.cli.options import FileName, FilledText, max_pixels_option
+from i2i.cli.options import FileName, FilledText, example, max_pixels_option
 from i2i.display import one_line
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ def data() -> None:
     """Fetch or check a data set."""
 
 
-@data.command("check")
+@data.command("check", epilog=example("i2i data check FOLDER"))
 @click.argument("path", metavar="[DATA]", required=False, type=FilledText())
 @click.option("--a", type=FilledText(), help="Folder of domain A; use with --b instead of DATA.")
 @click.option("--b", type=FilledText(), help="Folder of domain B.")
@@ -64,7 +64,7 @@ def data_check(
     _finish(report)
 
 
-@data.command("get")
+@data.command("get", epilog=example("i2i data get", "i2i data get horse2zebra --to FOLDER"))
 @click.argument("name", required=False)
 @click.option("--to", type=FileName(), help="Folder to create.  [default: NAME]")
 @click.option("--url", type=FilledText(), help="URL or path of the archive, instead of the documented address.")

@@ -32,7 +32,8 @@ class FeatureNetwork(Component, family="feature network"):
     Attributes:
         packages: modules that it needs, of the extra ``eval``.
         label: the end of the names of figures that it gives.
-        sha256: of the file that its weights came from.
+        sha256: of the file that its weights came from. Features of real images are kept under it, so whatever computes
+            others from the same weights needs another one.
     """
 
     packages: ClassVar[tuple[str, ...]] = ()

@@ -1,0 +1,22 @@
+"""Packages outside of i2i whose methods, networks or metrics take part in every command.
+
+Such a package names the module that defines them as an entry point of the group ``i2i``.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.metadata import entry_points
+
+from i2i.display import warn
+
+
+@cache
+def load_extensions() -> None:
+    """Imports the modules that installed packages name, once; one that fails is told, and left out."""
+    for entry in entry_points(group="i2i"):
+        try:
+            entry.load()
+        except Exception as error:  # whatever a module of somebody else raises
+            reason = " ".join(str(error).split()) or type(error).__name__
+            warn(f"the extension {entry.name} cannot be imported ({entry.value}: {reason}); what it defines is missing")
