@@ -18,7 +18,7 @@ from i2i.config.schema import Config, ModelConfig
 from i2i.device import raise_if_out_of_memory
 from i2i.errors import ConfigError
 from i2i.methods.base import Method
-from i2i.methods.contract import require_contract
+from i2i.methods.contract import require_contract, require_seeded
 from i2i.methods.generative import GenerativeMethod
 from i2i.networks.base import Network, Translator
 
@@ -38,7 +38,8 @@ def build_method(config: ModelConfig) -> Method:
     }
     spec = DataSpec(config.image_size, images.channels_a, images.channels_b, len(images.labels))
     method = method_class(spec, **networks, **without(settings, "name"))
-    require_contract(method)
+    if config.inference.dropout:
+        require_seeded(method)
     for name, network in method.named_children():
         if isinstance(network, Network) and (
             config.image_size % network.multiple or config.image_size < network.minimum
@@ -62,16 +63,18 @@ def check_buildable(config: Config) -> Method:
         The method, whose weights have shapes only.
 
     Raises:
-        ConfigError: as ``build_method``.
+        ConfigError: as ``build_method``, or a method that cannot be trained.
     """
     if config.data.channels_a == "auto":
         config = changed(config, {"data.channels_a": 3})
     try:
         with without_memory():
-            return build_method(config.model)
+            method = build_method(config.model)
     except RuntimeError as error:
         raise_if_out_of_memory(error)
         raise
+    require_contract(method)
+    return method
 
 
 def recompute_activations(method: Method) -> None:

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from i2i.config.schema import Device, Precision
-from i2i.display import say
+from i2i.display import counted, say
 from i2i.errors import ConfigError
 from i2i.storage.verdicts import verdict
 from i2i.timing import in_turns
@@ -122,13 +122,18 @@ def resolve_device(wanted: Device, local_rank: int = 0) -> torch.device:
     """The device: "auto" takes the accelerator that torch reports, else the CPU.
 
     Raises:
-        ConfigError: the wanted device is not available.
+        ConfigError: the wanted device is not available, or there are fewer than processes.
     """
     available = available_devices()
     name = available[0] if wanted == "auto" else wanted
     if name not in available:
         raise ConfigError(f"training.device {wanted} is not available here; available: {', '.join(available)}")
-    return torch.device(name) if name == "cpu" else torch.device(name, local_rank)
+    if name == "cpu":
+        return torch.device(name)
+    if local_rank and local_rank >= (count := torch.accelerator.device_count()):
+        devices = counted(count, f"{name} device")
+        raise ConfigError(f"this is process {local_rank + 1} on a machine with {devices}: start fewer")
+    return torch.device(name, local_rank)
 
 
 def resolve_precision(wanted: Precision, device: torch.device) -> Precision:

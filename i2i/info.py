@@ -43,7 +43,7 @@ def describe_model(model: str | Path | None) -> list[str]:
     trained = f"{counted(step, 'step')} at {config.image_size} px on {config.data}"
     return [
         f"model      {path} ({path.stat().st_size / 2**20:.1f} MiB, {count / 1e6:.3f} M parameters)",
-        f"recipe     {config.arch}: {config.about}",
+        f"recipe     {config.arch}" + (f": {config.about}" if config.about else ""),
         *([f"trained    {trained}"] if step else []),
         f"networks   {networks}",
     ]

@@ -15,10 +15,10 @@ from PIL import Image
 from torch import Tensor, nn
 
 import i2i as package
+from i2i import extensions
 from i2i.batch import Batch, DataSpec
 from i2i.config.resolve import parse_config
 from i2i.config.schema import Config
-from i2i.extensions import load_extensions
 from i2i.losses.adversarial import discriminator_loss, generator_loss
 from i2i.methods.base import Judge, Update, side_by_side
 from i2i.methods.translation import Direction, TranslationMethod
@@ -268,14 +268,15 @@ def test_an_installed_package_brings_its_own(
 ) -> None:
     """As pip installs one: modules, and beside them a folder that names them."""
     (tmp_path / "brought.py").write_text(
-        "from i2i.methods.pix2pix import Pix2Pix\nclass Brought(Pix2Pix, name='brought'): pass\n"
+        "from i2i.methods.base import Method\nPix2Pix = Method.named('pix2pix')\n"
+        "class Brought(Pix2Pix, name='brought'): pass\n"
     )
     (tmp_path / "broken.py").write_text("import nothing_of_this_name\n")
     (tmp_path / "brought-1.dist-info").mkdir()
     (tmp_path / "brought-1.dist-info/METADATA").write_text("Metadata-Version: 2.1\nName: brought\nVersion: 1\n")
     (tmp_path / "brought-1.dist-info/entry_points.txt").write_text("[i2i]\none = brought\nother = broken\n")
     monkeypatch.syspath_prepend(tmp_path)
-    load_extensions.cache_clear()
+    monkeypatch.setattr(extensions, "_begun", False)
     try:
         found = package.resolve_config("pix2pix", assignments=["method.name=brought"])
         assert found.method == package.resolve_config("pix2pix").method | {"name": "brought"}
@@ -284,4 +285,3 @@ def test_an_installed_package_brings_its_own(
         assert caplog.text.count(told) == 1
     finally:
         del Moods.members["brought"]
-        load_extensions.cache_clear()

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy, instance_norm
 
 from i2i.batch import Batch, DataSpec
+from i2i.build import check_buildable
 from i2i.errors import ConfigError, DataError
 from i2i.inference.load import load_translator
 from i2i.methods.pix2pix import Pix2Pix
@@ -145,8 +146,6 @@ def test_seeded_masks_keep_the_mean() -> None:
     layer = nn.Sequential(twice := nn.Dropout(0.5), nn.Identity(), twice)
     prepare_for_inference(layer, statistics="running", dropout=True, seed=3)
     assert (layer(torch.ones(1, 1, 32, 32)) == 0).float().mean() == pytest.approx(0.75, abs=0.05)
-    with pytest.raises(ConfigError, match=r"keeps Dropout on, and \.0 is a Dropout2d"):
-        prepare_for_inference(nn.Sequential(nn.Dropout2d(0.5)), statistics="running", dropout=True, seed=3)
     prepare_for_inference(plain := nn.Sequential(nn.Dropout(0.5)), statistics="running", dropout=False, seed=3)
     assert torch.equal(plain(torch.ones(4)), torch.ones(4))
 
@@ -182,3 +181,13 @@ def test_instance_norm_of_a_batch_norm_by_hand() -> None:
     x = torch.randn(3, 2, 5, 5)
     expected = instance_norm(x) * torch.tensor([2.0, 3.0])[:, None, None] + torch.tensor([0.5, -1.0])[:, None, None]
     torch.testing.assert_close(layer(x), expected)
+
+
+def test_dropout_of_whole_channels_is_refused_where_inference_keeps_it(
+    paired_set: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("i2i.networks.unet.Dropout", nn.Dropout2d)
+    config = small_config("pix2pix", paired_set, "networks.generator.dropout=0.5")
+    with pytest.raises(ConfigError, match=r"up\S+ is a Dropout2d: use nn.Dropout, or set inference.dropout to false"):
+        check_buildable(config)
+    check_buildable(config.model_copy(update={"inference": config.inference.model_copy(update={"dropout": False})}))

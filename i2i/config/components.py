@@ -67,7 +67,10 @@ class Component(ABC):
                 f"there is no {cls.family} {name!r}; known: {', '.join(sorted(members))}; what is not part of i2i "
                 "has to be imported first"
             )
-        return members[name]
+        found = members[name]
+        if missing := getattr(found, "__abstractmethods__", ()):
+            raise ConfigError(f"{cls.family} {name} lacks {', '.join(sorted(missing))}")
+        return found
 
     @classmethod
     def found(cls) -> dict[str, type[Self]]:
@@ -113,14 +116,20 @@ class Component(ABC):
         Raises:
             ConfigError: parameters that cannot be read as settings.
         """
+        if cls.__init__.__module__ == "torch.nn.modules.module":
+            raise ConfigError(f"{cls.family} {cls.name} has no constructor of its own: give it one")
         found = inspect.signature(cls.__init__).parameters
         annotated = get_type_hints(cls.__init__)
         for key, parameter in found.items():
             if parameter.kind is parameter.VAR_KEYWORD:
                 raise ConfigError(f"{cls.family} {cls.name}: its constructor has to name its settings, not **{key}")
-            if parameter.kind is parameter.KEYWORD_ONLY and (key not in annotated or key == "name"):
-                raise ConfigError(f"{cls.family} {cls.name}: setting {key} needs an annotation, and a name but 'name'")
-        return {key: parameter for key, parameter in found.items() if parameter.kind is parameter.KEYWORD_ONLY}
+        keywords = {key: parameter for key, parameter in found.items() if parameter.kind is parameter.KEYWORD_ONLY}
+        for key in keywords:
+            if key not in annotated:
+                raise ConfigError(f"{cls.family} {cls.name}: setting {key} needs an annotation")
+            if key == "name":
+                raise ConfigError(f"{cls.family} {cls.name}: name is that of the class: call the setting otherwise")
+        return keywords
 
 
 def without(mapping: Mapping[str, Any], *keys: str) -> dict[str, Any]:

@@ -96,6 +96,11 @@ def resolve_config(
     written = dict(file or {})
     named = given.pop("arch", written.pop("arch", None))
     if run is None and arch is None and _is_recipe(named, written):
+        if missing := SECTIONS - written.keys():
+            raise ConfigError(
+                f"unknown arch {named!r}{did_you_mean(named, recipe_names())}; for a recipe of its own, the file lacks "
+                f"{', '.join(sorted(missing))}"
+            )
         recipe, written = parse_config({"arch": named} | written).model_dump(mode="json"), {}
     else:
         recipe = _recipe_of(arch, named) if run is None else _as_recipe(run)
@@ -136,8 +141,8 @@ def _overridden(
 
 
 def _is_recipe(named: Any, file: Mapping[str, Any]) -> bool:
-    """Whether a file is a recipe of its own, such as the configuration of a run whose method is not part of i2i."""
-    return isinstance(named, str) and named not in recipe_names() and file.keys() >= SECTIONS
+    """Whether a file is to be a recipe of its own, as the configuration of a run whose method is not part of i2i is."""
+    return isinstance(named, str) and named not in recipe_names() and len(file.keys() & SECTIONS) > len(SECTIONS) / 2
 
 
 def _recipe_of(arch: str | None, named: Any) -> dict[str, Any]:

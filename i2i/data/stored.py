@@ -33,7 +33,7 @@ TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 LARGEST_HEADER = 4096
 """Bytes of the header of an NPY file; NumPy writes 128."""
 PLAIN_HEADER = re.compile(
-    rb"\{'descr': '(?P<dtype>[<>|=][a-z]\d+)', 'fortran_order': (?P<in_columns>True|False), "
+    rb"\{'descr': '(?P<dtype>\|u1|[<>](?:u2|f4))', 'fortran_order': (?P<in_columns>True|False), "
     rb"'shape': \((?P<shape>\d+(?:, \d+)*),?\), \} *\n"
 )
 """As NumPy writes it. Its reader parses Python, which fails now and then where two threads do so (CPython < 3.11.8)."""

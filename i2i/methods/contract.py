@@ -9,19 +9,33 @@ from collections.abc import Container, Iterator, Mapping
 from typing import Any
 
 from torch import Tensor, nn
+from torch.nn.modules.dropout import _DropoutNd
 
 from i2i.errors import ConfigError
 from i2i.methods.base import Method, Update, ending
 
 
 def require_contract(method: Method) -> None:
-    """Refuses a method whose networks could not be saved, trained or told apart.
+    """Refuses a method that could not be trained, whose networks could not be saved, or not be told apart.
 
     Raises:
         ConfigError: names the method, and what to change in it.
     """
     for reason in _reasons(method):
         raise ConfigError(f"method {method.name} ({type(method).__module__}.{type(method).__qualname__}): {reason}")
+
+
+def require_seeded(method: Method) -> None:
+    """Refuses dropout at inference whose masks would not depend on the seed alone.
+
+    Raises:
+        ConfigError: names the layer.
+    """
+    for module in method.kept_for_inference():
+        for name, layer in module.named_modules():
+            if isinstance(layer, _DropoutNd) and not isinstance(layer, nn.Dropout):
+                kind = type(layer).__name__
+                raise ConfigError(f"{name} is a {kind}: use nn.Dropout, or set inference.dropout to false")
 
 
 def _reasons(method: Method) -> Iterator[str]:
@@ -82,6 +96,6 @@ def require_update(update: Any, method: Method, players: Container[str]) -> None
             if not isinstance(value, Tensor) or value.ndim:
                 reason = f"{kind} {name} of {update.player} has to be a scalar tensor: take its mean"
     if not reason and not any(loss.requires_grad for loss in update.losses.values()):
-        reason = f"no loss of {update.player} depends on a weight: is its images' graph detached?"
+        reason = f"no loss of {update.player} depends on a weight: were the images detached?"
     if reason:
         raise ConfigError(f"method {method.name}: {reason}")

@@ -13,9 +13,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import instance_norm
-from torch.nn.modules.dropout import _DropoutNd
 
-from i2i.errors import ConfigError
 from i2i.networks.layers import LatentInput, NoiseInput, with_latent
 from i2i.networks.recompute import frozen_statistics
 from i2i.seeding import derive_seed
@@ -180,10 +178,6 @@ def _replacement(layer: nn.Module, statistics: Statistics, dropout: bool, seed: 
         return ImageNorm(layer)
     if isinstance(layer, nn.Dropout) and dropout:
         return SeededDropout(layer.p, seed, path)
-    if isinstance(layer, _DropoutNd) and dropout:
-        raise ConfigError(
-            f"inference.dropout keeps Dropout on, and {path} is a {type(layer).__name__}: set it to false"
-        )
     if isinstance(layer, NoiseInput):
         return SeededNoise(layer.channels, seed, path)
     if isinstance(layer, LatentInput):

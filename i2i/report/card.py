@@ -65,7 +65,8 @@ def card(facts: Facts) -> Iterator[str]:
         "---",
     )
     yield from ("", f"# {_text(config.arch)}, {counted(facts.step, 'step')} on {_text(config.data.name)}", "")
-    yield f"{_text(config.about)}. {_text(config.paper)}. Trained with i2i, which uses it without any other setting."
+    told = "".join(f"{_text(text)}. " for text in (config.about, config.paper) if text)
+    yield f"{told}Trained with i2i, which uses it without any other setting."
     yield from ("", "## Training", "", "| | |", "|---|---|")
     for name, text in _training(facts):
         yield f"| {name} | {_text(text)} |"

@@ -24,7 +24,7 @@ from i2i.device import DTYPES, capabilities, raise_if_out_of_memory
 from i2i.doctor.curves import GRADIENT_NORM
 from i2i.errors import ConfigError, TrainingStopped
 from i2i.methods.base import SIGN_OF_REAL, Method, Progress, Update, ending
-from i2i.methods.contract import require_update, trained_parameters
+from i2i.methods.contract import require_contract, require_update, trained_parameters
 from i2i.networks.at_inference import as_at_inference
 from i2i.seeding import derive_seed
 from i2i.training.augmenting import AdaptiveAugmentation
@@ -66,6 +66,7 @@ class Engine:
         except RuntimeError as error:
             raise_if_out_of_memory(error)
             raise
+        require_contract(self.method)
         self.method.recomputes = training.accumulate > 1
         if training.checkpoint_activations:
             recompute_activations(self.method)

@@ -172,6 +172,10 @@ class Evaluation:
     def _conclude(self, last: float, run: RunFolder) -> None:
         """Says what the best and the last weights are worth, on the images that they were chosen by."""
         best = self.best
+        if not best.step:
+            warn(f"{self._config.watch} was never a number: the last weights are used")
+            run.best.unlink(missing_ok=True)
+            return
         if not run.best.is_file() or load_weights(run.best).step != best.step:
             warn(f"{run.best} is not that of step {best.step:,}, which was best: the last weights are used")
             run.best.unlink(missing_ok=True)

@@ -35,7 +35,7 @@ def join_processes(config: Config) -> PartialState:
     if joined.num_processes != launched().size:
         raise ConfigError(
             f"{launched().size} processes were started, and {joined.num_processes} train together on {device.type}: "
-            "start one, or name another training.device"
+            "start them by torchrun, start one, or name another training.device"
         )
     return joined
 

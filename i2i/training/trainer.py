@@ -356,13 +356,12 @@ class Trainer:
         took, said = self._batches.taken - taken, method.batches_per_step * self.config.training.accumulate
         if took != said:
             raise ConfigError(f"method {method.name} took {took} batches in a step, and batches_per_step means {said}")
-        if augmentation is not None and not augmentation.asked:
-            raise ConfigError(
-                f"method {method.name} calls no discriminator through judge, so that discriminator_augmentation has no "
-                "effect: set discriminator_augmentation.mode=none"
-            )
-        if self.engine.silent and self.engine.step_count == SILENT_STEPS:
-            warn(f"{', '.join(sorted(self.engine.silent))} of {method.name} has had no update in {SILENT_STEPS} steps")
+        if self.engine.step_count == SILENT_STEPS:
+            if augmentation is not None and not augmentation.asked:
+                warn(f"method {method.name} calls no discriminator through judge: nothing that they see is augmented")
+            if self.engine.silent:
+                silent = ", ".join(sorted(self.engine.silent))
+                warn(f"no update in {SILENT_STEPS} steps of method {method.name} for: {silent}")
         return values
 
     def _own_callbacks(self, log: RunLog | None, display: TrainingDisplay) -> list[Callback]:
