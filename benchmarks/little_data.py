@@ -1,8 +1,8 @@
 """What discriminator augmentation does for a small set: some images of one, with it and without, at equal time.
 
-FOLDER gets the small set, and for each variant what ``benchmarks/quality.py`` makes. Images to
-learn from are spread over the names of the set's; held-out ones stay as they are.
-Options that are not named here are those of quality.py.
+FOLDER gets the small set, whose training images are spread over the names of the whole one's, and for each variant
+what ``benchmarks/quality.py`` makes. Held-out images stay as they are. Options that are not named here are those of
+quality.py.
 
 usage: python -m benchmarks.little_data DATA -o FOLDER [--images 100] [--images-b N] [--arch ARCH]... [--seeds 0 1 2]
        [--max-time 4m] [--set ARCH:KEY=VALUE]... [--metrics METRIC...]

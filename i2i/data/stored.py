@@ -121,8 +121,7 @@ def array_file(content: BufferedReader) -> ArrayFile | None:
     version = npy.read_magic(content)
     if version not in ((1, 0), (2, 0)):
         raise DataError(f"NPY of version {version}, which holds records: save {WANTED}")
-    length = 2 if version == (1, 0) else 4
-    length = int.from_bytes(content.read(length), "little")
+    length = int.from_bytes(content.read(2 if version == (1, 0) else 4), "little")
     if length > LARGEST_HEADER:
         raise DataError(f"its header has more than {LARGEST_HEADER:,} bytes")
     if plain := PLAIN_HEADER.fullmatch(content.read(length)):

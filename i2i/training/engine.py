@@ -144,7 +144,8 @@ class Engine:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Takes over the state of ``state_dict``."""
-        if state.get("parameters", self._names()) != self._names():  # optimisers know parameters by their order
+        names = self._names()
+        if state.get("parameters", names) != names:  # optimisers know parameters by their order
             raise ValueError(f"the players of {self.method.name} have other parameters, or list them in another order")
         self.method.load_state_dict(state["method"])
         for player, optimizer in self.optimizers.items():

@@ -64,8 +64,8 @@ def bench(
     recipe = [name for name, value in settings.items() if value is not None and name != "training.device"]
     if run is not None and (recipe or assignments):
         raise click.UsageError("RUN has its own settings: --image-size, --batch-size and --set go with --arch")
-    require_free(*([report_file] if report_file else []), overwrite=overwrite)
     if report_file is not None:
+        require_free(report_file, overwrite=overwrite)
         require_writable(report_file)
     with stoppable("nothing was kept"), warnings.catch_warnings():
         if compiled:

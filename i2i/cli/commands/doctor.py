@@ -27,8 +27,8 @@ def doctor(run: Path, report_file: Path | None, overwrite: bool, device: Device)
     RUN may still be training. Reads its logs, and translates held-out images with its newest weights. The exit code is
     1 if there is a problem.
     """
-    require_free(*([report_file] if report_file else []), overwrite=overwrite)
     if report_file is not None:
+        require_free(report_file, overwrite=overwrite)
         require_writable(report_file)
     from i2i.storage.runs import RunFolder
 

@@ -58,8 +58,8 @@ def features(
     Compares a linear classifier on the features with one on an untrained network's features and one on pixels.
     """
     require_data(path)
-    require_free(*([report_file] if report_file else []), overwrite=overwrite)
     if report_file is not None:
+        require_free(report_file, overwrite=overwrite)
         require_writable(report_file)
     require_packages("i2i features", "sklearn")
     require_model(model)
